@@ -1,0 +1,111 @@
+# shellcheck shell=bash
+# Starts and stops FRR. FRR's own start-up (frrinit.sh) starts one daemon after the other; here those that don't need each other
+# start at the same time. Everything else is left to FRR: frrcommon.sh knows how a daemon is started and stopped, and
+# watchfrr uses the same functions when it starts a dead one again.
+
+VTY=/var/run/frr
+
+# These run whatever the user chose.
+CORE_DAEMONS="zebra mgmtd staticd"
+
+# frrcommon.sh expects these from its user. What it starts is reported by watchfrr; only trouble is worth a line.
+log_success_msg() { :; }
+log_warning_msg() { say "FRR: $*"; }
+log_failure_msg() { say "FRR: $*"; }
+
+# The names in `protocols`, one a line; a name ends at the first blank or hash.
+wanted_daemons() {
+  [[ -f $NODE_FILES/protocols ]] || return 0
+  text_of "$NODE_FILES/protocols" | sed -e 's/#.*//' | awk '{ print $1 }'
+}
+
+# choose_daemons: tells FRR which daemons this node runs. /etc/frr/daemons reads the file written here.
+choose_daemons() {
+  local name chosen="" known
+  # shellcheck source=/dev/null
+  known=$(: > /etc/frr/daemons.chosen; . /usr/lib/frr/frrcommon.sh; echo "$DAEMONS")
+  while read -r name; do
+    if [[ -z $name || " $CORE_DAEMONS watchfrr " == *" $name "* ]]; then
+      continue
+    elif [[ " $known " == *" $name "* && -x /usr/lib/frr/$name ]]; then
+      chosen+="$name=yes"$'\n'
+    else
+      say "protocols: unknown daemon '$name' (known: $known)"
+    fi
+  done < <(wanted_daemons; echo)
+  printf '%s' "$chosen" > /etc/frr/daemons.chosen
+}
+
+# start_frr: starts the chosen daemons, hands them the configuration and leaves the name of each in DAEMONS_RUN.
+start_frr() {
+  local daemon
+  install -d -o frr -g frr -m 755 "$VTY"
+  # What a killed container leaves behind bears process numbers that come up again.
+  rm -rf "${VTY:?}"/* /var/tmp/frr
+  choose_daemons
+  # shellcheck source=/dev/null
+  . /usr/lib/frr/frrcommon.sh
+  daemon_list DAEMONS_RUN
+  # The others are clients of these two and would wait seconds before they try again to reach them.
+  start_together zebra mgmtd
+  # shellcheck disable=SC2086  # a list of names
+  start_together ${DAEMONS_RUN//@(zebra|mgmtd)/}
+  await_agentx
+  load_configuration
+  watch_frr &
+  WATCHER=$!
+}
+
+start_together() {
+  local daemon starts=()
+  for daemon; do
+    daemon_start --all "$daemon" &
+    starts+=($!)
+  done
+  wait "${starts[@]}"
+}
+
+# load_configuration: hands frr.conf to the daemons. Of what vtysh says to it, only complaints are worth a line; that mgmtd's
+# configuration is locked is none: vtysh tries again until it is not.
+load_configuration() {
+  /usr/bin/vtysh -b 2>&1 | grep -vE \
+    -e '^\[[0-9]+\|[a-z0-9]+\] (sending configuration|done)$' \
+    -e '^Waiting for children' \
+    -e 'datastore locked by another session$'
+}
+
+# watch_frr: keeps watchfrr running. Without it nothing restarts a dead daemon, and `write` would not reach the mounted file.
+# It gets a session of its own, or a ^C on the console would end it.
+watch_frr() {
+  while true; do
+    # shellcheck disable=SC2086  # a list of names
+    setsid /usr/lib/frr/watchfrr $DAEMONS_RUN > /var/log/frr/watchfrr.log 2>&1
+    sleep 1
+  done
+}
+
+# daemons_down: the daemons that watchfrr does not see running; all, while watchfrr itself does not answer.
+daemons_down() {
+  local status daemon
+  status=$(/usr/bin/vtysh -d watchfrr -c 'show watchfrr' 2> /dev/null)
+  for daemon in $DAEMONS_RUN; do
+    grep -qE "^ +$daemon +Up" <<< "$status" || printf '%s ' "$daemon"
+  done
+}
+
+# await_frr SECONDS: waits until every chosen daemon runs.
+await_frr() {
+  local end=$((SECONDS + $1))
+  while [[ -n $(daemons_down) ]]; do
+    if ((SECONDS >= end)); then
+      return 1
+    fi
+    sleep 0.05
+  done
+}
+
+stop_frr() {
+  [[ -z ${WATCHER:-} ]] || kill "$WATCHER"
+  daemon_stop watchfrr --quiet
+  all_stop --quiet
+}

@@ -1,0 +1,129 @@
+//! The command line: parse, dispatch, print the error.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{self, Session};
+use crate::ui::Ui;
+
+/// The exit code of a shell whose command was ended by Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// How long after a failure a Ctrl-C that caused it may take to be noticed.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// Builds container nodes for Cisco Modeling Labs from the data in this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    /// Show what runs outside this program, argument by argument, and what builds print.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// The repository of nodes [default: the one around the working folder]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Nodes, variants and versions; what is built, saved and up to date.
+    List(commands::list::Args),
+    /// What this machine lacks; asked or with --yes, installs and starts it.
+    Setup(commands::setup::Args),
+    /// Builds a node's image.
+    Build(commands::build::Args),
+    /// Prints the image ID that CML will see, and writes both definitions.
+    Inspect(commands::inspect::Args),
+    /// Writes the archive that CML imports, beside its definitions.
+    Save(commands::save::Args),
+    /// Removes this project's images and files, nothing else's.
+    Clean(commands::clean::Args),
+    /// Format, lints, unit tests and end-to-end tests.
+    Ci(commands::ci::Args),
+    /// Measures what the project promises, side by side with the ways it replaces.
+    Bench(commands::bench::Args),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ui = Ui::new(cli.verbose);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            ui.error(&anyhow::Error::from(error).context("the asynchronous runtime can't be started"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(async {
+        let mut interrupted = pin!(interrupted());
+        // Dropping the command's future ends what it has under way, on the engine too.
+        tokio::select! {
+            // In this order, so that signals are caught before anything has begun.
+            biased;
+            () = &mut interrupted => None,
+            result = run(&ui, cli) => match result {
+                // Ctrl-C also reaches git and the like, and ends them first.
+                Err(_) if tokio::time::timeout(GRACE, interrupted).await.is_ok() => None,
+                result => Some(result),
+            },
+        }
+    });
+    match ended {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            ui.error(&error);
+            ExitCode::FAILURE
+        }
+        None => {
+            ui.note("interrupted; finished steps are kept, so the same command goes on from there");
+            ExitCode::from(INTERRUPTED)
+        }
+    }
+}
+
+async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
+    let session = || Session::open(ui, cli.root.as_deref());
+    match cli.command {
+        Command::List(args) => commands::list::run(&session()?, args).await,
+        Command::Setup(args) => commands::setup::run(ui, args).await,
+        Command::Build(args) => commands::build::run(&session()?, args).await,
+        Command::Inspect(args) => commands::inspect::run(&session()?, args).await,
+        Command::Save(args) => commands::save::run(&session()?, args).await,
+        Command::Clean(args) => commands::clean::run(&session()?, args).await,
+        Command::Ci(args) => commands::ci::run(&session()?, args).await,
+        Command::Bench(args) => commands::bench::run(&session()?, args).await,
+    }
+}
+
+#[cfg(unix)]
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() {
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

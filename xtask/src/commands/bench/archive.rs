@@ -1,0 +1,89 @@
+//! `save` side by side with what it replaces.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use futures_util::StreamExt;
+
+use super::{Figure, Times, ratio};
+use crate::commands::build::{self, Built};
+use crate::commands::save::{self, Saved};
+use crate::commands::{NodeArgs, Session};
+use crate::dist::Dist;
+use crate::ui;
+
+/// `save`, `docker save | gzip` and the bare export in turns, so that all three see the machine
+/// in the same moods.
+pub async fn against_gzip(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
+    let image = build::up_to_date(session, node).await?;
+    let (mut ours, mut gzip, mut bare) = (Times::default(), Times::default(), Times::default());
+    let mut sizes = (0, 0);
+    for round in 1..=rounds {
+        session.ui.headline(format_args!("archive, round {round} of {rounds}"));
+        let since = Instant::now();
+        bare_export(&image).await?;
+        bare.add(since);
+        let since = Instant::now();
+        sizes.0 = save_elsewhere(session, node).await?.archive.size;
+        ours.add(since);
+        let since = Instant::now();
+        sizes.1 = docker_save_gzip(session, &image.plan.names.image)?;
+        gzip.add(since);
+    }
+    let part = ratio(ours.median(), gzip.median());
+    let times = ratio(ours.median(), bare.median());
+    Ok(vec![
+        Figure::new("save", ours.describe(), ""),
+        Figure::new("docker save | gzip", gzip.describe(), ""),
+        Figure::new("bare export", bare.describe(), ""),
+        Figure::new("save / docker save | gzip", format!("{part:.2}"), "at most 0.33"),
+        Figure::new("save / bare export", format!("{times:.2}"), "at most 1.5 on 2 cores"),
+        Figure::new("archive by save", ui::size(sizes.0), "no larger than gzip -6's"),
+        Figure::new("archive by gzip -6", ui::size(sizes.1), ""),
+    ])
+}
+
+/// Image and archive against the limits of their manifest.
+pub async fn sizes(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
+    let built = build::up_to_date(session, node).await?;
+    let limits = &built.plan.limits;
+    let promise = |limit: Option<u64>| limit.map_or_else(String::new, |mb| format!("at most {mb} MB"));
+    let saved = save_elsewhere(session, node).await?;
+    let name = &built.plan.names.image;
+    Ok(vec![
+        Figure::new(&format!("image {name}"), ui::size(built.image.size), &promise(limits.image_mb)),
+        Figure::new(&format!("archive of {name}"), ui::size(saved.archive.size), &promise(limits.archive_mb)),
+    ])
+}
+
+async fn bare_export(built: &Built) -> Result<()> {
+    let mut export = std::pin::pin!(built.engine.export(&built.plan.names.image));
+    while let Some(piece) = export.next().await {
+        piece.context("the engine broke off its export")?;
+    }
+    Ok(())
+}
+
+/// The whole command into a fresh output folder, so that the person's `dist/` stays as it is.
+async fn save_elsewhere(session: &Session<'_>, node: &NodeArgs) -> Result<Saved> {
+    let folder = tempfile::tempdir_in(&session.cache)?;
+    let elsewhere = Session {
+        ui: session.ui,
+        repository: crate::catalog::Repository::open(&session.repository.root)?,
+        dist: Dist::new(folder.path().join("dist")),
+        cache: session.cache.clone(),
+    };
+    save::up_to_date(&elsewhere, node).await
+}
+
+/// What the seed's Makefile does. Yields the size of the file.
+fn docker_save_gzip(session: &Session<'_>, image: &str) -> Result<u64> {
+    let file = tempfile::NamedTempFile::new_in(&session.cache)?;
+    session.ui.command(format_args!("docker save {image} | gzip -6 >{}", file.path().display()));
+    duct::cmd!("docker", "save", image)
+        .pipe(duct::cmd!("gzip", "-6"))
+        .stdout_path(file.path())
+        .run()
+        .context("`docker save | gzip` needs the docker command line and gzip")?;
+    Ok(file.path().metadata()?.len())
+}

@@ -1,0 +1,125 @@
+//! `cargo xtask bench`: what the project promises in numbers, measured on this machine, side by
+//! side with the ways it replaces. It judges nothing: it prints the figure and the promise.
+
+mod archive;
+mod build;
+mod tool;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use super::{NodeArgs, Session};
+use crate::ui;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to measure [default: everything; `build` takes many minutes]
+    #[arg(value_enum)]
+    what: Vec<What>,
+    /// How often the short ones are measured
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// The node that is measured
+    #[arg(long, default_value = "frr")]
+    node: String,
+    /// The variant that is measured [default: the first that can be built here]
+    #[arg(long)]
+    variant: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// `save` against `docker save | gzip` and against the bare export
+    Archive,
+    /// Image and archive
+    Size,
+    /// The image from nothing, against one stage and plain `make`
+    Build,
+    /// The image after a change to its entry script
+    Rebuild,
+    /// `cargo xtask list`
+    List,
+    /// This program, from nothing
+    Compile,
+}
+
+/// One line of the result.
+struct Figure {
+    what: String,
+    measured: String,
+    promised: String,
+}
+
+impl Figure {
+    fn new(what: &str, measured: impl Into<String>, promised: &str) -> Self {
+        Self { what: what.to_owned(), measured: measured.into(), promised: promised.to_owned() }
+    }
+}
+
+/// # Errors
+/// If something to measure fails.
+pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let node = NodeArgs { node: Some(args.node), variant: args.variant, yes: true, ..NodeArgs::default() };
+    let what = if args.what.is_empty() { What::value_variants().to_vec() } else { args.what };
+    let mut figures = Vec::new();
+    for what in what {
+        match what {
+            What::Archive => figures.extend(archive::against_gzip(session, &node, args.rounds).await?),
+            What::Size => figures.extend(archive::sizes(session, &node).await?),
+            What::Build => figures.extend(build::against_one_stage(session, &node).await?),
+            What::Rebuild => figures.extend(build::after_a_change(session, &node).await?),
+            What::List => figures.push(tool::list(session, args.rounds)?),
+            What::Compile => figures.push(tool::compile(session)?),
+        }
+    }
+    print(session, &figures)
+}
+
+fn print(session: &Session<'_>, figures: &[Figure]) -> Result<()> {
+    let width = |cell: fn(&Figure) -> &str, head: &str| {
+        figures.iter().map(|figure| cell(figure).chars().count()).chain([head.len()]).max().unwrap_or_default()
+    };
+    let (what, measured) = (width(|figure| &figure.what, "WHAT"), width(|figure| &figure.measured, "MEASURED"));
+    session.ui.result(format_args!("{:what$}  {:measured$}  PROMISED", "WHAT", "MEASURED"))?;
+    for figure in figures {
+        session.ui.result(format_args!("{:what$}  {:measured$}  {}", figure.what, figure.measured, figure.promised))?;
+    }
+    Ok(())
+}
+
+/// Several measurements of one thing.
+#[derive(Default)]
+struct Times(Vec<Duration>);
+
+impl Times {
+    fn add(&mut self, since: Instant) {
+        self.0.push(since.elapsed());
+    }
+
+    fn median(&self) -> Duration {
+        let mut sorted = self.0.clone();
+        sorted.sort();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// `2.8 s (2.7 s to 3.0 s)`
+    fn describe(&self) -> String {
+        let (least, most) = (self.0.iter().min(), self.0.iter().max());
+        match (least, most) {
+            (Some(least), Some(most)) if self.0.len() > 1 => {
+                format!("{} ({} to {})", precise(self.median()), precise(*least), precise(*most))
+            }
+            _ => precise(self.median()),
+        }
+    }
+}
+
+fn precise(time: Duration) -> String {
+    if time < Duration::from_secs(10) { format!("{:.2} s", time.as_secs_f64()) } else { ui::duration(time) }
+}
+
+fn ratio(of: Duration, to: Duration) -> f64 {
+    of.as_secs_f64() / to.as_secs_f64()
+}

@@ -1,0 +1,112 @@
+//! `cargo xtask clean`
+//!
+//! Only what bears this project's label and tag, or stands in `dist/` under an id of its records,
+//! goes.
+
+use anyhow::Result;
+
+use super::Session;
+use crate::catalog::labels;
+use crate::engine::{Engine, Image};
+use crate::ui;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only this node's images and files [default: all nodes', and bootstrapped bases]
+    node: Option<String>,
+}
+
+/// # Errors
+/// If the node does not exist, or something can't be removed.
+pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let names: Vec<String> = match &args.node {
+        Some(name) => vec![session.repository.node(Some(name))?.node.to_string()],
+        None => session.repository.nodes().map(|node| node.node.to_string()).collect(),
+    };
+    let files = remove_files(session, &names).await?;
+    let removed = match Engine::connect().await {
+        Ok(engine) => remove_images(session, &engine, &names, args.node.is_none()).await?,
+        Err(unreachable) => {
+            session.ui.warn(format_args!("no image was removed: {:#}", unreachable.explain()));
+            Removed::default()
+        }
+    };
+    if files == 0 && removed.count == 0 && removed.failed == 0 {
+        session.ui.note("nothing to clean");
+    }
+    anyhow::ensure!(removed.failed == 0, "{} images could not be removed", removed.failed);
+    Ok(())
+}
+
+async fn remove_files(session: &Session<'_>, nodes: &[String]) -> Result<usize> {
+    if !session.dist.root().is_dir() {
+        return Ok(0);
+    }
+    let lock = session.dist.lock(session.ui).await?;
+    let mut count = 0;
+    for id in session.dist.ids() {
+        if session.dist.record(&id).is_some_and(|record| nodes.contains(&record.node)) {
+            for path in session.dist.remove(&id)? {
+                session.ui.note(format_args!("removed {}", path.display()));
+                count += 1;
+            }
+        }
+    }
+    session.dist.write_sums()?;
+    drop(lock);
+    session.dist.remove_if_empty();
+    Ok(count)
+}
+
+#[derive(Default)]
+struct Removed {
+    count: usize,
+    failed: usize,
+}
+
+async fn remove_images(session: &Session<'_>, engine: &Engine, nodes: &[String], bases: bool) -> Result<Removed> {
+    let mut images = Vec::new();
+    for node in nodes {
+        engine.remove_check_containers(node).await?;
+        images.extend(engine.labelled(labels::NODE, node).await?);
+    }
+    if bases {
+        let found = engine.labelled(labels::BASE, "").await?;
+        // Images of nodes inherit the label of their base.
+        images.extend(found.into_iter().filter(|image| !image.labels.contains_key(labels::NODE)));
+    }
+    // Under another tag only, it is an image that a person made from ours.
+    images.retain(|image| image.tags.is_empty() || !image.own_tags().is_empty());
+    let mut removed = Removed::default();
+    for image in images {
+        match remove(engine, &image).await {
+            Ok(()) => {
+                session.ui.note(format_args!("removed image {} ({})", name(&image), ui::size(image.size)));
+                removed.count += 1;
+            }
+            Err(error) => {
+                session.ui.warn(format_args!("{error:#}"));
+                removed.failed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// An image goes with its last tag, and stays while it has one that a person gave it.
+async fn remove(engine: &Engine, image: &Image) -> Result<()> {
+    if image.tags.is_empty() {
+        return engine.remove(&image.engine_id).await;
+    }
+    for tag in image.own_tags() {
+        engine.remove(tag).await?;
+    }
+    Ok(())
+}
+
+fn name(image: &Image) -> String {
+    match image.own_tags().as_slice() {
+        [] => image.engine_id.clone(),
+        tags => tags.join(", "),
+    }
+}

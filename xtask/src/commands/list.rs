@@ -1,0 +1,138 @@
+//! `cargo xtask list`
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::Session;
+use crate::catalog::plan::{Names, Network};
+use crate::catalog::{Manifest, Overrides, Planner, Variant};
+use crate::engine::{Engine, Image};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The list as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One variant of one node.
+#[derive(Serialize)]
+struct Row {
+    node: String,
+    variant: String,
+    version: String,
+    image: String,
+    id: String,
+    summary: String,
+    untested: bool,
+    /// Whether the engine has the image: `yes`, `stale`, `no` or `unknown`.
+    built: State,
+    /// The same for the archive in `dist/`.
+    saved: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Yes,
+    /// It is there, but what it was made from has changed.
+    Stale,
+    No,
+    /// No engine could be asked.
+    Unknown,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "up to date",
+            Self::Stale => "stale",
+            Self::No => "-",
+            Self::Unknown => "?",
+        }
+    }
+}
+
+/// # Errors
+/// If the data is wrong.
+pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let engine = Engine::connect().await;
+    let planner = session.planner()?;
+    let mut rows = Vec::new();
+    for node in session.repository.nodes() {
+        for variant in &node.variants {
+            rows.push(row(session, &planner, engine.as_ref().ok(), node, variant).await?);
+        }
+    }
+    if args.json {
+        return session.ui.result(serde_json::to_string_pretty(&rows)?);
+    }
+    print(session, &rows)?;
+    if let Err(unreachable) = engine {
+        session.ui.warn(format_args!("what is built is not known: {:#}", unreachable.explain()));
+    }
+    Ok(())
+}
+
+async fn row(
+    session: &Session<'_>,
+    planner: &Planner<'_>,
+    engine: Option<&Engine>,
+    node: &Manifest,
+    variant: &Variant,
+) -> Result<Row> {
+    let names = Names::of(node, variant, &variant.version)?;
+    let plan = planner.plan(node, variant, &Overrides::default(), Network::Unused)?;
+    let recipe = plan.as_ref().map(|plan| plan.recipe.hex());
+    let image = match engine {
+        Some(engine) => engine.image(&names.image).await?.filter(Image::is_ours),
+        None => None,
+    };
+    let built = match (&image, engine) {
+        (_, None) => State::Unknown,
+        (None, _) => State::No,
+        (Some(image), _) if recipe.is_some() && image.recipe() == recipe => State::Yes,
+        (Some(_), _) => State::Stale,
+    };
+    Ok(Row {
+        node: node.node.to_string(),
+        variant: variant.name.to_string(),
+        version: variant.version.clone(),
+        summary: variant.summary.clone(),
+        untested: variant.untested.is_some(),
+        built,
+        saved: saved(session, &names.id, image.as_ref(), built),
+        image: names.image,
+        id: names.id,
+    })
+}
+
+fn saved(session: &Session<'_>, id: &str, image: Option<&Image>, built: State) -> State {
+    let whole = session.dist.whole_archive(id).is_some();
+    let record = session.dist.record(id);
+    let of_this_image = image.zip(record).is_some_and(|(image, record)| image.engine_id == record.engine_id);
+    match (whole, built) {
+        (true, State::Yes) if of_this_image => State::Yes,
+        (true, State::Unknown) => State::Unknown,
+        (true, _) => State::Stale,
+        (false, _) if session.dist.archive(id).is_file() => State::Stale,
+        (false, _) => State::No,
+    }
+}
+
+fn print(session: &Session<'_>, rows: &[Row]) -> Result<()> {
+    let head = ["NODE", "VARIANT", "VERSION", "IMAGE", "BUILT", "SAVED", "WHAT IT IS"].map(str::to_owned);
+    let cells = rows.iter().map(|row| {
+        let untested = if row.untested { " (untested)" } else { "" };
+        let summary = format!("{}{untested}", row.summary);
+        [&row.node, &row.variant, &row.version, &row.image, row.built.word(), row.saved.word(), &summary]
+            .map(str::to_owned)
+    });
+    let table: Vec<[String; 7]> = std::iter::once(head).chain(cells).collect();
+    let width = |column: usize| table.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    for line in &table {
+        let padded = line.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column)));
+        session.ui.result(padded.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}

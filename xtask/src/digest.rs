@@ -1,0 +1,139 @@
+//! SHA-256 as this field writes it: 64 lower-case hex digits, sometimes behind `sha256:`.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256 digest.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(String);
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Self::finish(Sha256::new_with_prefix(bytes))
+    }
+
+    /// The digest of a file, read in pieces.
+    ///
+    /// # Errors
+    /// What reading the file yields.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let mut hashing = HashingWriter::new(io::sink());
+        io::copy(&mut std::fs::File::open(path)?, &mut hashing)?;
+        Ok(hashing.finish().1)
+    }
+
+    /// Reads 64 hex digits, with or without `sha256:` before them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        let whole = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+        whole.then(|| Self(hex.to_ascii_lowercase()))
+    }
+
+    /// The 64 hex digits.
+    pub fn hex(&self) -> &str {
+        &self.0
+    }
+
+    /// The first 12 digits, as the docker CLI shortens them.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+
+    fn finish(hash: Sha256) -> Self {
+        Self(hex::encode(hash.finalize()))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.0)
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("`{text}` is not 64 hex digits"))
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0
+    }
+}
+
+/// Passes everything on to `W` and digests and counts it on the way.
+pub struct HashingWriter<W> {
+    inner: W,
+    hash: Sha256,
+    /// Bytes seen so far.
+    pub written: u64,
+}
+
+impl<W: Write> HashingWriter<W> {
+    pub fn new(inner: W) -> Self {
+        Self { inner, hash: Sha256::new(), written: 0 }
+    }
+
+    /// The writer beneath, and the digest of all that went through.
+    pub fn finish(self) -> (W, Digest) {
+        (self.inner, Digest::finish(self.hash))
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(buf)?;
+        self.hash.update(&buf[..n]);
+        self.written += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Digests a reader to its end.
+///
+/// # Errors
+/// What reading yields.
+pub fn of_reader(reader: &mut impl Read) -> io::Result<Digest> {
+    let mut hashing = HashingWriter::new(io::sink());
+    io::copy(reader, &mut hashing)?;
+    Ok(hashing.finish().1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn digests_are_those_of_sha256() {
+        assert_eq!(Digest::of("abc").hex(), OF_ABC);
+        assert_eq!(of_reader(&mut "abc".as_bytes()).unwrap().hex(), OF_ABC);
+    }
+
+    #[test]
+    fn only_whole_digests_are_read() {
+        assert_eq!(Digest::parse(&format!("sha256:{OF_ABC}")), Digest::parse(OF_ABC));
+        assert!(Digest::parse(&OF_ABC[1..]).is_none());
+        assert!(Digest::parse(&OF_ABC.replace('b', "x")).is_none());
+    }
+}

@@ -1,0 +1,341 @@
+//! `dist/`: the three artefacts of each node, laid out as on the CML server, and what is known of
+//! them. [cml-facts 1]
+//!
+//! Every file is written under a temporary name in its folder, synced and renamed, so that a
+//! reader finds the old one or the new one, whole, whatever happens in between.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use crate::digest::Digest;
+use crate::lock::Lock;
+use crate::ui::Ui;
+
+/// Where the sums stand; `sha256sum -c SHA256SUMS` checks them.
+const SUMS: &str = "SHA256SUMS";
+/// What this program remembers of its own steps. Not part of the server's tree.
+const RECORDS: &str = ".records";
+const TEMPORARY: &str = ".cml-nodes-tmp-";
+
+/// The output folder.
+pub struct Dist {
+    root: PathBuf,
+}
+
+/// What is known of the artefacts with one id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub node: String,
+    pub variant: String,
+    /// The engine's name of the image, to notice that it has become another.
+    pub engine_id: String,
+    /// The digest of the image's configuration: what CML sees.
+    pub image_id: Digest,
+    pub archive: Option<ArchiveRecord>,
+}
+
+/// A finished archive, and enough to notice that somebody changed the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveRecord {
+    pub size: u64,
+    pub digest: Digest,
+    pub image_id: Digest,
+    modified: u128,
+}
+
+impl Dist {
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn node_definition(&self, id: &str) -> PathBuf {
+        self.root.join("node-definitions").join(format!("{id}.yaml"))
+    }
+
+    pub fn image_definition(&self, id: &str) -> PathBuf {
+        self.images(id).join(format!("{id}.yaml"))
+    }
+
+    pub fn archive(&self, id: &str) -> PathBuf {
+        self.images(id).join(archive_name(id))
+    }
+
+    fn images(&self, id: &str) -> PathBuf {
+        self.root.join("virl-base-images").join(id)
+    }
+
+    fn record_path(&self, id: &str) -> PathBuf {
+        self.root.join(RECORDS).join(format!("{id}.json"))
+    }
+
+    /// Waits until no other command writes here, then clears away what a killed one left behind.
+    ///
+    /// # Errors
+    /// If the folder can't be made.
+    pub async fn lock(&self, ui: &Ui) -> Result<Lock> {
+        let path = self.root.join(RECORDS).join("lock");
+        let lock = Lock::acquire(&path, ui, &format!("writes to {}", self.root.display())).await?;
+        self.sweep();
+        Ok(lock)
+    }
+
+    /// Under the lock every temporary file is a dead one.
+    fn sweep(&self) {
+        let images = std::fs::read_dir(self.root.join("virl-base-images")).into_iter().flatten().flatten();
+        let folders = images.map(|entry| entry.path()).chain([
+            self.root.clone(),
+            self.root.join("node-definitions"),
+            self.root.join(RECORDS),
+        ]);
+        for entry in folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// A file that becomes `path` when it is whole.
+    ///
+    /// # Errors
+    /// If the folder can't be made or written.
+    pub fn draft(&self, path: &Path) -> Result<NamedTempFile> {
+        let folder = path.parent().unwrap_or(&self.root);
+        make_folder(folder)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(TEMPORARY);
+        // Temporary files are private by default; artefacts are for everybody to read.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+        builder.tempfile_in(folder).with_context(|| format!("{} can't be written", folder.display()))
+    }
+
+    /// Makes a draft the file at `path`.
+    ///
+    /// # Errors
+    /// If it can't be synced or renamed.
+    pub fn publish(&self, draft: NamedTempFile, path: &Path) -> Result<()> {
+        draft.as_file().sync_all().with_context(|| format!("{} can't be written", path.display()))?;
+        draft.persist(path).with_context(|| format!("{} can't be replaced", path.display()))?;
+        // The rename itself reaches the disk with its folder.
+        path.parent().map(File::open).transpose()?.map(|folder| folder.sync_all()).transpose()?;
+        Ok(())
+    }
+
+    /// Writes a small file, unless it stands there already. True if it was written.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn write(&self, path: &Path, text: &str) -> Result<bool> {
+        if self.has(path, text) {
+            return Ok(false);
+        }
+        let mut draft = self.draft(path)?;
+        draft.write_all(text.as_bytes()).with_context(|| format!("{} can't be written", path.display()))?;
+        self.publish(draft, path)?;
+        Ok(true)
+    }
+
+    /// Whether the file says exactly this.
+    pub fn has(&self, path: &Path, text: &str) -> bool {
+        std::fs::read(path).is_ok_and(|there| there == text.as_bytes())
+    }
+
+    /// What is known of an id. A record that can't be read counts as none.
+    pub fn record(&self, id: &str) -> Option<Record> {
+        serde_json::from_slice(&std::fs::read(self.record_path(id)).ok()?).ok()
+    }
+
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn remember(&self, id: &str, record: &Record) -> Result<()> {
+        self.write(&self.record_path(id), &format!("{}\n", serde_json::to_string_pretty(record)?)).map(drop)
+    }
+
+    /// The record of a file that was just published.
+    ///
+    /// # Errors
+    /// If it can't be looked at.
+    pub fn archive_record(&self, id: &str, digest: Digest, image_id: Digest) -> Result<ArchiveRecord> {
+        let (size, modified) = stamp(&self.archive(id))?;
+        Ok(ArchiveRecord { size, digest, image_id, modified })
+    }
+
+    /// Whether the archive of `id` is still the file that was recorded.
+    pub fn is_untouched(&self, id: &str, record: &ArchiveRecord) -> bool {
+        stamp(&self.archive(id)).is_ok_and(|stamp| stamp == (record.size, record.modified))
+    }
+
+    /// Writes the sums of every node whose three artefacts are there and agree.
+    ///
+    /// # Errors
+    /// If a definition can't be read, or the sums not written.
+    pub fn write_sums(&self) -> Result<()> {
+        self.write_sums_of(&self.ids())
+    }
+
+    /// Takes the sums of `id` away, before its files change one after the other: a reader must
+    /// never find a sum that is not true.
+    ///
+    /// # Errors
+    /// As [`Self::write_sums`].
+    pub fn withdraw_sums(&self, id: &str) -> Result<()> {
+        let others: Vec<String> = self.ids().into_iter().filter(|other| other != id).collect();
+        self.write_sums_of(&others)
+    }
+
+    fn write_sums_of(&self, ids: &[String]) -> Result<()> {
+        let mut lines = Vec::new();
+        for id in ids {
+            let Some(archive) = self.whole_archive(id) else { continue };
+            for path in [self.node_definition(id), self.image_definition(id)] {
+                let digest = Digest::of_file(&path).with_context(|| format!("{} can't be read", path.display()))?;
+                lines.push(self.sum_line(&path, &digest)?);
+            }
+            lines.push(self.sum_line(&self.archive(id), &archive.digest)?);
+        }
+        lines.sort_by(|a, b| a[64..].cmp(&b[64..]));
+        self.write(&self.root.join(SUMS), &lines.concat()).map(drop)
+    }
+
+    fn sum_line(&self, path: &Path, digest: &Digest) -> Result<String> {
+        let inner = path.strip_prefix(&self.root)?.to_string_lossy().replace('\\', "/");
+        Ok(format!("{digest}  {inner}\n"))
+    }
+
+    /// The record of an archive that belongs to the definitions beside it.
+    pub fn whole_archive(&self, id: &str) -> Option<ArchiveRecord> {
+        let record = self.record(id)?;
+        let archive = record.archive.filter(|archive| archive.image_id == record.image_id)?;
+        let definitions = self.node_definition(id).is_file() && self.image_definition(id).is_file();
+        (definitions && self.is_untouched(id, &archive)).then_some(archive)
+    }
+
+    /// The ids that there is a record of.
+    pub fn ids(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.root.join(RECORDS)).into_iter().flatten().flatten();
+        let mut ids: Vec<String> =
+            entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned())).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Removes the artefacts with that id, and folders that are empty then. Yields what it removed.
+    ///
+    /// # Errors
+    /// If a file can't be removed.
+    pub fn remove(&self, id: &str) -> Result<Vec<PathBuf>> {
+        let mut removed = Vec::new();
+        for path in [self.archive(id), self.image_definition(id), self.node_definition(id), self.record_path(id)] {
+            match std::fs::remove_file(&path) {
+                Ok(()) => removed.push(path),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).with_context(|| format!("{} can't be removed", path.display())),
+            }
+        }
+        // Fails while something else is in there, as it should.
+        let _ = std::fs::remove_dir(self.images(id));
+        Ok(removed)
+    }
+
+    /// Removes the folder's frame when nothing is left in it.
+    pub fn remove_if_empty(&self) {
+        if self.ids().is_empty() {
+            let _ = std::fs::remove_file(self.root.join(SUMS));
+            let _ = std::fs::remove_file(self.root.join(RECORDS).join("lock"));
+            for folder in [RECORDS, "node-definitions", "virl-base-images", ""] {
+                let _ = std::fs::remove_dir(self.root.join(folder));
+            }
+        }
+    }
+}
+
+/// The archive's file name, as the image definition names it.
+pub fn archive_name(id: &str) -> String {
+    format!("{id}.tar.gz")
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))
+}
+
+/// Size, and time of the last change in nanoseconds.
+fn stamp(path: &Path) -> Result<(u64, u128)> {
+    let metadata = path.metadata().with_context(|| format!("{} can't be read", path.display()))?;
+    let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok((metadata.len(), modified.as_nanos()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(dist: &Dist, id: &str) -> Record {
+        let image_id = Digest::of("config");
+        for path in [dist.node_definition(id), dist.image_definition(id), dist.archive(id)] {
+            dist.write(&path, &format!("text of {}", path.display())).unwrap();
+        }
+        let digest = Digest::of_file(&dist.archive(id)).unwrap();
+        let archive = Some(dist.archive_record(id, digest, image_id.clone()).unwrap());
+        let record =
+            Record { node: "tiny".into(), variant: "only".into(), engine_id: "sha256:1".into(), image_id, archive };
+        dist.remember(id, &record).unwrap();
+        record
+    }
+
+    fn dist() -> (tempfile::TempDir, Dist) {
+        let folder = tempfile::tempdir().unwrap();
+        let dist = Dist::new(folder.path().join("dist"));
+        (folder, dist)
+    }
+
+    #[test]
+    fn sums_are_those_of_whole_nodes_only() {
+        let (_folder, dist) = dist();
+        let stale = record(&dist, "stale");
+        dist.remember("stale", &Record { image_id: Digest::of("another"), ..stale }).unwrap();
+        record(&dist, "good");
+        dist.write_sums().unwrap();
+        let sums = std::fs::read_to_string(dist.root().join(SUMS)).unwrap();
+        assert_eq!(sums.lines().count(), 3, "{sums}");
+        assert!(sums.contains("  virl-base-images/good/good.tar.gz\n") && !sums.contains("stale"));
+    }
+
+    #[test]
+    fn a_changed_archive_is_noticed() {
+        let (_folder, dist) = dist();
+        record(&dist, "tiny");
+        assert!(dist.whole_archive("tiny").is_some());
+        std::fs::write(dist.archive("tiny"), "changed").unwrap();
+        assert!(dist.whole_archive("tiny").is_none());
+    }
+
+    #[tokio::test]
+    async fn drafts_of_a_killed_command_are_cleared_away() {
+        let (_folder, dist) = dist();
+        let draft = dist.draft(&dist.archive("tiny")).unwrap();
+        let (_, left_behind) = draft.keep().unwrap();
+        let _lock = dist.lock(&Ui::new(false)).await.unwrap();
+        assert!(!left_behind.exists());
+    }
+
+    #[test]
+    fn removing_leaves_others_and_the_persons_own_files() {
+        let (_folder, dist) = dist();
+        record(&dist, "one");
+        record(&dist, "two");
+        let own = dist.root().join("virl-base-images/one/notes.txt");
+        std::fs::write(&own, "mine").unwrap();
+        assert_eq!(dist.remove("one").unwrap().len(), 4);
+        assert!(own.is_file() && dist.archive("two").is_file());
+    }
+}

@@ -1,0 +1,224 @@
+//! Builds a plan's image through BuildKit.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bollard::errors::Error as EngineError;
+use bollard::models::{BuildInfo, BuildInfoAux};
+use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion, TagImageOptionsBuilder};
+use futures_util::StreamExt;
+use tokio_util::io::ReaderStream;
+
+use super::progress::{self, FailedStep, Progress};
+use super::{Engine, Image, dockerfile, proxy};
+use crate::catalog::context::{self, SourceFile};
+use crate::catalog::source::Sources;
+use crate::catalog::{BuildPlan, labels};
+use crate::ui::Ui;
+
+/// The name of images that have not passed their checks yet.
+pub(super) const CANDIDATE: &str = "cml-nodes/candidate";
+
+/// Builds, checks and tags the image of `plan` on top of the image `base`.
+///
+/// The tag moves only when the image has passed its checks, so that a tag of this project is
+/// always an image that did. A dropped future closes the connection, which ends the build on the
+/// engine too.
+///
+/// # Errors
+/// If a source can't be packed, the build or a check fails, the engine goes away, or the tag
+/// belongs to an image that this project did not make.
+pub async fn build(
+    engine: &Engine,
+    ui: &Ui,
+    plan: &BuildPlan,
+    base: &str,
+    sources: &Sources<'_>,
+    job: &Job<'_>,
+) -> Result<Image> {
+    let before = engine.image(&plan.names.image).await?;
+    refuse_foreign(plan, before.as_ref())?;
+    let context = pack_context(plan, sources, job.scratch)?;
+    let candidate = format!("{CANDIDATE}:{}", plan.recipe.short());
+    run(engine, ui, plan, options(plan, base, &candidate, job.no_cache), context).await?;
+    let built = accept(engine, ui, plan, &candidate).await;
+    engine.remove(&candidate).await?;
+    let built = built?;
+    if let Some(before) = before.filter(|before| before.engine_id != built.engine_id) {
+        // Without a tag it would only take up room. In use by a container it stays, for `clean`.
+        let _ = engine.remove(&before.engine_id).await;
+    }
+    Ok(built)
+}
+
+/// How to go about one build.
+pub struct Job<'a> {
+    pub no_cache: bool,
+    /// A folder for files that only the build needs.
+    pub scratch: &'a Path,
+}
+
+/// A tag that somebody else made is theirs.
+fn refuse_foreign(plan: &BuildPlan, before: Option<&Image>) -> Result<()> {
+    match before {
+        Some(image) if !image.is_ours() => bail!(
+            "the engine has an image {0} that this project did not make, and it will not be replaced; \
+             give it another name first:\n  docker tag {0} {0}-mine && docker rmi {0}",
+            plan.names.image
+        ),
+        _ => Ok(()),
+    }
+}
+
+async fn accept(engine: &Engine, ui: &Ui, plan: &BuildPlan, candidate: &str) -> Result<Image> {
+    let image = engine.image(candidate).await?.context("the engine built the image, but does not have it")?;
+    if let Some(limit) = plan.limits.image_mb {
+        anyhow::ensure!(
+            image.size <= limit * 1_000_000,
+            "the image has {}, its manifest allows {limit} MB (limits.image_mb)",
+            crate::ui::size(image.size)
+        );
+    }
+    super::checks::run(engine, ui, plan, &image.engine_id).await?;
+    let (name, tag) = plan.names.image.split_once(':').context("the image's name has no tag")?;
+    let options = TagImageOptionsBuilder::default().repo(name).tag(tag).build();
+    engine
+        .docker()
+        .tag_image(candidate, Some(options))
+        .await
+        .with_context(|| format!("tagging {}", plan.names.image))?;
+    engine.image(&plan.names.image).await?.context("the tag that was just set is gone")
+}
+
+/// The context goes to a file first: its size may be that of a source tree, and bollard's body
+/// must not borrow.
+fn pack_context(plan: &BuildPlan, sources: &Sources<'_>, scratch: &Path) -> Result<std::fs::File> {
+    let mut files = Vec::new();
+    for (name, pin) in &plan.sources {
+        if let Some(path) = sources.as_file(name, pin, scratch)? {
+            files.push(SourceFile { name: name.clone(), path });
+        }
+    }
+    let mut file = tempfile::tempfile_in(scratch).context("making a file for the build context")?;
+    context::write(std::io::BufWriter::new(&file), &plan.folder, &plan.files, &files, plan.epoch)
+        .with_context(|| format!("writing the build context below {}", scratch.display()))?;
+    std::io::Seek::rewind(&mut file)?;
+    Ok(file)
+}
+
+fn options(plan: &BuildPlan, base: &str, tag: &str, no_cache: bool) -> BuildImageOptions {
+    let mut args = proxy::build_args();
+    args.extend(plan.build_args.clone());
+    args.insert("BASE".to_owned(), base.to_owned());
+    args.insert("FRESH".to_owned(), if no_cache { "1" } else { "" }.to_owned());
+    let mut image_labels = plan.labels();
+    image_labels.insert(labels::RECIPE.to_owned(), plan.recipe.hex().to_owned());
+    BuildImageOptionsBuilder::default()
+        .version(BuilderVersion::BuilderBuildKit)
+        .session(&session_id())
+        .dockerfile(&plan.dockerfile)
+        .t(tag)
+        .platform(&plan.platform)
+        .nocache(no_cache)
+        .rm(true)
+        .buildargs(&args.into_iter().collect::<HashMap<_, _>>())
+        .labels(&image_labels.into_iter().collect::<HashMap<_, _>>())
+        .build()
+}
+
+/// One session a build: two builds at once must not take each other's.
+fn session_id() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("cml-nodes-{}-{}", std::process::id(), now.as_nanos())
+}
+
+async fn run(
+    engine: &Engine,
+    ui: &Ui,
+    plan: &BuildPlan,
+    options: BuildImageOptions,
+    context: std::fs::File,
+) -> Result<()> {
+    let body = bollard::body_try_stream(ReaderStream::with_capacity(tokio::fs::File::from_std(context), 1 << 16));
+    let mut stream = std::pin::pin!(engine.docker().build_image(options, None, Some(body)));
+    let mut progress = Progress::new(ui);
+    let mut beat = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        let message = tokio::select! {
+            message = stream.next() => message,
+            _ = beat.tick() => {
+                progress.heartbeat();
+                continue;
+            }
+        };
+        match message {
+            Some(Ok(BuildInfo { aux: Some(BuildInfoAux::BuildKit(status)), .. })) => progress.update(status),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(explain(plan, &progress, error)),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn explain(plan: &BuildPlan, progress: &Progress<'_>, error: EngineError) -> anyhow::Error {
+    match (error, progress.failed()) {
+        (
+            EngineError::DockerStreamError { error } | EngineError::DockerResponseServerError { message: error, .. },
+            Some(step),
+        ) => {
+            anyhow!("{}", failure(plan, &step, &error))
+        }
+        (
+            EngineError::DockerStreamError { error } | EngineError::DockerResponseServerError { message: error, .. },
+            None,
+        ) => {
+            let file = plan.folder.join(&plan.dockerfile);
+            let line = dockerfile::line_of_error(&error).map_or_else(String::new, |line| format!(":{line}"));
+            anyhow!("the engine can't build {} from {}{line}\n  {}", plan.names.image, file.display(), error.trim())
+        }
+        (error, _) => anyhow::Error::from(error).context(
+            "the connection to the engine was lost during the build; finished steps are cached, so run it again",
+        ),
+    }
+}
+
+fn failure(plan: &BuildPlan, step: &FailedStep, error: &str) -> String {
+    let file = plan.folder.join(&plan.dockerfile);
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let place = match dockerfile::line_of_step(&text, &step.name) {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    };
+    let log: String = step.log.iter().map(|line| format!("  | {line}\n")).collect();
+    format!(
+        "the build of {} failed at {place}\n  {}\n{log}  {}",
+        plan.names.image,
+        progress::clip(&step.name),
+        reason(error)
+    )
+}
+
+/// BuildKit repeats the whole instruction in its error; the person has seen its place.
+fn reason(error: &str) -> &str {
+    let error = error.trim();
+    match error.split_once("executor failed running [").and_then(|(_, rest)| rest.rsplit_once("]: ")) {
+        Some((_, reason)) => reason,
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_told_without_the_instruction() {
+        assert_eq!(reason("executor failed running [/bin/sh -c [ -f x ]: exit code: 9]: exit code: 2"), "exit code: 2");
+        assert_eq!(
+            reason("dockerfile parse error line 3: unknown instruction: RUM"),
+            "dockerfile parse error line 3: unknown instruction: RUM"
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! Finds the line of a Dockerfile that a build step came from. BuildKit of Docker 20.10 names the
+//! step but not its line.
+
+/// An instruction of a Dockerfile.
+struct Instruction {
+    /// Counted from 1: where it starts.
+    line: usize,
+    /// The stage it stands in: its name, else its number.
+    stage: String,
+    /// Without flags, on one line, with single blanks.
+    text: String,
+}
+
+/// The line of the instruction behind the step `vertex`, such as `[build 4/9] RUN make`.
+pub fn line_of_step(dockerfile: &str, vertex: &str) -> Option<usize> {
+    let (place, text) = vertex.strip_prefix('[')?.split_once("] ")?;
+    // `[linux/amd64 build 4/9]` on newer engines; one-stage files have no stage name.
+    let mut words: Vec<&str> = place.split_whitespace().collect();
+    words.pop();
+    let stage = words.pop();
+    let instructions = instructions(dockerfile);
+    let in_stage = |i: &&Instruction| stage.is_none_or(|name| i.stage == name);
+    let wanted = without_flags(text);
+    let score = |i: &Instruction| common_prefix(&i.text, &wanted);
+    let best = instructions.iter().filter(in_stage).max_by_key(|i| (score(i), std::cmp::Reverse(i.line)))?;
+    // At least the instruction's word and the beginning of its argument.
+    (score(best) > best.text.find(' ')? + 3).then_some(best.line)
+}
+
+/// The line that BuildKit's parser stumbled over: `… parse error line 2: …`, on newer engines
+/// `… parse error on line 2: …`.
+pub fn line_of_error(error: &str) -> Option<usize> {
+    let (_, rest) = error.split_once("parse error ")?;
+    let (number, _) = rest.trim_start_matches("on ").strip_prefix("line ")?.split_once(':')?;
+    number.parse().ok()
+}
+
+fn instructions(dockerfile: &str) -> Vec<Instruction> {
+    let (mut found, mut stage, mut stages) = (Vec::new(), String::new(), 0);
+    let mut lines = dockerfile.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
+        if is_comment_or_blank(line) {
+            continue;
+        }
+        let mut text = line.trim().to_owned();
+        while let Some(start) = text.strip_suffix('\\') {
+            let next = lines.by_ref().map(|(_, line)| line).find(|line| !is_comment_or_blank(line));
+            text = format!("{} {}", start.trim_end(), next.unwrap_or_default().trim());
+        }
+        let text = without_flags(&text);
+        let words: Vec<&str> = text.split(' ').collect();
+        if words[0].eq_ignore_ascii_case("FROM") {
+            let name = words.iter().position(|word| word.eq_ignore_ascii_case("AS")).and_then(|at| words.get(at + 1));
+            stage = name.map_or_else(|| format!("stage-{stages}"), |name| name.to_ascii_lowercase());
+            stages += 1;
+        }
+        found.push(Instruction { line: index + 1, stage: stage.clone(), text });
+    }
+    found
+}
+
+fn is_comment_or_blank(line: &str) -> bool {
+    let line = line.trim_start();
+    line.is_empty() || line.starts_with('#')
+}
+
+/// `RUN --mount=… a  b` → `RUN a b`
+fn without_flags(text: &str) -> String {
+    let mut words = text.split_whitespace();
+    let first = words.next().unwrap_or_default().to_ascii_uppercase();
+    let rest = words.skip_while(|word| word.starts_with("--"));
+    std::iter::once(first.as_str()).chain(rest).collect::<Vec<_>>().join(" ")
+}
+
+fn common_prefix(a: &str, b: &str) -> usize {
+    a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "ARG BASE=x
+FROM ${BASE} AS build
+# a comment
+RUN --mount=type=cache,target=/c apt-get update && \\
+    # within
+    apt-get install make
+RUN make   -j2
+FROM scratch
+COPY --from=build / /
+RUN make install
+";
+
+    #[test]
+    fn steps_are_found_by_stage_and_text() {
+        assert_eq!(
+            line_of_step(
+                FILE,
+                "[build 2/3] RUN --mount=type=cache,target=/c apt-get update &&     apt-get install make"
+            ),
+            Some(4)
+        );
+        assert_eq!(line_of_step(FILE, "[build 3/3] RUN make -j2"), Some(7));
+        assert_eq!(line_of_step(FILE, "[stage-1 2/3] COPY --from=build / /"), Some(9));
+        assert_eq!(line_of_step(FILE, "[linux/amd64 stage-1 3/3] RUN make install"), Some(10));
+    }
+
+    #[test]
+    fn lines_of_parse_errors_are_read() {
+        assert_eq!(line_of_error("failed: dockerfile parse error line 2: unknown instruction: COPI"), Some(2));
+        assert_eq!(line_of_error("dockerfile parse error on line 12: unknown instruction: COPI"), Some(12));
+        assert_eq!(line_of_error("pull access denied"), None);
+    }
+
+    #[test]
+    fn steps_of_the_engine_itself_have_no_line() {
+        assert_eq!(line_of_step(FILE, "[internal] load build context"), None);
+        assert_eq!(line_of_step(FILE, "exporting to image"), None);
+    }
+}

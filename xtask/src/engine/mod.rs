@@ -1,0 +1,251 @@
+//! The container engine, by way of its API.
+
+pub mod base;
+pub mod build;
+pub mod checks;
+pub mod dockerfile;
+pub mod endpoint;
+mod progress;
+mod proxy;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bollard::Docker;
+use bollard::models::{ImageInspect, ImageSummary};
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+};
+use bytes::Bytes;
+use futures_util::Stream;
+
+use crate::catalog::labels;
+use endpoint::Endpoint;
+
+/// How long an engine may take to answer a ping. Longer over ssh, where a login comes first.
+const PING_TIME: Duration = Duration::from_secs(10);
+
+/// An engine that answered.
+#[derive(Clone)]
+pub struct Engine {
+    docker: Docker,
+    pub endpoint: Endpoint,
+}
+
+/// Why no engine serves us.
+#[derive(Debug)]
+pub enum Unreachable {
+    /// Nothing answers there.
+    Silent { endpoint: Endpoint, why: String },
+    /// Something is there, but not for this user.
+    Forbidden { endpoint: Endpoint },
+    /// The address itself can't be used.
+    Misconfigured(anyhow::Error),
+}
+
+/// An image in the engine.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// What the engine calls it. With the containerd image store this is *not* the ID that CML
+    /// sees. [cml-facts 3]
+    pub engine_id: String,
+    pub tags: Vec<String>,
+    pub labels: BTreeMap<String, String>,
+    /// Bytes on the engine's disk.
+    pub size: u64,
+    pub architecture: String,
+}
+
+impl Engine {
+    /// Finds the engine and pings it.
+    ///
+    /// # Errors
+    /// Says why none serves.
+    pub async fn connect() -> Result<Self, Unreachable> {
+        let endpoint = Endpoint::discover().map_err(Unreachable::Misconfigured)?;
+        let docker = endpoint.client();
+        let docker = match docker {
+            Ok(docker) => docker,
+            // bollard looks for the socket's file already here.
+            Err(error) if endpoint.host.starts_with("unix://") => {
+                return Err(Unreachable::Silent { why: root_cause(&error), endpoint });
+            }
+            Err(error) => return Err(Unreachable::Misconfigured(error)),
+        };
+        match tokio::time::timeout(PING_TIME, docker.clone().negotiate_version()).await {
+            Ok(Ok(docker)) => Ok(Self { docker, endpoint }),
+            Ok(Err(error)) => {
+                let error = anyhow::Error::from(error);
+                let forbidden = error.chain().any(|cause| cause.to_string().contains("ermission denied"));
+                if forbidden && endpoint.host.starts_with("unix://") {
+                    return Err(Unreachable::Forbidden { endpoint });
+                }
+                Err(Unreachable::Silent { why: root_cause(&error), endpoint })
+            }
+            Err(_) => Err(Unreachable::Silent { why: format!("no answer within {} s", PING_TIME.as_secs()), endpoint }),
+        }
+    }
+
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// `Docker 20.10.24 at unix:///var/run/docker.sock`
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn describe(&self) -> Result<String> {
+        let version = self.docker.version().await.context("asking the engine for its version")?;
+        Ok(format!("Docker {} at {}", version.version.unwrap_or_default(), self.endpoint.host))
+    }
+
+    /// The image of that name, if there is one.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
+        match self.docker.inspect_image(reference).await {
+            Ok(found) => Ok(Some(image_of(found)?)),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("asking the engine for the image {reference}")),
+        }
+    }
+
+    /// Whether the engine can fetch this image from its registry, asked without fetching it.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub async fn probe_registry(&self, reference: &str) -> Result<()> {
+        const TIME: Duration = Duration::from_secs(8);
+        match tokio::time::timeout(TIME, self.docker.inspect_registry_image(reference, None)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => bail!("the engine can't fetch {reference}: {}", shorten(&error.to_string())),
+            Err(_) => bail!("the registry of {reference} did not answer within {} s", TIME.as_secs()),
+        }
+    }
+
+    /// All images that bear `label` with that value (any value if empty).
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn labelled(&self, label: &str, value: &str) -> Result<Vec<Image>> {
+        let filter = if value.is_empty() { label.to_owned() } else { format!("{label}={value}") };
+        let filters = HashMap::from([("label", vec![filter])]);
+        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+        let found = self.docker.list_images(Some(options)).await.context("listing the engine's images")?;
+        Ok(found.into_iter().map(image_of_summary).collect())
+    }
+
+    /// Removes what checks of this node have left behind: containers of a command that was killed.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn remove_check_containers(&self, node: &str) -> Result<()> {
+        let filters = HashMap::from([("label", vec![format!("{}={node}", labels::CHECK)])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let found = self.docker.list_containers(Some(options)).await.context("listing the engine's containers")?;
+        for id in found.into_iter().filter_map(|container| container.id) {
+            let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+            self.docker
+                .remove_container(&id, Some(options))
+                .await
+                .with_context(|| format!("removing the container {id}"))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a tag or an image; never one that a container uses.
+    ///
+    /// # Errors
+    /// If it is in use, or the engine does not answer.
+    pub async fn remove(&self, reference: &str) -> Result<()> {
+        let options = RemoveImageOptionsBuilder::default().force(false).build();
+        match self.docker.remove_image(reference, Some(options), None).await {
+            Ok(_) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            Err(error) => Err(anyhow!("the image {reference} can't be removed: {}", shorten(&error.to_string()))),
+        }
+    }
+
+    /// What `docker save` of this tag writes, in pieces.
+    pub fn export(&self, reference: &str) -> impl Stream<Item = Result<Bytes, bollard::errors::Error>> {
+        self.docker.export_image(reference)
+    }
+}
+
+impl Image {
+    /// The digest of the plan that made this image, if this project made it.
+    pub fn recipe(&self) -> Option<&str> {
+        self.labels.get(labels::RECIPE).map(String::as_str)
+    }
+
+    /// Whether this project made it.
+    pub fn is_ours(&self) -> bool {
+        self.labels.contains_key(labels::NODE) || self.labels.contains_key(labels::BASE)
+    }
+
+    /// Its tags that this project gave it. An image that a person made from ours, and that so has
+    /// our labels, has none.
+    pub fn own_tags(&self) -> Vec<&str> {
+        let made = self.labels.get(labels::IMAGE);
+        let is_own = |tag: &&str| {
+            let name = tag.split(':').next().unwrap_or_default();
+            made.is_some_and(|made| made == tag) || [build::CANDIDATE, base::REPOSITORY].contains(&name)
+        };
+        self.tags.iter().map(String::as_str).filter(is_own).collect()
+    }
+}
+
+impl Unreachable {
+    /// The error, and what to do about it.
+    pub fn explain(self) -> anyhow::Error {
+        match self {
+            Self::Misconfigured(error) => error,
+            Self::Forbidden { endpoint } => anyhow!(
+                "you may not use the engine at {}: join its group (sudo usermod -aG docker \"$USER\") and log in again",
+                endpoint.host
+            ),
+            Self::Silent { endpoint, why } if endpoint.is_default() => anyhow!(
+                "no container engine answers at {} ({why}).\n  `cargo xtask setup` says what is missing, `cargo xtask setup --yes` installs and starts it",
+                endpoint.host
+            ),
+            Self::Silent { endpoint, why } => {
+                anyhow!("no container engine answers at {} (from {}): {why}", endpoint.host, endpoint.reason)
+            }
+        }
+    }
+}
+
+fn image_of(found: ImageInspect) -> Result<Image> {
+    let config = found.config.unwrap_or_default();
+    Ok(Image {
+        engine_id: found.id.context("the engine names no ID of the image")?,
+        tags: found.repo_tags.unwrap_or_default(),
+        labels: config.labels.unwrap_or_default().into_iter().collect(),
+        size: found.size.unwrap_or_default().try_into().unwrap_or_default(),
+        architecture: found.architecture.unwrap_or_default(),
+    })
+}
+
+fn image_of_summary(found: ImageSummary) -> Image {
+    Image {
+        engine_id: found.id,
+        tags: found.repo_tags,
+        labels: found.labels.into_iter().collect(),
+        size: found.size.try_into().unwrap_or_default(),
+        architecture: String::new(),
+    }
+}
+
+fn root_cause(error: &anyhow::Error) -> String {
+    shorten(&error.root_cause().to_string())
+}
+
+/// Engines wrap their reason in many others; the last is the one that helps.
+fn shorten(text: &str) -> String {
+    let text = match text.strip_prefix("Docker responded with status code ") {
+        Some(answer) => answer.split_once(": ").map_or(answer, |(_code, message)| message),
+        None => text,
+    };
+    text.lines().next().unwrap_or_default().chars().take(300).collect()
+}

@@ -1,0 +1,84 @@
+//! Which operating system this is, and how software comes onto it.
+
+use std::path::Path;
+
+/// What matters here of an operating system.
+#[derive(Debug, PartialEq, Eq)]
+pub enum System {
+    /// Debian, Ubuntu and what descends from them.
+    Apt,
+    /// Fedora, RHEL and their kin.
+    Dnf,
+    Mac,
+    Other(String),
+}
+
+impl System {
+    /// By `/etc/os-release` (os-release(5)), on Linux.
+    pub fn detect() -> Self {
+        if cfg!(target_os = "macos") {
+            return Self::Mac;
+        }
+        Self::from_os_release(&std::fs::read_to_string("/etc/os-release").unwrap_or_default())
+    }
+
+    fn from_os_release(text: &str) -> Self {
+        let value = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            line.unwrap_or_default().trim_matches('"').to_owned()
+        };
+        let kin = format!("{} {}", value("ID"), value("ID_LIKE"));
+        let is = |name: &str| kin.split_whitespace().any(|word| word == name);
+        if is("debian") || is("ubuntu") {
+            Self::Apt
+        } else if is("fedora") || is("rhel") {
+            Self::Dnf
+        } else {
+            Self::Other(value("PRETTY_NAME"))
+        }
+    }
+
+    /// Whether this program can install what is missing.
+    pub fn has_apt(&self) -> bool {
+        *self == Self::Apt && which::which("apt-get").is_ok()
+    }
+
+    /// What the person has to do where this program can't.
+    pub fn advice(&self) -> String {
+        let how = match self {
+            Self::Apt => "install docker.io, git and mmdebstrap with apt-get".to_owned(),
+            Self::Dnf => "sudo dnf install moby-engine git && sudo systemctl enable --now docker".to_owned(),
+            Self::Mac => "install Docker Desktop, or: brew install colima docker git && colima start".to_owned(),
+            Self::Other(name) => {
+                format!("install git and Docker Engine 20.10 or newer with {name}'s package manager, and start it")
+            }
+        };
+        format!("this program installs software on Debian and Ubuntu only; here:\n  {how}")
+    }
+}
+
+/// Whether this process is root, without asking libc: /proc/self belongs to who runs it.
+pub fn is_root() -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        if let Ok(metadata) = Path::new("/proc/self").metadata() {
+            return metadata.uid() == 0;
+        }
+    }
+    std::env::var("USER").is_ok_and(|user| user == "root")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systems_are_told_by_their_kin() {
+        assert_eq!(System::from_os_release("ID=debian\n"), System::Apt);
+        assert_eq!(System::from_os_release("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), System::Apt);
+        assert_eq!(System::from_os_release("ID=fedora\n"), System::Dnf);
+        let other = System::from_os_release("ID=arch\nPRETTY_NAME=\"Arch Linux\"\n");
+        assert!(other.advice().contains("Arch Linux's package manager"));
+    }
+}

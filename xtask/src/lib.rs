@@ -1,0 +1,16 @@
+//! Turns the data of this repository into nodes of Cisco Modeling Labs.
+//!
+//! Imports run one way: `commands` → {`catalog`, `definitions`, `engine`, `archive`, `dist`,
+//! `host`} → {`lock`, `ui`}. A library with a thin `main.rs`, so that tests reach every room.
+
+pub mod archive;
+pub mod catalog;
+pub mod cli;
+pub mod commands;
+pub mod definitions;
+pub mod digest;
+pub mod dist;
+pub mod engine;
+pub mod host;
+pub mod lock;
+pub mod ui;

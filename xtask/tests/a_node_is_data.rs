@@ -1,0 +1,187 @@
+//! A second, trivial node takes data only, and goes through every step.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod common;
+
+use common::engine::Engine;
+use common::{Repo, image_id_of_archive};
+
+#[test]
+fn a_listed_node_is_built_inspected_saved_and_cleaned_away() {
+    let (repo, engine) = (Repo::tiny(), Engine::here());
+    let (node, image) = (repo.node(), repo.image());
+
+    let list = repo.xtask(&["list"]).success();
+    let row = list.stdout.lines().find(|line| line.starts_with(node)).expect("a line of the node");
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells, [node, "only", "1.0", &image, "-", "-", "The", "only", "one"]);
+
+    let build = repo.xtask(&["build", node]).success();
+    assert_eq!(build.stdout, format!("{image}\n"), "stdout is the result alone");
+    build.says(["building", "COPY greeting /greeting", &format!("built {image}")]);
+
+    let inspect = repo.xtask(&["inspect", node]).success();
+    let id = inspect.stdout.trim_end();
+    assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "64 hex digits alone, not `{id}`");
+    assert!(repo.node_definition().is_file() && repo.image_definition().is_file());
+    if engine.names_images_by_configuration() {
+        assert_eq!(format!("sha256:{id}"), engine.id(&image));
+    }
+
+    repo.xtask(&["save", node]).success().says(["is up to date", "saved"]);
+    assert_eq!(image_id_of_archive(&repo.archive()), id);
+    let definition = std::fs::read_to_string(repo.image_definition()).unwrap();
+    assert!(definition.contains(&format!("sha256: {id}\n")), "{definition}");
+
+    let list = repo.xtask(&["list"]).success();
+    assert_eq!(list.stdout.matches("up to date").count(), 2, "built and saved:\n{}", list.stdout);
+
+    repo.xtask(&["clean", node]).success().says(["removed image", &image]);
+    assert!(engine.image(&image).is_none());
+    assert!(!repo.path("dist").exists(), "nothing else was in dist/: {:?}", repo.dist());
+    repo.xtask(&["clean", node]).success().says(["nothing to clean"]);
+}
+
+#[test]
+fn save_alone_does_every_step_before_it() {
+    let repo = Repo::tiny();
+    let save = repo.xtask(&["save", "--json"]).success();
+    let said = save.json();
+    assert_eq!(said["written"], true);
+    assert_eq!(said["id"], repo.id());
+    assert_eq!(said["archive"], repo.archive().canonicalize().unwrap().display().to_string());
+    assert_eq!(said["size"], repo.archive().metadata().unwrap().len());
+    assert_eq!(said["image_id"], image_id_of_archive(&repo.archive()));
+    let id = repo.id();
+    assert_eq!(
+        repo.dist(),
+        [
+            "SHA256SUMS".to_owned(),
+            format!("node-definitions/{id}.yaml"),
+            format!("virl-base-images/{id}/{id}.tar.gz"),
+            format!("virl-base-images/{id}/{id}.yaml"),
+        ]
+    );
+    assert_eq!(repo.check_sums(), 3);
+}
+
+#[test]
+fn a_repeat_does_nothing_and_says_so() {
+    let repo = Repo::tiny();
+    repo.xtask(&["save"]).success();
+    let before = repo.archive().metadata().unwrap().modified().unwrap();
+    let again = repo.xtask(&["save", "--json"]).success();
+    assert_eq!(again.json()["written"], false);
+    again
+        .says([&format!("{} is up to date", repo.image()), ".tar.gz is up to date"])
+        .does_not_say(["building", "saved"]);
+    assert_eq!(repo.archive().metadata().unwrap().modified().unwrap(), before);
+    repo.xtask(&["build"]).success().says(["is up to date"]).does_not_say(["building"]);
+}
+
+#[test]
+fn a_change_to_the_data_is_noticed_by_every_step() {
+    let (repo, engine) = (Repo::tiny(), Engine::here());
+    repo.xtask(&["save"]).success();
+    let before = engine.id(&repo.image());
+    repo.write(&format!("docker/{}/greeting", repo.node()), "changed\n");
+
+    let list = repo.xtask(&["list", "--json"]).success().json();
+    assert_eq!((&list[0]["built"], &list[0]["saved"]), (&"stale".into(), &"stale".into()));
+
+    repo.xtask(&["save"]).success().says(["building", "saved"]);
+    assert_ne!(engine.id(&repo.image()), before);
+    assert_eq!(repo.check_sums(), 3);
+    assert!(engine.image(&before).is_none(), "an image without a tag would only take up room");
+}
+
+#[test]
+fn a_change_to_the_definition_alone_does_not_write_the_archive_again() {
+    let repo = Repo::tiny();
+    repo.xtask(&["save"]).success();
+    let before = repo.archive().metadata().unwrap().modified().unwrap();
+    repo.edit("node-definitions/tiny.yaml", "quiet", "hushed");
+    repo.xtask(&["save"]).success().says(["wrote the definitions"]).does_not_say(["building", "saved"]);
+    assert!(std::fs::read_to_string(repo.node_definition()).unwrap().contains("hushed"));
+    assert_eq!(repo.archive().metadata().unwrap().modified().unwrap(), before);
+    assert_eq!(repo.check_sums(), 3);
+}
+
+#[test]
+fn an_archive_that_somebody_damaged_is_written_again() {
+    let repo = Repo::tiny();
+    repo.xtask(&["save"]).success();
+    let whole = std::fs::read(repo.archive()).unwrap();
+    std::fs::write(repo.archive(), &whole[..whole.len() / 2]).unwrap();
+    repo.xtask(&["save"]).success().says(["saved"]);
+    assert!(std::fs::read(repo.archive()).unwrap() == whole);
+}
+
+#[test]
+fn the_engine_loads_the_archive_and_gives_it_the_same_id() {
+    let (repo, engine) = (Repo::tiny(), Engine::here());
+    repo.xtask(&["save"]).success();
+    let id = engine.id(&repo.image());
+    engine.remove(&repo.image());
+    assert!(engine.image(&repo.image()).is_none());
+    engine.load(&repo.archive());
+    assert_eq!(engine.id(&repo.image()), id);
+    repo.xtask(&["save"]).success().says(["is up to date"]).does_not_say(["building", "saved"]);
+}
+
+#[test]
+fn saving_the_same_image_twice_gives_the_same_bytes() {
+    let repo = Repo::with_shell("RUN echo something > /something\n");
+    repo.xtask(&["save"]).success();
+    let first = std::fs::read(repo.archive()).unwrap();
+    std::fs::remove_dir_all(repo.path("dist")).unwrap();
+    repo.xtask(&["save"]).success();
+    assert!(first == std::fs::read(repo.archive()).unwrap());
+}
+
+#[test]
+fn labels_tell_what_an_image_is() {
+    let repo = Repo::tiny();
+    repo.xtask(&["build"]).success();
+    let labels = Engine::here().labels(&repo.image());
+    let label = |name: &str| labels.get(name).map(String::as_str);
+    assert_eq!(label("org.opencontainers.image.title"), Some("Tiny"));
+    assert_eq!(label("org.opencontainers.image.version"), Some("1.0"));
+    assert_eq!(label("org.opencontainers.image.base.name"), Some("scratch"));
+    assert_eq!(label("cml-nodes.node"), Some(repo.node()));
+    assert_eq!(label("cml-nodes.variant"), Some("only"));
+    assert!(label("cml-nodes.recipe").is_some_and(|recipe| recipe.len() == 64), "{labels:?}");
+}
+
+#[test]
+fn a_node_among_several_is_asked_for_by_name() {
+    let mut repo = Repo::tiny();
+    let second = repo.add_node("FROM scratch\nCOPY Dockerfile /\n");
+    repo.xtask(&["build"]).failure().says(["which node?", &second]);
+    let build = repo.xtask(&["build", &second]).success();
+    assert_eq!(build.stdout, format!("{second}:1.0\n"));
+    let list = repo.xtask(&["list", "--json"]).success().json();
+    let built: Vec<_> =
+        list.as_array().unwrap().iter().map(|row| (row["node"].as_str(), row["built"].as_str())).collect();
+    assert_eq!(built, [(Some(repo.node()), Some("no")), (Some(second.as_str()), Some("yes"))]);
+}
+
+#[test]
+fn checks_of_the_manifest_are_run_in_the_image() {
+    let repo = Repo::with_shell("RUN echo one > /number\n");
+    let checks = "checks:\n  - {name: the number, run: [cat, /number], prints: one}\n  - {name: no other, run: [cat, /none], exits: 1}\nvariants:\n";
+    repo.edit_manifest("variants:\n", checks);
+    repo.xtask(&["build", "--verbose"]).success().says(["2 checks passed", "docker run --rm"]);
+    let (_, containers) = Engine::here().labelled(&format!("cml-nodes.check={}", repo.node()));
+    assert_eq!(containers, 0, "a check's container goes with it");
+}
+
+#[test]
+fn inspect_needs_no_archive_and_save_keeps_to_its_id() {
+    let repo = Repo::tiny();
+    let inspect = repo.xtask(&["inspect"]).success();
+    assert_eq!(repo.dist().iter().filter(|path| path.contains(".tar.gz")).count(), 0);
+    let save = repo.xtask(&["save", "--json"]).success().json();
+    assert_eq!(inspect.stdout.trim_end(), save["image_id"]);
+}

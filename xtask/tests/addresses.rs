@@ -1,0 +1,119 @@
+//! The engine is found as the docker command line finds it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod common;
+
+use std::path::Path;
+
+use common::Repo;
+use common::engine::{Engine, PrivateEngine};
+use sha2::Digest;
+
+/// Writes a context of the docker command line's, as `docker context create` does.
+fn context(config: &Path, name: &str, host: &str) {
+    let meta = config.join("contexts/meta").join(hex::encode(sha2::Sha256::digest(name)));
+    std::fs::create_dir_all(&meta).unwrap();
+    let text = serde_json::json!({"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": host}}});
+    std::fs::write(meta.join("meta.json"), text.to_string()).unwrap();
+}
+
+#[test]
+fn a_docker_context_is_followed() {
+    let engine = PrivateEngine::start();
+    let config = tempfile::tempdir().unwrap();
+    context(config.path(), "lab", &engine.host());
+    let mut repo = Repo::tiny();
+    repo.set("DOCKER_CONFIG", config.path());
+
+    repo.set("DOCKER_CONTEXT", "lab");
+    repo.xtask(&["save"]).success();
+    assert!(engine.client().image(&repo.image()).is_some(), "it was built over there");
+    assert!(Engine::here().image(&repo.image()).is_none(), "and not here");
+    repo.unset("DOCKER_CONTEXT");
+
+    std::fs::write(config.path().join("config.json"), r#"{"currentContext": "lab"}"#).unwrap();
+    repo.xtask(&["save"]).success().says(["is up to date"]);
+
+    repo.set("DOCKER_CONTEXT", "gone");
+    repo.xtask(&["save"]).failure().says(["the docker context `gone` has no ", "meta.json"]);
+    repo.unset("DOCKER_CONTEXT");
+}
+
+#[test]
+fn a_symbolic_link_to_the_socket_serves_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("sock");
+    std::os::unix::fs::symlink("/var/run/docker.sock", &link).unwrap();
+    let mut repo = Repo::tiny();
+    repo.set("DOCKER_HOST", format!("unix://{}", link.display()));
+    repo.xtask(&["build"]).success();
+    assert!(Engine::here().image(&repo.image()).is_some());
+}
+
+/// Certificates of one authority: for the engine at 127.0.0.1 and for us.
+fn certificates(folder: &Path) {
+    let openssl = |args: &str| {
+        let output = std::process::Command::new("openssl").args(args.split(' ')).current_dir(folder).output();
+        let output = output.expect("this test makes certificates with the program openssl: apt-get install openssl");
+        assert!(output.status.success(), "openssl {args}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let new = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(&format!("req -x509 {new} -days 2 -subj /CN=authority -keyout ca-key.pem -out ca.pem"));
+    for (name, extension) in
+        [("server", "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth"), ("", "extendedKeyUsage=clientAuth")]
+    {
+        let file = |end: &str| if name.is_empty() { format!("{end}.pem") } else { format!("{name}-{end}.pem") };
+        std::fs::write(folder.join("extension"), extension).unwrap();
+        let (key, certificate) = (file("key"), file("cert"));
+        openssl(&format!("req {new} -subj /CN=party -keyout {key} -out request.pem"));
+        openssl(&format!(
+            "x509 -req -in request.pem -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 2 -extfile extension -out {certificate}"
+        ));
+    }
+}
+
+/// A port that nobody listened on a moment ago.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn an_engine_behind_tls_is_used_and_its_certificate_checked() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    certificates(ours.path());
+    certificates(theirs.path());
+    let file = |name: &str| ours.path().join(name).to_str().unwrap().to_owned();
+    let host = format!("tcp://127.0.0.1:{}", free_port());
+    let engine = PrivateEngine::start_with(&[
+        "--host",
+        &host,
+        "--tlsverify",
+        "--tlscacert",
+        &file("ca.pem"),
+        "--tlscert",
+        &file("server-cert.pem"),
+        "--tlskey",
+        &file("server-key.pem"),
+    ]);
+    let mut repo = Repo::tiny();
+    repo.set("DOCKER_HOST", &host);
+    repo.set("DOCKER_TLS_VERIFY", "1");
+    repo.set("DOCKER_CERT_PATH", ours.path());
+    repo.xtask(&["save"]).success();
+    assert!(engine.client().image(&repo.image()).is_some());
+
+    // The engine is not who it must be.
+    std::fs::copy(theirs.path().join("ca.pem"), ours.path().join("ca.pem")).unwrap();
+    repo.xtask(&["build"]).failure().says([&host, "certificate"]);
+    // We are not who the engine wants.
+    repo.set("DOCKER_CERT_PATH", theirs.path());
+    std::fs::copy(file("ca-key.pem"), theirs.path().join("unused")).unwrap();
+    repo.xtask(&["build"]).failure().says([&host]);
+    std::fs::remove_file(theirs.path().join("key.pem")).unwrap();
+    repo.xtask(&["build"]).failure().says([&host, "key.pem"]);
+    // Without TLS it is no engine.
+    repo.unset("DOCKER_TLS_VERIFY");
+    repo.xtask(&["build"]).failure().says([&host]);
+    repo.unset("DOCKER_HOST");
+}

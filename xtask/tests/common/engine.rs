@@ -1,0 +1,243 @@
+//! The engine as somebody else sees it: not by way of the program under test, but by its API; and
+//! private engines that a test may kill.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::models::{ContainerConfig, ContainerCreateBody, ImageInspect};
+use bollard::query_parameters::{
+    CommitContainerOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListContainersOptionsBuilder,
+    ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+};
+use futures_util::TryStreamExt;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{as_root, signal, userland, wait_until};
+
+/// A client of an engine.
+pub struct Engine {
+    runtime: Runtime,
+    docker: Docker,
+}
+
+impl Engine {
+    /// The engine that the program uses, too.
+    pub fn here() -> Self {
+        let endpoint = xtask::engine::endpoint::Endpoint::discover().expect("an engine's address");
+        Self::of(endpoint.client().expect("an engine"))
+    }
+
+    pub fn at(socket: &Path) -> Self {
+        let path = socket.to_str().expect("UTF-8");
+        Self::of(Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION).expect("an engine"))
+    }
+
+    fn of(docker: Docker) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let docker = runtime.block_on(docker.negotiate_version()).expect("the engine answers");
+        Self { runtime, docker }
+    }
+
+    pub fn image(&self, name: &str) -> Option<ImageInspect> {
+        match self.runtime.block_on(self.docker.inspect_image(name)) {
+            Ok(image) => Some(image),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
+            Err(error) => panic!("asking the engine for {name}: {error}"),
+        }
+    }
+
+    /// What the engine calls the image: `sha256:…`
+    #[track_caller]
+    pub fn id(&self, name: &str) -> String {
+        self.image(name).and_then(|image| image.id).unwrap_or_else(|| panic!("the engine has no {name}"))
+    }
+
+    /// Whether an image's ID is here the digest of its configuration. With the containerd image
+    /// store it is that of a manifest.
+    pub fn names_images_by_configuration(&self) -> bool {
+        let info = self.runtime.block_on(self.docker.info()).expect("the engine answers");
+        !format!("{:?}", info.driver_status).contains("io.containerd.snapshotter")
+    }
+
+    pub fn labels(&self, name: &str) -> HashMap<String, String> {
+        self.image(name).and_then(|image| image.config?.labels).unwrap_or_default()
+    }
+
+    /// All images and containers that bear this label.
+    pub fn labelled(&self, label: &str) -> (usize, usize) {
+        let filters = HashMap::from([("label", vec![label])]);
+        let images = ListImagesOptionsBuilder::default().filters(&filters).build();
+        let containers = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        self.runtime.block_on(async {
+            (
+                self.docker.list_images(Some(images)).await.expect("the engine answers").len(),
+                self.docker.list_containers(Some(containers)).await.expect("the engine answers").len(),
+            )
+        })
+    }
+
+    pub fn tag(&self, from: &str, to: &str) {
+        let (name, tag) = to.split_once(':').expect("NAME:TAG");
+        let options = TagImageOptionsBuilder::default().repo(name).tag(tag).build();
+        self.runtime.block_on(self.docker.tag_image(from, Some(options))).expect("tagging");
+    }
+
+    pub fn remove(&self, name: &str) {
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        let _ = self.runtime.block_on(self.docker.remove_image(name, Some(options), None));
+    }
+
+    /// `docker load`
+    pub fn load(&self, archive: &Path) {
+        let bytes = std::fs::read(archive).expect("the archive");
+        let options = ImportImageOptionsBuilder::default().quiet(true).build();
+        let body = bollard::body_full(bytes.into());
+        let answers = self.docker.import_image(options, body, None);
+        self.runtime.block_on(answers.try_for_each(|_| async { Ok(()) })).expect("the engine loads the archive");
+    }
+
+    /// Makes `to` as `FROM from` with another command would: with all its labels.
+    pub fn derive(&self, from: &str, to: &str) {
+        let (repo, tag) = to.split_once(':').expect("NAME:TAG");
+        let body = ContainerCreateBody {
+            image: Some(from.to_owned()),
+            cmd: Some(vec!["/none".to_owned()]),
+            ..ContainerCreateBody::default()
+        };
+        self.runtime.block_on(async {
+            let container = self.docker.create_container(None, body).await.expect("a container of the image").id;
+            let options = CommitContainerOptionsBuilder::default().container(&container).repo(repo).tag(tag).build();
+            let changes = ContainerConfig { cmd: Some(vec!["/mine".to_owned()]), ..ContainerConfig::default() };
+            self.docker.commit_container(options, changes).await.expect("an image of the container");
+            self.docker.remove_container(&container, None).await.expect("removing the container");
+        });
+    }
+
+    /// An image that is not this project's, under this name. Goes with what is returned.
+    pub fn foreign(&self, name: &str) -> Foreign<'_> {
+        let (repo, tag) = name.split_once(':').expect("NAME:TAG");
+        // A label of its own, so that no two of them are one image.
+        let options = CreateImageOptionsBuilder::default()
+            .from_src("-")
+            .repo(repo)
+            .tag(tag)
+            .changes(vec![format!("LABEL for={name}")])
+            .build();
+        let body = bollard::body_full(userland().into());
+        let answers = self.docker.create_image(Some(options), Some(body), None);
+        self.runtime.block_on(answers.try_for_each(|_| async { Ok(()) })).expect("the engine imports an image");
+        Foreign { engine: self, name: name.to_owned(), id: self.id(name) }
+    }
+}
+
+/// See [`Engine::foreign`].
+pub struct Foreign<'a> {
+    engine: &'a Engine,
+    pub name: String,
+    pub id: String,
+}
+
+impl Drop for Foreign<'_> {
+    fn drop(&mut self) {
+        self.engine.remove(&self.name);
+    }
+}
+
+/// An engine of a test's own, apart from the user's in everything: files, processes, network.
+pub struct PrivateEngine {
+    // Short, because a socket's path has 108 bytes at most.
+    folder: TempDir,
+    daemon: duct::Handle,
+}
+
+impl PrivateEngine {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With further arguments for dockerd.
+    pub fn start_with(further: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("e").tempdir_in("/tmp").expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        // Where systemd runs a containerd, all engines share it.
+        let name = folder.path().file_name().expect("a name").display().to_string();
+        let (namespace, plugins) = (format!("{name}-c"), format!("{name}-p"));
+        let (data, exec, pid, socket) = (path("data"), path("exec"), path("pid"), format!("unix://{}", path("sock")));
+        let mut words = vec!["dockerd", "--data-root", &data, "--exec-root", &exec, "--pidfile", &pid];
+        words.extend(["--host", &socket, "--bridge=none", "--iptables=false", "--ip-forward=false"]);
+        words.extend(["--containerd-namespace", &namespace, "--containerd-plugins-namespace", &plugins]);
+        words.extend(further);
+        let log = folder.path().join("log");
+        let daemon = as_root(&words).stdin_null().stderr_to_stdout().stdout_path(&log).unchecked().start();
+        let engine = Self { folder, daemon: daemon.expect("dockerd starts") };
+        wait_until("the private engine comes up", || {
+            let ended = engine.daemon.try_wait().expect("asking for dockerd").is_some();
+            let said = || std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(!ended, "the private engine ended: {}", said().lines().last().unwrap_or_default());
+            said().contains("API listen on")
+        });
+        as_root(&["chmod", "666", engine.socket().to_str().expect("UTF-8")]).run().expect("chmod");
+        engine
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("sock")
+    }
+
+    /// For `DOCKER_HOST`.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    pub fn client(&self) -> Engine {
+        Engine::at(&self.socket())
+    }
+
+    /// `kill -9` of the engine and all that it started.
+    pub fn kill(&self) {
+        let folder = self.folder.path().to_str().expect("UTF-8");
+        for pid in processes(folder) {
+            signal(pid, "KILL");
+        }
+    }
+}
+
+impl Drop for PrivateEngine {
+    fn drop(&mut self) {
+        let folder = self.folder.path().to_str().expect("UTF-8").to_owned();
+        if let Ok(pid) = std::fs::read_to_string(self.folder.path().join("pid")) {
+            // In peace first: it takes down its own mounts.
+            let pid = pid.trim().parse().expect("a process id");
+            signal(pid, "TERM");
+            let _ = self.daemon.wait_timeout(Duration::from_secs(20));
+        }
+        for pid in processes(&folder) {
+            signal(pid, "KILL");
+        }
+        let _ = self.daemon.wait();
+        // What a killed engine left mounted, the deepest first.
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
+            if mount.starts_with(&folder) {
+                let _ = as_root(&["umount", "--lazy", mount]).unchecked().run();
+            }
+        }
+        let _ = as_root(&["rm", "-rf", "--one-file-system", &folder]).unchecked().run();
+    }
+}
+
+/// The processes whose command line names this folder.
+fn processes(folder: &str) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        ["dockerd", "containerd"].iter().any(|name| words.contains(name)) && words.contains(folder)
+    })
+    .collect()
+}

@@ -1,0 +1,62 @@
+//! Git repositories that stand for an upstream.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+/// An upstream repository with one branch, `main`.
+pub struct Upstream(TempDir);
+
+impl Upstream {
+    /// With a first commit that says it is version `version`.
+    pub fn of_version(version: &str) -> Self {
+        let upstream = Self(tempfile::tempdir().expect("a temporary folder"));
+        upstream.git(&["init", "--quiet", "--initial-branch=main"]);
+        upstream.release(version);
+        upstream
+    }
+
+    /// Commits another version; yields the commit.
+    pub fn release(&self, version: &str) -> String {
+        self.commit("configure.ac", &format!("AC_INIT([tiny], [{version}])\n"))
+    }
+
+    /// Commits a file; yields the commit.
+    pub fn commit(&self, file: &str, text: &str) -> String {
+        std::fs::write(self.path().join(file), text).expect("a file of ours");
+        self.git(&["add", "."]);
+        self.git(&["-c", "user.name=test", "-c", "user.email=test@test", "commit", "--quiet", "--message=release"]);
+        self.head()
+    }
+
+    pub fn head(&self) -> String {
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn url(&self) -> String {
+        format!("file://{}", self.path().display())
+    }
+
+    /// A bare copy of it in `folder`.
+    pub fn bare(&self, folder: &Path) -> PathBuf {
+        let bare = folder.join("bare.git");
+        self.git(&["clone", "--quiet", "--bare", ".", bare.to_str().expect("UTF-8")]);
+        bare
+    }
+
+    /// A release archive of it in `folder`.
+    pub fn tarball(&self, folder: &Path) -> PathBuf {
+        let tarball = folder.join("tiny.tar.gz");
+        self.git(&["archive", "--prefix=tiny/", "--output", tarball.to_str().expect("UTF-8"), "HEAD"]);
+        tarball
+    }
+
+    /// Runs git here and yields what it prints.
+    pub fn git(&self, args: &[&str]) -> String {
+        duct::cmd("git", args).dir(self.path()).stderr_capture().read().expect("git")
+    }
+}

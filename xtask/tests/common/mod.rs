@@ -1,0 +1,490 @@
+//! The stage of the end-to-end tests: a repository of nodes in a temporary folder, the program as
+//! a user runs it, and the engine as a third party sees it.
+//!
+//! Nodes are called `t<process>-<count>-…`, so that tests run side by side, and beside a user's
+//! own images. Nothing here needs a network: nodes that run programs get them from this machine.
+
+// Every test file compiles this module for itself and uses a part of it.
+#![allow(dead_code, clippy::expect_used, clippy::missing_panics_doc)]
+
+pub mod engine;
+pub mod git;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Against hanging only: what takes longer is broken.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A repository of nodes, with a cache folder of its own. What was built in it goes with it.
+pub struct Repo {
+    pub folder: TempDir,
+    pub cache: TempDir,
+    nodes: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
+}
+
+/// What a run printed, and how it ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// `None` if a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A run of the program that has not ended yet.
+pub struct Running(duct::Handle);
+
+/// The template of the node definitions: as little as the program lets pass.
+const NODE_DEFINITION: &str = r#"id: {{ id }}
+ui:
+  label: {{ label | json }}
+  description: {% if switches is defined and switches.loud %}LOUD{% else %}quiet{% endif %}
+configuration:
+  provisioning:
+    files:
+      - name: config.json
+        editable: false
+        content: |
+          {"docker": {"image": "{{ image }}"}}
+"#;
+
+const IMAGE_DEFINITION: &str = "id: {{ id }}
+label: {{ title | json }}
+node_definition_id: {{ id }}
+disk_image: {{ archive }}
+sha256: {{ image_id }}
+";
+
+impl Repo {
+    /// Without any node, but with the templates that the nodes here share.
+    pub fn empty() -> Self {
+        let repo = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            cache: tempfile::tempdir().expect("a temporary folder"),
+            nodes: Vec::new(),
+            environment: Vec::new(),
+        };
+        std::fs::create_dir(repo.path("docker")).expect("docker/");
+        repo.write("node-definitions/tiny.yaml", NODE_DEFINITION);
+        repo.write("image-definitions/container.yaml", IMAGE_DEFINITION);
+        repo
+    }
+
+    /// With one node that holds a single text.
+    pub fn tiny() -> Self {
+        let mut repo = Self::empty();
+        let node = repo.add_node("FROM scratch\nCOPY greeting /greeting\n");
+        repo.write(&format!("docker/{node}/greeting"), &format!("hello from {node}\n"));
+        repo
+    }
+
+    /// With one node whose image holds a shell (see [`userland`]), for Dockerfiles with `RUN`.
+    /// `steps` follow.
+    pub fn with_shell(steps: &str) -> Self {
+        let mut repo = Self::empty();
+        let node = repo.add_node(&format!("FROM scratch\nADD userland.tar /\n{steps}"));
+        std::fs::write(repo.path(&format!("docker/{node}/userland.tar")), userland()).expect("the userland");
+        repo
+    }
+
+    /// A copy of the real repository's data. Its node is called as the user's own is, therefore
+    /// nothing of it must be built to the end, and nothing is cleaned.
+    pub fn real() -> Self {
+        let mut repo = Self::empty();
+        std::fs::remove_dir_all(repo.folder.path()).expect("the folder is ours");
+        for folder in ["docker", "node-definitions", "image-definitions"] {
+            copy(&real_root().join(folder), &repo.path(folder));
+        }
+        repo.nodes.clear();
+        repo
+    }
+
+    /// Adds a node with this Dockerfile and a plain manifest; yields its name.
+    pub fn add_node(&mut self, dockerfile: &str) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let node = format!("t{}-{count}-tiny", std::process::id());
+        self.write(&format!("docker/{node}/Dockerfile"), dockerfile);
+        self.write(&format!("docker/{node}/node.yaml"), &manifest(&node));
+        self.nodes.push(node.clone());
+        node
+    }
+
+    /// The first node.
+    pub fn node(&self) -> &str {
+        &self.nodes[0]
+    }
+
+    /// Its image: every manifest here says `<node>:{{ version }}{{ suffix }}`.
+    pub fn image(&self) -> String {
+        format!("{}:1.0", self.node())
+    }
+
+    /// The id of its definitions.
+    pub fn id(&self) -> String {
+        format!("{}-1-0", self.node())
+    }
+
+    pub fn path(&self, inner: &str) -> PathBuf {
+        self.folder.path().join(inner)
+    }
+
+    pub fn write(&self, inner: &str, text: &str) {
+        let path = self.path(inner);
+        std::fs::create_dir_all(path.parent().expect("a folder around it")).expect("its folder");
+        std::fs::write(path, text).expect(inner);
+    }
+
+    pub fn read(&self, inner: &str) -> String {
+        std::fs::read_to_string(self.path(inner)).unwrap_or_else(|error| panic!("{inner}: {error}"))
+    }
+
+    /// Replaces text of a file, which must be there.
+    pub fn edit(&self, inner: &str, from: &str, to: &str) {
+        let text = self.read(inner);
+        assert!(text.contains(from), "{inner} has no `{from}`:\n{text}");
+        self.write(inner, &text.replace(from, to));
+    }
+
+    /// Replaces text of the first node's manifest.
+    pub fn edit_manifest(&self, from: &str, to: &str) {
+        self.edit(&self.manifest(), from, to);
+    }
+
+    /// Where the first node's manifest is.
+    pub fn manifest(&self) -> String {
+        format!("docker/{}/node.yaml", self.node())
+    }
+
+    pub fn dockerfile(&self) -> String {
+        format!("docker/{}/Dockerfile", self.node())
+    }
+
+    pub fn archive(&self) -> PathBuf {
+        self.path(&format!("dist/virl-base-images/{0}/{0}.tar.gz", self.id()))
+    }
+
+    pub fn node_definition(&self) -> PathBuf {
+        self.path(&format!("dist/node-definitions/{}.yaml", self.id()))
+    }
+
+    pub fn image_definition(&self) -> PathBuf {
+        self.path(&format!("dist/virl-base-images/{0}/{0}.yaml", self.id()))
+    }
+
+    /// Sets a variable of every run in this repository.
+    pub fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.unset(name);
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// Takes that back.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
+    /// Runs `cargo xtask ARGS` here to its end.
+    pub fn xtask(&self, args: &[&str]) -> Outcome {
+        self.start(args).end()
+    }
+
+    /// Starts `cargo xtask ARGS` here.
+    pub fn start(&self, args: &[&str]) -> Running {
+        self.start_within(&[], args)
+    }
+
+    /// Starts `cargo xtask ARGS` by way of another program, such as `setpriv`.
+    pub fn start_within(&self, outer: &[&str], args: &[&str]) -> Running {
+        let mut words: Vec<OsString> = outer.iter().map(OsString::from).collect();
+        words.extend([env!("CARGO_BIN_EXE_xtask").into(), "--root".into(), self.folder.path().into()]);
+        words.extend(args.iter().map(OsString::from));
+        let mut command = duct::cmd(words.remove(0), words)
+            .env("XDG_CACHE_HOME", self.cache.path())
+            .env_remove("SOURCE_DATE_EPOCH")
+            .stdin_null()
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked();
+        for (name, value) in &self.environment {
+            command = command.env(name, value);
+        }
+        Running(command.start().expect("the program starts"))
+    }
+
+    /// Everything below dist/ but the program's own records, relative, sorted.
+    pub fn dist(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        files_below(&self.path("dist"), &mut found);
+        let root = self.path("dist");
+        let inner = found.iter().filter_map(|path| path.strip_prefix(&root).ok()?.to_str().map(str::to_owned));
+        let mut inner: Vec<String> = inner.filter(|path| !path.starts_with(".records/")).collect();
+        inner.sort();
+        inner
+    }
+
+    /// That `sha256sum -c SHA256SUMS` finds nothing wrong, and how many files it lists.
+    pub fn check_sums(&self) -> usize {
+        let output = Command::new("sha256sum")
+            .args(["--check", "--strict", "SHA256SUMS"])
+            .current_dir(self.path("dist"))
+            .output()
+            .expect("sha256sum is part of coreutils");
+        assert!(
+            output.status.success(),
+            "sha256sum finds fault:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).lines().count()
+    }
+}
+
+impl Drop for Repo {
+    fn drop(&mut self) {
+        for node in std::mem::take(&mut self.nodes) {
+            let outcome = self.xtask(&["clean", &node]);
+            if outcome.code != Some(0) {
+                eprintln!("cleaning up after {node}: {}", outcome.stderr);
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Waits for the end.
+    pub fn end(self) -> Outcome {
+        let output = self.0.wait_timeout(PATIENCE).expect("waiting for the program");
+        let Some(output) = output else {
+            self.signal("KILL");
+            panic!("the program did not end within {} s", PATIENCE.as_secs());
+        };
+        Outcome {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.pids()[0]
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.0.try_wait().expect("asking for the program").is_some()
+    }
+
+    /// Sends a signal, such as `INT`.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+}
+
+impl Outcome {
+    /// That it succeeded.
+    #[track_caller]
+    pub fn success(self) -> Self {
+        assert_eq!(self.code, Some(0), "it should have succeeded:\n{self}");
+        self
+    }
+
+    /// That it failed, as a command fails: exit code 1, `error:` on stderr, nothing on stdout.
+    #[track_caller]
+    pub fn failure(self) -> Self {
+        assert_eq!(self.code, Some(1), "it should have failed:\n{self}");
+        assert!(self.stderr.contains("error: "), "it should say why it failed:\n{self}");
+        assert_eq!(self.stdout, "", "a failure has no result:\n{self}");
+        self
+    }
+
+    /// That stderr contains each of these texts.
+    #[track_caller]
+    pub fn says<const N: usize>(self, texts: [&str; N]) -> Self {
+        for text in texts {
+            assert!(self.stderr.contains(text), "stderr should say `{text}`:\n{self}");
+        }
+        self
+    }
+
+    /// That stderr does not contain any of these texts.
+    #[track_caller]
+    pub fn does_not_say<const N: usize>(self, texts: [&str; N]) -> Self {
+        for text in texts {
+            assert!(!self.stderr.contains(text), "stderr should not say `{text}`:\n{self}");
+        }
+        self
+    }
+
+    /// stdout as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("stdout is not JSON: {error}\n{self}"))
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "--- exit code {:?}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.stdout, self.stderr)
+    }
+}
+
+/// The manifest of a node with one variant and no source.
+pub fn manifest(node: &str) -> String {
+    format!(
+        r#"node: {node}
+title: Tiny
+description: A node for tests
+image: "{node}:{{{{ version }}}}{{{{ suffix }}}}"
+id: "{node}-{{{{ version_id }}}}{{{{ suffix }}}}"
+label: "Tiny {{{{ version }}}}"
+node_definition: tiny.yaml
+variants:
+  - name: only
+    summary: The only one
+    version: "1.0"
+    base:
+      image: scratch
+"#
+    )
+}
+
+/// The repository that these tests belong to.
+pub fn real_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is a folder of the workspace")
+}
+
+/// A shell and a few tools of this machine with the libraries they need, as a tar archive that is
+/// the same in each test. It makes `RUN` possible without any image from a registry.
+pub fn userland() -> &'static [u8] {
+    static TAR: OnceLock<Vec<u8>> = OnceLock::new();
+    TAR.get_or_init(|| {
+        let programs = ["/bin/sh", "/bin/cat", "/bin/sleep", "/bin/ls", "/bin/head"];
+        let mut files: BTreeSet<String> = programs.iter().map(|path| (*path).to_owned()).collect();
+        for program in programs {
+            let output = Command::new("ldd").arg(program).output().expect("ldd is part of libc-bin");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            files.extend(text.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned));
+        }
+        let mut tar = tar::Builder::new(Vec::new());
+        for file in files {
+            let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+            append(&mut tar, file.trim_start_matches('/'), 0o755, &bytes);
+        }
+        tar.into_inner().expect("a tar archive in memory")
+    })
+}
+
+fn append(tar: &mut tar::Builder<Vec<u8>>, name: &str, mode: u32, bytes: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_mtime(0);
+    header.set_size(bytes.len() as u64);
+    tar.append_data(&mut header, name, bytes).expect("a tar archive in memory");
+}
+
+/// Bytes that look random and are the same each time; half of them are zeros, so that they can be
+/// compressed a little.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(length + 16);
+    while bytes.len() < length {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+        bytes.extend([0; 8]);
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Waits until something is true.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < Duration::from_secs(60), "waited for a minute in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Sends a signal to a process of ours, or of root's if we may.
+pub fn signal(pid: u32, name: &str) {
+    let _ = as_root(&["kill", &format!("-{name}"), &pid.to_string()]).unchecked().stderr_null().run();
+}
+
+/// A command that needs root: run as such, else through sudo without a question.
+pub fn as_root(words: &[&str]) -> duct::Expression {
+    match xtask::host::run_as_root() {
+        Ok("env") => duct::cmd("env", words),
+        Ok(_) => duct::cmd("sudo", [&["--non-interactive"], words].concat()),
+        Err(error) => panic!("this test does what only root may (`{}`): {error:#}", words.join(" ")),
+    }
+}
+
+/// Whether a process runs on this machine whose command line contains `text`.
+pub fn runs(text: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok()).any(|line| {
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        line.contains(text) && !line.contains("xtask")
+    })
+}
+
+/// The configuration's digest as a third party finds it: unpack, read manifest.json, hash.
+pub fn image_id_of_archive(archive: &Path) -> String {
+    use sha2::Digest;
+    let config = from_archive(archive, "manifest.json");
+    let manifest: serde_json::Value = serde_json::from_slice(&config).expect("manifest.json is JSON");
+    let name = manifest[0]["Config"].as_str().expect("manifest.json names a configuration");
+    hex::encode(sha2::Sha256::digest(from_archive(archive, name)))
+}
+
+/// One file of a `.tar.gz`.
+pub fn from_archive(archive: &Path, name: &str) -> Vec<u8> {
+    let file = std::fs::File::open(archive).unwrap_or_else(|error| panic!("{}: {error}", archive.display()));
+    let mut tar = tar::Archive::new(flate2::read::MultiGzDecoder::new(file));
+    for entry in tar.entries().expect("a tar archive") {
+        let mut entry = entry.expect("a whole tar archive");
+        if entry.path_bytes().as_ref() == name.as_bytes() {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).expect("a whole tar archive");
+            return bytes;
+        }
+    }
+    panic!("{} has no {name}", archive.display())
+}
+
+fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files_below(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder of ours");
+    for entry in std::fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
+        let path = entry.expect("a readable folder").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+    }
+}

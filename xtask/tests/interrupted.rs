@@ -1,0 +1,147 @@
+//! Ctrl-C, and two commands at once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod common;
+
+use common::engine::Engine;
+use common::{Repo, runs, wait_until};
+
+/// A number of seconds that no other process sleeps.
+fn nap(last: u32) -> String {
+    format!("{}{last}", 100_000 + std::process::id())
+}
+
+#[test]
+fn ctrl_c_ends_the_build_on_the_engine_too() {
+    let nap = nap(1);
+    let repo = Repo::with_shell(&format!("RUN sleep {nap}\n"));
+    let build = repo.start(&["build"]);
+    wait_until("the engine runs the step", || runs(&format!("sleep {nap}")));
+    build.signal("INT");
+    let outcome = build.end();
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+    outcome.says(["interrupted"]);
+    wait_until("the engine has ended the step", || !runs(&format!("sleep {nap}")));
+    assert!(Engine::here().image(&repo.image()).is_none());
+}
+
+#[test]
+fn a_terminated_save_leaves_nothing_half_made() {
+    let nap = nap(2);
+    let repo = Repo::with_shell(&format!("RUN sleep {nap}\n"));
+    let save = repo.start(&["save"]);
+    wait_until("the engine runs the step", || runs(&format!("sleep {nap}")));
+    save.signal("TERM");
+    assert_eq!(save.end().code, Some(130));
+    wait_until("the engine has ended the step", || !runs(&format!("sleep {nap}")));
+    assert!(repo.dist().is_empty(), "{:?}", repo.dist());
+    assert_eq!(
+        std::fs::read_dir(repo.cache.path().join("cml-nodes"))
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.file_name() != "locks")
+            .count(),
+        0,
+        "nothing is left in the cache"
+    );
+}
+
+#[test]
+fn ctrl_c_during_a_check_leaves_no_container_behind() {
+    let (repo, engine, nap) = (Repo::with_shell(""), Engine::here(), nap(3));
+    repo.edit_manifest("variants:\n", &format!("checks: [{{name: slow, run: [sleep, '{nap}']}}]\nvariants:\n"));
+    let build = repo.start(&["build"]);
+    wait_until("the engine runs the check", || runs(&format!("sleep {nap}")));
+    build.signal("INT");
+    assert_eq!(build.end().code, Some(130));
+    assert_eq!(engine.labelled(&format!("cml-nodes.check={}", repo.node())), (0, 0));
+    repo.xtask(&["clean", repo.node()]).success();
+    let left = |label: &str| engine.labelled(&format!("{label}={}", repo.node()));
+    assert_eq!((left("cml-nodes.node"), left("cml-nodes.check")), ((0, 0), (0, 0)), "(images, containers)");
+    assert!(!runs(&format!("sleep {nap}")));
+}
+
+#[test]
+fn what_a_killed_check_leaves_behind_is_cleaned() {
+    let (repo, engine, nap) = (Repo::with_shell(""), Engine::here(), nap(5));
+    repo.edit_manifest("variants:\n", &format!("checks: [{{name: slow, run: [sleep, '{nap}']}}]\nvariants:\n"));
+    let build = repo.start(&["build"]);
+    wait_until("the engine runs the check", || runs(&format!("sleep {nap}")));
+    build.signal("KILL");
+    assert_eq!(build.end().code, None);
+    let label = format!("cml-nodes.check={}", repo.node());
+    assert_eq!(engine.labelled(&label).1, 1, "a container is left behind, or this test proves nothing");
+    repo.xtask(&["clean", repo.node()]).success();
+    assert_eq!(engine.labelled(&label), (0, 0));
+    assert!(!runs(&format!("sleep {nap}")));
+}
+
+#[test]
+fn ctrl_c_works_while_waiting_for_another_command() {
+    let repo = Repo::tiny();
+    repo.xtask(&["inspect"]).success();
+    let lock = std::fs::File::open(repo.path("dist/.records/lock")).unwrap();
+    lock.lock().unwrap();
+    let save = repo.start(&["save"]);
+    // It has nothing else to do; what it says can't be read before its end.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(!save.has_ended(), "it waits");
+    save.signal("INT");
+    let outcome = save.end();
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+    outcome.says(["waiting for another command"]);
+    drop(lock);
+    repo.xtask(&["save"]).success();
+}
+
+#[test]
+fn ctrl_c_while_a_source_is_fetched_is_an_interruption_not_a_failure() {
+    let mut repo = Repo::tiny();
+    repo.edit_manifest("image: scratch", "image: scratch\n    source: {git: 'ssh://slow.invalid/x', ref: main}");
+    // Stands for a host that takes its time: git runs it where it would run ssh.
+    let (folder, nap) = (tempfile::tempdir().unwrap(), nap(4));
+    let ssh = folder.path().join("ssh");
+    std::fs::write(&ssh, format!("#!/bin/sh\nexec sleep {nap}\n")).unwrap();
+    std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    repo.set("GIT_SSH", ssh);
+    repo.set("GIT_SSH_VARIANT", "ssh");
+    let build = repo.start(&["build", "--source", "ssh://slow.invalid/x"]);
+    wait_until("git waits for the host", || runs(&format!("sleep {nap}")));
+    // As a terminal does it: to all processes in the foreground.
+    build.signal("INT");
+    for pid in children(build.pid()) {
+        common::signal(pid, "INT");
+    }
+    let outcome = build.end();
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+}
+
+/// The processes that a process started, and those that these started.
+fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let direct: Vec<u32> = text.split_whitespace().flat_map(str::parse).collect();
+    direct.iter().flat_map(|pid| children(*pid).into_iter().chain([*pid])).collect()
+}
+
+#[test]
+fn two_saves_at_once_both_succeed() {
+    let repo = Repo::with_shell("RUN sleep 2 && head -c 20000000 /dev/zero > /big\n");
+    let (first, second) = (repo.start(&["save", "--json"]), repo.start(&["save", "--json"]));
+    let (first, second) = (first.end().success().json(), second.end().success().json());
+    assert_eq!(first["image_id"], second["image_id"]);
+    assert_eq!(first["sha256"], second["sha256"]);
+    assert_eq!(repo.check_sums(), 3);
+    repo.xtask(&["save"]).success().does_not_say(["building", "saved"]);
+}
+
+#[test]
+fn saves_of_two_nodes_at_once_both_succeed() {
+    let mut repo = Repo::tiny();
+    let second = repo.add_node("FROM scratch\nCOPY Dockerfile /\n");
+    let runs = [repo.start(&["save", repo.node()]), repo.start(&["save", &second])];
+    for run in runs {
+        run.end().success();
+    }
+    assert_eq!(repo.check_sums(), 6);
+}

@@ -1,0 +1,52 @@
+//! Engines that die under a command. Each test has one of its own to kill.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod common;
+
+use common::engine::PrivateEngine;
+use common::{Repo, noise, runs, wait_until};
+
+#[test]
+fn an_engine_that_dies_during_the_build_is_told() {
+    let engine = PrivateEngine::start();
+    let nap = format!("{}6", 100_000 + std::process::id());
+    let mut repo = Repo::with_shell(&format!("RUN sleep {nap}\n"));
+    repo.set("DOCKER_HOST", engine.host());
+    let save = repo.start(&["save"]);
+    wait_until("the engine runs the step", || runs(&format!("sleep {nap}")));
+    engine.kill();
+    save.end().failure().says(["the connection to the engine was lost during the build", "run it again"]);
+    assert!(repo.dist().is_empty(), "{:?}", repo.dist());
+    repo.unset("DOCKER_HOST");
+}
+
+#[test]
+fn an_engine_that_dies_during_the_export_leaves_the_old_archive_and_no_other() {
+    let engine = PrivateEngine::start();
+    let mut repo = Repo::tiny();
+    repo.set("DOCKER_HOST", engine.host());
+    let greeting = repo.path(&format!("docker/{}/greeting", repo.node()));
+    repo.xtask(&["save"]).success();
+    let old = std::fs::read(repo.archive()).unwrap();
+
+    // So large that the export takes a while after its first bytes.
+    std::fs::write(&greeting, noise(1, 400_000_000)).unwrap();
+    repo.xtask(&["build"]).success();
+    let save = repo.start(&["save"]);
+    wait_until("the archive is being written", || size_of_drafts(&repo) > 1_000_000);
+    engine.kill();
+    save.end().failure().says([&format!("the engine broke off its export of {}", repo.image())]);
+    assert!(std::fs::read(repo.archive()).unwrap() == old, "the old archive is whole");
+    assert_eq!(size_of_drafts(&repo), 0, "no half of an archive is left");
+    assert_eq!(repo.check_sums(), 3);
+    repo.unset("DOCKER_HOST");
+}
+
+/// Bytes of the files in the archive's folder that have no final name.
+fn size_of_drafts(repo: &Repo) -> u64 {
+    let folder = repo.archive().parent().unwrap().to_owned();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let drafts = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with('.'));
+    drafts.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}

@@ -1,0 +1,174 @@
+//! Machines that lack something: what they are told, and that nothing is changed unasked.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use common::{PATIENCE, Repo, as_root, wait_until};
+use tempfile::TempDir;
+
+/// Runs what follows in a mount namespace in which /run is empty, as on a machine whose engine does
+/// not run. The engine itself is not touched.
+const WITHOUT_ENGINE: [&str; 6] = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /run && exec \"$@\"", "sh"];
+
+/// A folder for `PATH` that has every program of this machine but these.
+fn path_without(hidden: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for bin in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
+        for entry in std::fs::read_dir(bin).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if !hidden.iter().any(|hidden| name == *hidden) {
+                // The first of two programs with one name wins, as in PATH.
+                let _ = std::os::unix::fs::symlink(entry.path(), folder.path().join(name));
+            }
+        }
+    }
+    folder
+}
+
+fn root_words<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    match xtask::host::run_as_root() {
+        Ok("env") => words.to_vec(),
+        _ => [&["sudo", "--non-interactive", "--preserve-env"], words].concat(),
+    }
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_named_with_where_its_address_came_from() {
+    let mut repo = Repo::tiny();
+    repo.xtask(&["save"]).success();
+    for (host, why) in [
+        ("unix:///nonexistent/docker.sock", "/nonexistent/docker.sock"),
+        // Port 9 (discard) has nobody listening.
+        ("tcp://127.0.0.1:9", "refused"),
+        ("nonsense", "nonsense is no address of an engine"),
+    ] {
+        repo.set("DOCKER_HOST", host);
+        let place = repo.path("dist");
+        for command in ["build", "inspect", "save"] {
+            repo.xtask(&[command]).failure().says([host, "DOCKER_HOST", why]);
+        }
+        assert!(place.is_dir());
+    }
+    assert_eq!(repo.check_sums(), 3, "what is there stays");
+
+    let list = repo.xtask(&["list"]).success();
+    assert!(list.stdout.contains(" ?"), "{list}");
+    list.says(["what is built is not known", "nonsense"]);
+    repo.unset("DOCKER_HOST");
+}
+
+#[test]
+fn without_an_engine_and_a_terminal_nothing_is_changed_and_the_command_is_told() {
+    let repo = Repo::tiny();
+    let outer = root_words(&WITHOUT_ENGINE);
+    for command in [&["setup"][..], &["build"], &["save", "--json"]] {
+        repo.start_within(&outer, command)
+            .end()
+            .failure()
+            .says(["missing: a running container engine", "nothing was changed", "`cargo xtask setup --yes`"])
+            .does_not_say(["installing", "started dockerd"]);
+    }
+    assert!(repo.dist().is_empty());
+}
+
+#[test]
+fn every_missing_part_is_listed_with_its_package() {
+    let mut repo = Repo::tiny();
+    let path = path_without(&["git", "mmdebstrap", "debootstrap", "dockerd"]);
+    repo.set("PATH", path.path());
+    // Daemons are looked for beside the path, too.
+    let outer = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        "mount -t tmpfs none /run; mount -t tmpfs none /usr/sbin; exec \"$@\"",
+        "sh",
+    ];
+    repo.start_within(&root_words(&outer), &["setup"])
+        .end()
+        .failure()
+        .says(["missing: git", "(package git)", "(package mmdebstrap)", "(package docker.io)"])
+        .says(["nothing was changed", "`cargo xtask setup --yes`"])
+        .does_not_say(["installing"]);
+}
+
+#[test]
+fn a_missing_git_does_not_stop_what_needs_none() {
+    let mut repo = Repo::tiny();
+    let path = path_without(&["git", "mmdebstrap", "debootstrap"]);
+    repo.set("PATH", path.path());
+    repo.xtask(&["save"]).success();
+    repo.edit_manifest("image: scratch", "image: scratch\n    source: {git: 'file:///x', ref: main}");
+    repo.xtask(&["build"]).failure().says(["git is not installed; `cargo xtask setup` brings it"]);
+}
+
+#[test]
+fn a_complete_machine_is_told_so() {
+    let repo = Repo::tiny();
+    repo.xtask(&["setup"]).success().says(["nothing is missing", "Docker "]);
+}
+
+#[test]
+fn a_question_on_a_terminal_is_answered_with_no_by_default_and_ended_by_ctrl_c() {
+    let repo = Repo::tiny();
+    for (typed, code, said) in [("\n", 1, "nothing was changed"), ("\u{3}", 130, "interrupted")] {
+        let folder = tempfile::tempdir().unwrap();
+        let screen = folder.path().join("screen");
+        let mut inner = root_words(&WITHOUT_ENGINE).join("' '");
+        inner = format!("'{inner}' '{}' --root '{}' setup", env!("CARGO_BIN_EXE_xtask"), repo.folder.path().display());
+        // script(1) gives the program a terminal.
+        let (reader, writer) = std::io::pipe().unwrap();
+        let terminal = duct::cmd!("script", "--quiet", "--return", "--flush", "--command", inner, &screen)
+            .env("XDG_CACHE_HOME", repo.cache.path())
+            .stdin_file(reader)
+            .stdout_null()
+            .unchecked()
+            .start()
+            .expect("script is part of bsdutils");
+        let shown = || std::fs::read_to_string(&screen).unwrap_or_default();
+        wait_until("the question is asked", || shown().contains("[y/N]"));
+        std::io::Write::write_all(&mut &writer, typed.as_bytes()).unwrap();
+        let ended = terminal.wait_timeout(PATIENCE).unwrap().expect("it ends");
+        assert_eq!(ended.status.code(), Some(code), "typed {typed:?}:\n{}", shown());
+        assert!(shown().contains(said), "typed {typed:?}:\n{}", shown());
+        assert!(!shown().contains("installing"), "{}", shown());
+    }
+}
+
+/// Runs the program as a user who is in no group.
+fn as_nobody(folder: &Path, root: &Path, args: &[&str]) -> std::process::Output {
+    // Copied: nobody may not look into the build folder of a user.
+    let program = folder.join("xtask");
+    std::fs::copy(env!("CARGO_BIN_EXE_xtask"), &program).unwrap();
+    for path in [folder, root] {
+        as_root(&["chmod", "-R", "a+rX", path.to_str().unwrap()]).run().unwrap();
+    }
+    let cache = folder.join("cache");
+    std::fs::create_dir(&cache).unwrap();
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let words: Vec<PathBuf> = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        .iter()
+        .map(PathBuf::from)
+        .chain([program, "--root".into(), root.into()])
+        .chain(args.iter().map(PathBuf::from))
+        .collect();
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
+    let environment = [format!("HOME={}", folder.display()), format!("XDG_CACHE_HOME={}", cache.display())];
+    let words = [&["env", &environment[0], &environment[1]], words.as_slice()].concat();
+    as_root(&words).stdout_capture().stderr_capture().unchecked().run().unwrap()
+}
+
+#[test]
+fn a_user_who_may_not_use_the_engine_is_told_how_to_join_its_group() {
+    let (repo, folder) = (Repo::tiny(), tempfile::tempdir().unwrap());
+    let output = as_nobody(folder.path(), repo.folder.path(), &["save"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("you may not use the engine at unix:///var/run/docker.sock"), "{said}");
+    assert!(said.contains("sudo usermod -aG docker"), "{said}");
+}
