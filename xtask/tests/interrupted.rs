@@ -145,3 +145,33 @@ fn saves_of_two_nodes_at_once_both_succeed() {
     }
     assert_eq!(repo.check_sums(), 6);
 }
+
+#[test]
+fn a_save_that_is_killed_at_any_moment_leaves_a_whole_archive_or_none() {
+    const MOMENTS: u32 = 12;
+    let repo = Repo::tiny();
+    let greeting = repo.path(&format!("docker/{}/greeting", repo.node()));
+    std::fs::write(greeting, common::noise(7, 30_000_000)).unwrap();
+    repo.xtask(&["build"]).success();
+    let since = std::time::Instant::now();
+    repo.xtask(&["save"]).success();
+    let (time, whole) = (since.elapsed(), std::fs::read(repo.archive()).unwrap());
+    let mut cut_off = 0;
+    for moment in 0..MOMENTS {
+        std::fs::remove_dir_all(repo.path("dist")).unwrap();
+        let save = repo.start(&["save"]);
+        std::thread::sleep(time * moment / MOMENTS);
+        save.signal("KILL");
+        cut_off += u32::from(save.end().code.is_none());
+        // The same image gives the same bytes, so whatever bears the final name must be these.
+        assert!(std::fs::read(repo.archive()).is_ok_and(|there| there == whole) || !repo.archive().exists());
+        if repo.path("dist/SHA256SUMS").exists() {
+            repo.check_sums();
+        }
+        repo.xtask(&["save"]).success();
+        assert!(std::fs::read(repo.archive()).unwrap() == whole);
+        assert_eq!(repo.check_sums(), 3);
+        assert_eq!(repo.dist().len(), 4, "nothing is left of the killed one: {:?}", repo.dist());
+    }
+    assert!(cut_off > MOMENTS / 2, "only {cut_off} of {MOMENTS} were cut off");
+}

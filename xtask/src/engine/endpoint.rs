@@ -101,20 +101,25 @@ impl Endpoint {
             ("tcp" | "https", Some(tls)) => {
                 // Fails if a provider stands already, which serves as well.
                 let _ = rustls::crypto::ring::default_provider().install_default();
-                let file = |name: &str| tls.join(name);
-                Docker::connect_with_ssl(
-                    &self.host,
-                    &file("key.pem"),
-                    &file("cert.pem"),
-                    &file("ca.pem"),
-                    REQUEST_SECONDS,
-                    version,
-                )
+                let [key, certificate, authority] = self.tls_files(tls)?;
+                Docker::connect_with_ssl(&self.host, &key, &certificate, &authority, REQUEST_SECONDS, version)
             }
             ("tcp" | "http", None) => Docker::connect_with_http(&self.host, REQUEST_SECONDS, version),
             _ => bail!("{} is no address of an engine (from {})", self.host, self.reason),
         };
         client.with_context(|| format!("the engine at {} (from {}) can't be addressed", self.host, self.reason))
+    }
+
+    /// Our key, our certificate, and the engine's authority. bollard reads the first two only when the
+    /// engine asks for them, and says less.
+    fn tls_files(&self, folder: &Path) -> Result<[PathBuf; 3]> {
+        let files = ["key.pem", "cert.pem", "ca.pem"].map(|name| folder.join(name));
+        for file in &files {
+            std::fs::File::open(file).with_context(|| {
+                format!("the engine at {} (from {}) needs {}", self.host, self.reason, file.display())
+            })?;
+        }
+        Ok(files)
     }
 
     /// Whether this machine's own engine is meant, which `setup` may start.

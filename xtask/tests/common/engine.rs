@@ -2,6 +2,7 @@
 //! private engines that a test may kill.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -147,7 +148,8 @@ impl Drop for Foreign<'_> {
     }
 }
 
-/// An engine of a test's own, apart from the user's in everything: files, processes, network.
+/// An engine of a test's own, apart from the user's in everything: files, processes, network. Its
+/// network is a namespace of its own: the bridge of two engines would be one and the same.
 pub struct PrivateEngine {
     // Short, because a socket's path has 108 bytes at most.
     folder: TempDir,
@@ -167,8 +169,9 @@ impl PrivateEngine {
         let name = folder.path().file_name().expect("a name").display().to_string();
         let (namespace, plugins) = (format!("{name}-c"), format!("{name}-p"));
         let (data, exec, pid, socket) = (path("data"), path("exec"), path("pid"), format!("unix://{}", path("sock")));
-        let mut words = vec!["dockerd", "--data-root", &data, "--exec-root", &exec, "--pidfile", &pid];
-        words.extend(["--host", &socket, "--bridge=none", "--iptables=false", "--ip-forward=false"]);
+        let mut words = vec!["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
+        words.extend(["dockerd", "--data-root", &data, "--exec-root", &exec, "--pidfile", &pid]);
+        words.extend(["--host", &socket, "--iptables=false", "--ip-forward=false"]);
         words.extend(["--containerd-namespace", &namespace, "--containerd-plugins-namespace", &plugins]);
         words.extend(further);
         let log = folder.path().join("log");
@@ -191,6 +194,25 @@ impl PrivateEngine {
     /// For `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}", self.socket().display())
+    }
+
+    /// A TCP port of this machine behind which the engine's own `port` is. A thread serves it until
+    /// the tests end.
+    pub fn forward(&self, port: u16) -> u16 {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let here = listener.local_addr().expect("its address").port();
+        let pid = std::fs::read_to_string(self.folder.path().join("pid")).expect("the engine's process id");
+        let network = format!("--net=/proc/{}/ns/net", pid.trim());
+        // bash speaks TCP, and is everywhere.
+        let pump = format!("exec 3<>/dev/tcp/127.0.0.1/{port} && {{ cat <&3 & cat >&3; }}");
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let (from, to) = (connection.try_clone().expect("a connection"), connection);
+                let pump = as_root(&["nsenter", &network, "bash", "-c", &pump]);
+                let _ = pump.stdin_file(OwnedFd::from(from)).stdout_file(OwnedFd::from(to)).stderr_null().start();
+            }
+        });
+        here
     }
 
     pub fn client(&self) -> Engine {
