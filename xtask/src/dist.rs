@@ -203,6 +203,10 @@ impl Dist {
             }
             lines.push(self.sum_line(&self.archive(id), &archive.digest)?);
         }
+        if lines.is_empty() {
+            // sha256sum takes an empty list for a mistake.
+            return remove_if_there(&self.root.join(SUMS)).map(drop);
+        }
         lines.sort_by(|a, b| a[64..].cmp(&b[64..]));
         self.write(&self.root.join(SUMS), &lines.concat()).map(drop)
     }
@@ -236,10 +240,8 @@ impl Dist {
     pub fn remove(&self, id: &str) -> Result<Vec<PathBuf>> {
         let mut removed = Vec::new();
         for path in [self.archive(id), self.image_definition(id), self.node_definition(id), self.record_path(id)] {
-            match std::fs::remove_file(&path) {
-                Ok(()) => removed.push(path),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error).with_context(|| format!("{} can't be removed", path.display())),
+            if remove_if_there(&path)? {
+                removed.push(path);
             }
         }
         // Fails while something else is in there, as it should.
@@ -266,6 +268,15 @@ pub fn archive_name(id: &str) -> String {
 
 fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))
+}
+
+/// True if there was something to remove.
+fn remove_if_there(path: &Path) -> Result<bool> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("{} can't be removed", path.display())),
+    }
 }
 
 /// Size, and time of the last change in nanoseconds.
