@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::names::{InnerPath, Name, Pattern};
+use super::scene::Scene;
 
 /// The manifest of a node.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,6 +47,9 @@ pub struct Manifest {
     pub checks: Vec<Check>,
     #[serde(default)]
     pub limits: Limits,
+    /// What `cargo xtask verify` proves of the running node.
+    #[serde(default)]
+    pub scenes: Vec<Scene>,
     /// In the order of preference.
     #[serde(deserialize_with = "some_variants")]
     pub variants: Vec<Variant>,
@@ -178,12 +182,14 @@ pub struct Check {
     pub exits: i64,
 }
 
-/// Sizes that must not be exceeded, in megabytes (10⁶ bytes).
+/// What must not be exceeded; sizes in megabytes (10⁶ bytes).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     pub image_mb: Option<u64>,
     pub archive_mb: Option<u64>,
+    /// Seconds that the running node may take to stop.
+    pub stop_seconds: Option<f64>,
 }
 
 impl Manifest {
@@ -227,6 +233,11 @@ impl Manifest {
                 path.display(),
                 dockerfile.display()
             );
+        }
+        for (index, scene) in self.scenes.iter().enumerate() {
+            scene.check().map_err(|error| anyhow!("{}: {error}", path.display()))?;
+            let again = self.scenes[..index].iter().any(|other| other.name == scene.name);
+            anyhow::ensure!(!again, "{}: there are two scenes `{}`", path.display(), scene.name);
         }
         Ok(())
     }

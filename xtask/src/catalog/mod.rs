@@ -4,6 +4,7 @@ pub mod context;
 pub mod manifest;
 pub mod names;
 pub mod plan;
+pub mod scene;
 pub mod source;
 
 use std::collections::BTreeMap;
