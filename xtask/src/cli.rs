@@ -42,6 +42,18 @@ enum Command {
     Inspect(commands::inspect::Args),
     /// Writes the archive that CML imports, beside its definitions.
     Save(commands::save::Args),
+    /// Starts a node as CML does, and says how to get in.
+    Run(commands::run::Args),
+    /// CML's second console of a running node: a shell.
+    Shell(commands::shell::Args),
+    /// CML's first console of a running node: its terminal.
+    Console(commands::shell::Args),
+    /// What the first console of a running node has shown.
+    Logs(commands::logs::Args),
+    /// Ends a running node and removes it.
+    Stop(commands::stop::Args),
+    /// Proves that a node works: boots it as CML does and checks what its manifest says.
+    Verify(commands::verify::Args),
     /// Removes this project's images and files, nothing else's.
     Clean(commands::clean::Args),
     /// Format, lints, unit tests and end-to-end tests.
@@ -96,6 +108,12 @@ async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
         Command::Build(args) => commands::build::run(&session()?, args).await,
         Command::Inspect(args) => commands::inspect::run(&session()?, args).await,
         Command::Save(args) => commands::save::run(&session()?, args).await,
+        Command::Run(args) => commands::run::run(&session()?, args).await,
+        Command::Shell(args) => commands::shell::run(&session()?, args).await,
+        Command::Console(args) => commands::shell::console(&session()?, args).await,
+        Command::Logs(args) => commands::logs::run(&session()?, args).await,
+        Command::Stop(args) => commands::stop::run(&session()?, args).await,
+        Command::Verify(args) => commands::verify::run(&session()?, args).await,
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
         Command::Ci(args) => commands::ci::run(&session()?, args).await,
         Command::Bench(args) => commands::bench::run(&session()?, args).await,

@@ -1,7 +1,7 @@
 //! Turns the data of this repository into nodes of Cisco Modeling Labs.
 //!
 //! Imports run one way: `commands` → {`catalog`, `definitions`, `engine`, `archive`, `dist`,
-//! `host`} → {`lock`, `ui`}. A library with a thin `main.rs`, so that tests reach every room.
+//! `host`, `proof` → `lab`} → {`lock`, `ui`}. A library with a thin `main.rs`, so that tests reach every room.
 
 pub mod archive;
 pub mod catalog;
@@ -12,5 +12,7 @@ pub mod digest;
 pub mod dist;
 pub mod engine;
 pub mod host;
+pub mod lab;
 pub mod lock;
+pub mod proof;
 pub mod ui;

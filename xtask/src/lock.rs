@@ -42,3 +42,8 @@ impl Lock {
         }
     }
 }
+
+/// Whether some process holds the lock on `path` now.
+pub fn is_held(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}

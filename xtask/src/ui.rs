@@ -12,8 +12,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use xshell::Cmd;
 
 /// The terminal, or the pipe that stands for it.
+#[derive(Clone)]
 pub struct Ui {
     verbose: bool,
+    hushed: bool,
     terminal: bool,
     colour: bool,
     bars: MultiProgress,
@@ -24,7 +26,14 @@ impl Ui {
         let terminal = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
         // https://no-color.org: set and not empty.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { verbose, terminal, colour: terminal && !plain, bars: MultiProgress::new() }
+        Self { verbose, hushed: false, terminal, colour: terminal && !plain, bars: MultiProgress::new() }
+    }
+
+    /// The same, for something that the person did not ask for by itself: only headlines, warnings and
+    /// what runs outside are told.
+    #[must_use]
+    pub fn hushed(&self) -> Self {
+        Self { hushed: !self.verbose, ..self.clone() }
     }
 
     /// Whether stderr is a terminal that can redraw lines.
@@ -38,7 +47,9 @@ impl Ui {
 
     /// Something that was done or found.
     pub fn note(&self, text: impl Display) {
-        self.line(text);
+        if !self.hushed {
+            self.line(text);
+        }
     }
 
     /// Something that the person should look at, though the command goes on.
@@ -98,6 +109,17 @@ impl Ui {
         let said = String::from_utf8_lossy(&output.stderr);
         anyhow::ensure!(output.status.success(), "`{text}` failed ({}): {}", output.status, said.trim());
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Hands terminal, input and output over to a command until it ends; yields its exit code.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn hand_over(&self, cmd: Cmd<'_>) -> Result<i32> {
+        self.command(&cmd);
+        let text = cmd.to_string();
+        let status = std::process::Command::from(cmd).status().with_context(|| format!("`{text}` can't be started"))?;
+        Ok(status.code().unwrap_or(1))
     }
 
     /// A result line, on stdout.
@@ -169,6 +191,12 @@ impl Ui {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// Text of unknown origin, fit for a terminal: control characters are shown as such.
+pub fn printable(text: &str) -> String {
+    let visible = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    text.chars().map(visible).collect()
 }
 
 /// A size as people read it: `69.4 MB` (powers of ten, as Docker counts).

@@ -5,6 +5,7 @@
 
 mod contents;
 mod pipe;
+mod reopen;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,7 +17,8 @@ use gzp::par::compress::{Compression, ParCompress, ParCompressBuilder};
 use gzp::{GzpError, ZWriter};
 
 pub use contents::Contents;
-pub use pipe::{Feeder, pipe};
+pub use pipe::{Drain, Feeder, drain, pipe};
+pub use reopen::{open, retag};
 
 use crate::digest::{Digest, HashingWriter};
 

@@ -1,8 +1,9 @@
-//! From the engine's asynchronous stream to a blocking reader, with bounded memory.
+//! Between the engine's asynchronous streams and blocking readers and writers, with bounded memory.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use bytes::{Buf, Bytes};
+use futures_util::Stream;
 use tokio::sync::mpsc;
 
 /// Pieces on the way. The engine sends some ten kilobytes at a time.
@@ -54,6 +55,46 @@ impl Read for Reader {
     }
 }
 
+/// The end that a thread writes to. Dropped without [`Drain::end`], the stream breaks off.
+pub struct Drain {
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+    ended: bool,
+}
+
+/// A writer for a thread, and the stream of what it writes.
+pub fn drain() -> (Drain, impl Stream<Item = io::Result<Bytes>> + Send + 'static) {
+    let (pieces, mut written) = mpsc::channel(DEPTH);
+    let stream = futures_util::stream::poll_fn(move |context| written.poll_recv(context));
+    (Drain { pieces, ended: false }, stream)
+}
+
+impl Drain {
+    /// All is written.
+    pub fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Write for Drain {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let sent = self.pieces.blocking_send(Ok(Bytes::copy_from_slice(buf)));
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads any more"))?;
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.pieces.blocking_send(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "given up")));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +120,23 @@ mod tests {
         drop(feeder);
         let read = tokio::task::spawn_blocking(move || reader.read_to_end(&mut Vec::new())).await.unwrap();
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn what_a_thread_writes_is_streamed_and_a_break_is_told() {
+        use futures_util::TryStreamExt;
+        let (mut whole, stream) = drain();
+        let writing = tokio::task::spawn_blocking(move || {
+            whole.write_all(b"abc").unwrap();
+            whole.end();
+        });
+        let pieces: Vec<Bytes> = stream.try_collect().await.unwrap();
+        assert_eq!(pieces.concat(), b"abc");
+        writing.await.unwrap();
+
+        let (broken, stream) = drain();
+        let writing = tokio::task::spawn_blocking(move || drop(broken));
+        assert!(stream.try_collect::<Vec<Bytes>>().await.is_err());
+        writing.await.unwrap();
     }
 }

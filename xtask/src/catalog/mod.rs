@@ -29,6 +29,14 @@ pub mod labels {
     /// On a container that runs a check: which node's. Containers that a person starts inherit the
     /// other labels, but not this.
     pub const CHECK: &str = "cml-nodes.check";
+    /// On everything that belongs to a running lab: which one.
+    pub const LAB: &str = "cml-nodes.lab";
+    /// On the container of a node of a lab: what it is called there.
+    pub const ACTOR: &str = "cml-nodes.actor";
+    /// On the container of a node that `run` started: which node.
+    pub const RUN: &str = "cml-nodes.run";
+    /// On the container of a node that `run` started: what its second console runs.
+    pub const SHELL: &str = "cml-nodes.shell";
     /// On a bootstrapped base: the digest of what it was bootstrapped with.
     pub const BASE: &str = "cml-nodes.base";
 }

@@ -51,7 +51,7 @@ pub(super) async fn up_to_date_after(
 ) -> Result<Built> {
     // Names that don't exist are told before anything is installed.
     let node = &session.repository.node(args.node.as_deref())?.node;
-    let engine = host::engine(session.ui, args.consent(), &session.cache).await?;
+    let engine = host::engine(session.ui, args.recipe.consent(), &session.cache).await?;
     // The second of two commands finds what the first has built.
     let path = session.cache.join("locks").join(node.as_str());
     let _lock = Lock::acquire(&path, session.ui, &format!("builds {node}")).await?;
@@ -63,7 +63,7 @@ pub(super) async fn up_to_date_after(
             session.ui.note(format_args!("{} is up to date", plan.names.image));
             image
         }
-        State::Buildable(origin) => build(session, &planner, &engine, &plan, origin, args.no_cache).await?,
+        State::Buildable(origin) => build(session, &planner, &engine, &plan, origin, args.recipe.no_cache).await?,
     };
     Ok(Built { engine, plan, image })
 }

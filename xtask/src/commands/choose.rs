@@ -27,9 +27,9 @@ pub enum State {
 /// If the node or variant does not exist, or none can be built here.
 pub async fn choose(session: &Session<'_>, planner: &Planner<'_>, engine: &Engine, args: &NodeArgs) -> Result<Choice> {
     let node = session.repository.node(args.node.as_deref())?;
-    let overrides = args.overrides();
+    let overrides = args.recipe.overrides();
     planner.check(node, &overrides)?;
-    let choice = match &args.variant {
+    let choice = match &args.recipe.variant {
         Some(name) => the_one_asked_for(planner, engine, node, name, args, &overrides).await?,
         None => the_first_that_serves(session, planner, engine, node, args, &overrides).await?,
     };
@@ -110,7 +110,7 @@ async fn up_to_date(
     args: &NodeArgs,
     overrides: &Overrides,
 ) -> Result<Option<Choice>> {
-    if args.no_cache || args.refresh {
+    if args.recipe.no_cache || args.recipe.refresh {
         return Ok(None);
     }
     let Some(plan) = planner.plan(node, variant, overrides, Network::Unused)? else { return Ok(None) };

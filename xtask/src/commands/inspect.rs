@@ -88,7 +88,8 @@ pub(super) fn check_templates(session: &Session<'_>, plan: &BuildPlan) -> Result
     render(session, plan, &Digest::of("not known yet")).map(drop)
 }
 
-fn render(session: &Session<'_>, plan: &BuildPlan, image_id: &Digest) -> Result<definitions::Definitions> {
+/// Both definitions of a plan's node.
+pub(super) fn render(session: &Session<'_>, plan: &BuildPlan, image_id: &Digest) -> Result<definitions::Definitions> {
     let facts = Facts {
         id: &plan.names.id,
         image: &plan.names.image,

@@ -6,9 +6,15 @@ mod choose;
 pub mod ci;
 pub mod clean;
 pub mod inspect;
+mod labs;
 pub mod list;
+pub mod logs;
+pub mod run;
 pub mod save;
 pub mod setup;
+pub mod shell;
+pub mod stop;
+pub mod verify;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -52,6 +58,13 @@ impl<'a> Session<'a> {
 pub struct NodeArgs {
     /// The node, a folder of docker/ [default: frr]
     pub node: Option<String>,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+}
+
+/// How a node differs from what its manifest says.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct RecipeArgs {
     /// Exactly this variant [default: the first of the manifest that can be built here]
     #[arg(long)]
     pub variant: Option<String>,
@@ -85,6 +98,13 @@ pub struct NodeArgs {
 }
 
 impl NodeArgs {
+    /// The node of that name, as its manifest says.
+    pub(crate) fn of(node: &str) -> Self {
+        Self { node: Some(node.to_owned()), ..Self::default() }
+    }
+}
+
+impl RecipeArgs {
     pub(crate) fn overrides(&self) -> Overrides {
         Overrides {
             version: self.version.clone(),

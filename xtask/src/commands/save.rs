@@ -61,7 +61,7 @@ pub async fn up_to_date(session: &Session<'_>, args: &NodeArgs) -> Result<Saved>
 
 /// The three artefacts of a node, which agree.
 pub struct Saved {
-    inspected: Inspected,
+    pub inspected: Inspected,
     pub archive: ArchiveRecord,
     /// False if there was nothing to do.
     written: bool,

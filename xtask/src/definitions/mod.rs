@@ -4,6 +4,7 @@
 //! docker-shim fills in stand in `{% raw %}` blocks and come through as they are.
 
 mod check;
+pub mod container;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

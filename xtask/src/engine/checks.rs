@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use bollard::container::LogOutput;
 use bollard::models::{ContainerCreateBody, HostConfig};
-use bollard::query_parameters::{LogsOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions};
+use bollard::query_parameters::WaitContainerOptions;
 use futures_util::StreamExt;
 
-use super::Engine;
+use super::{Engine, detached};
 use crate::catalog::manifest::Check;
 use crate::catalog::{BuildPlan, labels};
 use crate::ui::Ui;
@@ -74,15 +73,8 @@ struct Container<'a> {
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
-        let (endpoint, id) = (self.engine.endpoint.clone(), std::mem::take(&mut self.id));
-        // A runtime can't wait while it is dropping; another one on another thread can.
-        let removing = std::thread::spawn(move || -> Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let remove = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-            runtime.block_on(async { Ok(endpoint.client()?.remove_container(&id, Some(remove)).await?) })
-        });
-        // What could not be removed bears our label, and `clean` removes it.
-        let _ = removing.join();
+        let id = std::mem::take(&mut self.id);
+        detached::finish(&self.engine.endpoint, |engine| async move { engine.remove_container(&id).await });
     }
 }
 
@@ -96,15 +88,7 @@ async fn finish(engine: &Engine, id: &str) -> Result<(i64, String)> {
         Some(Err(error)) => return Err(error.into()),
         None => return Err(anyhow!("the engine did not say how it ended")),
     };
-    let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
-    let mut logs = docker.logs(id, Some(options));
-    let mut said = String::new();
-    while let Some(line) = logs.next().await {
-        if let LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message } = line? {
-            said.push_str(&String::from_utf8_lossy(&message));
-        }
-    }
-    Ok((code, said))
+    Ok((code, engine.console_log(id).await?))
 }
 
 fn indented(said: &str) -> String {

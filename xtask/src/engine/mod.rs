@@ -3,6 +3,8 @@
 pub mod base;
 pub mod build;
 pub mod checks;
+pub mod containers;
+pub mod detached;
 pub mod dockerfile;
 pub mod endpoint;
 mod progress;
@@ -14,9 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use bollard::Docker;
 use bollard::models::{ImageInspect, ImageSummary};
-use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
-};
+use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
 use bytes::Bytes;
 use futures_util::Stream;
 
@@ -137,20 +137,24 @@ impl Engine {
         Ok(found.into_iter().map(image_of_summary).collect())
     }
 
+    /// All images whose name, without the tag, is this.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn by_name(&self, name: &str) -> Result<Vec<Image>> {
+        let filters = HashMap::from([("reference", vec![name])]);
+        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+        let found = self.docker.list_images(Some(options)).await.context("listing the engine's images")?;
+        Ok(found.into_iter().map(image_of_summary).collect())
+    }
+
     /// Removes what checks of this node have left behind: containers of a command that was killed.
     ///
     /// # Errors
     /// If the engine does not answer.
     pub async fn remove_check_containers(&self, node: &str) -> Result<()> {
-        let filters = HashMap::from([("label", vec![format!("{}={node}", labels::CHECK)])]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let found = self.docker.list_containers(Some(options)).await.context("listing the engine's containers")?;
-        for id in found.into_iter().filter_map(|container| container.id) {
-            let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-            self.docker
-                .remove_container(&id, Some(options))
-                .await
-                .with_context(|| format!("removing the container {id}"))?;
+        for container in self.containers(&format!("{}={node}", labels::CHECK)).await? {
+            self.remove_container(&container.id).await?;
         }
         Ok(())
     }

@@ -114,7 +114,8 @@ impl Copy {
             dist: Dist::new(self.folder.path().join("dist")),
             cache: host::cache_folder()?,
         };
-        let args = NodeArgs { no_cache, ..node.clone() };
+        let mut args = node.clone();
+        args.recipe.no_cache = no_cache;
         let since = Instant::now();
         let built = build::up_to_date(&copy, &args).await?;
         let time = since.elapsed();

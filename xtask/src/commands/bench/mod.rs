@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::{NodeArgs, Session};
+use super::{NodeArgs, RecipeArgs, Session};
 use crate::ui;
 
 #[derive(clap::Args)]
@@ -61,7 +61,8 @@ impl Figure {
 /// # Errors
 /// If something to measure fails.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let node = NodeArgs { node: Some(args.node), variant: args.variant, yes: true, ..NodeArgs::default() };
+    let recipe = RecipeArgs { variant: args.variant, yes: true, ..RecipeArgs::default() };
+    let node = NodeArgs { node: Some(args.node), recipe };
     let what = if args.what.is_empty() { What::value_variants().to_vec() } else { args.what };
     let mut figures = Vec::new();
     for what in what {

@@ -1,0 +1,66 @@
+//! What the commands on running nodes share: the container that links them, and finding one by name.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use xshell::{Shell, cmd};
+
+use super::build;
+use super::{NodeArgs, RecipeArgs, Session};
+use crate::catalog::{Repository, labels};
+use crate::dist::Dist;
+use crate::engine::Engine;
+use crate::engine::containers::Found;
+use crate::host::Consent;
+use crate::ui;
+
+/// The node that is none of the user's.
+pub(super) const HELPER: &str = "link-helper";
+
+/// The image of the container by which a lab links its nodes, built if need be. Its recipe is like a
+/// node's, and comes with this program.
+pub(super) async fn helper_image(session: &Session<'_>, consent: Consent) -> Result<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
+    let hushed = session.ui.hushed();
+    let own = Session {
+        ui: &hushed,
+        repository: Repository::open(&root)?,
+        dist: Dist::new(root.join("dist")),
+        cache: session.cache.clone(),
+    };
+    let recipe = RecipeArgs { yes: consent == Consent::Given, ..RecipeArgs::default() };
+    let args = NodeArgs { recipe, ..NodeArgs::of(HELPER) };
+    Ok(build::up_to_date(&own, &args).await?.plan.names.image)
+}
+
+/// Nodes that `run` started.
+pub(super) async fn running(engine: &Engine) -> Result<Vec<Found>> {
+    let mut found = engine.containers(labels::RUN).await?;
+    found.retain(|one| one.state == "running");
+    Ok(found)
+}
+
+/// The running node that a person means by `name`: the node's, or the one given to `run --name`.
+pub(super) async fn find(engine: &Engine, name: Option<&str>) -> Result<Found> {
+    let all = running(engine).await?;
+    let is_meant = |one: &&Found| match name {
+        Some(name) => one.name == name || one.labels.get(labels::RUN).is_some_and(|node| node == name),
+        None => true,
+    };
+    let meant: Vec<&Found> = all.iter().filter(is_meant).collect();
+    let names = || all.iter().map(|one| one.name.as_str());
+    match (meant.as_slice(), name) {
+        ([one], _) => Ok((*one).clone()),
+        ([], _) if all.is_empty() => bail!("no node runs here; `cargo xtask run` starts one"),
+        ([], Some(name)) => bail!("no node `{name}` runs here: {}", ui::near(name, names())),
+        _ => bail!("several nodes run here; which one? {}", names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Gives the terminal to `docker …`; fails as that fails.
+pub(super) fn docker(session: &Session<'_>, words: &[&str]) -> Result<()> {
+    let sh = Shell::new()?;
+    let code = session.ui.hand_over(cmd!(sh, "docker {words...}"))?;
+    anyhow::ensure!(code == 0, "`docker {}` ended with exit code {code}", words[0]);
+    Ok(())
+}

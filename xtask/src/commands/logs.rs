@@ -1,0 +1,25 @@
+//! `cargo xtask logs`: what the first console of a running node has shown.
+
+use anyhow::Result;
+
+use super::{Session, labs};
+use crate::engine::{Engine, Unreachable};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The node, or the name that it was given [default: the one that runs]
+    node: Option<String>,
+    /// Go on until the node ends, or Ctrl-C
+    #[arg(long, short)]
+    follow: bool,
+}
+
+/// # Errors
+/// If no such node runs.
+pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    let node = labs::find(&engine, args.node.as_deref()).await?;
+    let follow = args.follow.then_some("--follow");
+    let words: Vec<&str> = std::iter::once("logs").chain(follow).chain([node.id.as_str()]).collect();
+    labs::docker(session, &words)
+}

@@ -1,0 +1,75 @@
+//! `cargo xtask run`: a node as CML runs it, to be used by hand.
+
+use anyhow::{Context, Result};
+
+use super::labs::{self, helper_image};
+use super::save;
+use super::{NodeArgs, Session};
+use crate::catalog::labels;
+use crate::definitions::container::Container;
+use crate::engine::{Engine, Unreachable};
+use crate::lab::{Asked, Lab};
+use crate::ui;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// The container's name [default: cml-NODE]
+    #[arg(long)]
+    name: Option<String>,
+    /// How many interfaces it gets [default: the definition's `default_count`]
+    #[arg(long, value_name = "K")]
+    interfaces: Option<usize>,
+}
+
+/// # Errors
+/// If the node can't be saved, created or booted.
+pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let ui = session.ui;
+    let saved = save::up_to_date(session, &args.node).await?;
+    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    let plan = &saved.inspected.plan;
+    let name = args.name.clone().unwrap_or_else(|| format!("cml-{}", plan.node));
+    if let Some(there) = labs::running(&engine).await?.into_iter().find(|one| one.name == name) {
+        ui.note(format_args!("{} runs already ({}); `cargo xtask stop {name}` ends it", plan.node, there.name));
+        return ui.result(name);
+    }
+    let path = session.dist.node_definition(&plan.names.id);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    let container = Container::read(&text).with_context(|| path.display().to_string())?;
+    let helper = helper_image(session, args.node.recipe.consent()).await?;
+    let lab = Lab::open(&engine, ui, &session.cache, &helper).await?;
+    refuse_what_lacks(&lab, &container).await?;
+    let spinner = ui.spinner(format!("starting {}", plan.names.id));
+    let image = lab.load(&session.dist.archive(&plan.names.id)).await?.image;
+    let shell = container.config.shell.clone();
+    let interfaces = args.interfaces.unwrap_or(container.default_interfaces);
+    let marks = vec![(labels::RUN, plan.node.clone()), (labels::SHELL, shell.clone().unwrap_or_default())];
+    let asked = Asked { name: plan.node.clone(), container_name: Some(name.clone()), labels: marks };
+    let mut node = lab.create(container, &image, asked).await?;
+    for _ in 0..interfaces {
+        lab.add_interface(&mut node, None)?;
+    }
+    let booted = lab.start(&mut node).await?;
+    spinner.finish_and_clear();
+    if let Some(day0) = booted.day0.filter(|day0| day0.code != 0) {
+        ui.warn(format_args!("day0cmd exited with {}:\n{}", day0.code, crate::lab::tail(&day0.text)));
+    }
+    lab.outlive_this_process();
+    ui.note(format_args!("{} is READY, {} after its creation began", plan.names.id, ui::duration(booted.time)));
+    ui.note(format_args!("  cargo xtask console {name}   the first console; leave it with Ctrl-P Ctrl-Q"));
+    if shell.is_some() {
+        ui.note(format_args!("  cargo xtask shell {name}     the second console"));
+    }
+    ui.note(format_args!("  cargo xtask logs {name}      what the first console has shown"));
+    ui.note(format_args!("  cargo xtask stop {name}      ends the node and removes it, its configuration too"));
+    ui.result(name)
+}
+
+async fn refuse_what_lacks(lab: &Lab<'_>, container: &Container) -> Result<()> {
+    let lacks = lab.lacks(container).await?;
+    let list: Vec<String> = lacks.into_iter().map(|lack| format!("{}:\n  {}", lack.what, lack.remedy)).collect();
+    anyhow::ensure!(list.is_empty(), "{} can't run here: {}", container.id, list.join("\n"));
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask shell` and `console`: CML's two consoles of a running node.
+
+use std::io::IsTerminal;
+
+use anyhow::{Context, Result};
+
+use super::{Session, labs};
+use crate::catalog::labels;
+use crate::engine::{Engine, Unreachable};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The node, or the name that it was given [default: the one that runs]
+    node: Option<String>,
+}
+
+/// The second console: the definition's `shell`, in the node.
+///
+/// # Errors
+/// If no such node runs, it has no shell, or that ends with an error.
+pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    let node = labs::find(&engine, args.node.as_deref()).await?;
+    let shell = node.labels.get(labels::SHELL).filter(|shell| !shell.is_empty());
+    let shell = shell.with_context(|| format!("the definition of {} has no `shell`", node.name))?;
+    let interactive = if std::io::stdin().is_terminal() { "-it" } else { "-i" };
+    let words: Vec<&str> = ["exec", interactive, &node.id].into_iter().chain(shell.split_whitespace()).collect();
+    labs::docker(session, &words)
+}
+
+/// The first console: the container's terminal.
+///
+/// # Errors
+/// If no such node runs, or this is no terminal.
+pub async fn console(session: &Session<'_>, args: Args) -> Result<()> {
+    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    let node = labs::find(&engine, args.node.as_deref()).await?;
+    anyhow::ensure!(
+        std::io::stdin().is_terminal(),
+        "a console needs a terminal; `cargo xtask logs` shows what it said"
+    );
+    session.ui.note("leave with Ctrl-P Ctrl-Q; press Enter for a prompt");
+    labs::docker(session, &["attach", "--detach-keys", "ctrl-p,ctrl-q", &node.id])
+}

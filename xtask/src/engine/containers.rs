@@ -1,0 +1,302 @@
+//! Containers and volumes: what running a node needs of the engine's API.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bollard::container::AttachContainerResults;
+use bollard::exec::StartExecResults;
+use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, VolumeCreateRequest};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptions, StatsOptionsBuilder, StopContainerOptionsBuilder,
+    TopOptionsBuilder, UploadToContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+
+use super::Engine;
+use crate::catalog::labels;
+
+/// The most that is kept of a command's output: it may come from anybody's image.
+const MOST_OUTPUT: usize = 1 << 20;
+
+/// What a command in a container printed, and how it exited.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub code: i64,
+    pub text: String,
+}
+
+/// A container of this project.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub id: String,
+    pub name: String,
+    pub labels: HashMap<String, String>,
+    /// `running`, `exited` and so on.
+    pub state: String,
+}
+
+/// A process in a container, as the engine's host sees it.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// `ps`'s letters: `Z` is a zombie.
+    pub state: String,
+    pub command: String,
+}
+
+impl Engine {
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn containers(&self, label: &str) -> Result<Vec<Found>> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let found = self.docker().list_containers(Some(options)).await.context("listing the engine's containers")?;
+        let read = found.into_iter().map(|one| Found {
+            id: one.id.unwrap_or_default(),
+            name: one
+                .names
+                .unwrap_or_default()
+                .first()
+                .map(|name| name.trim_start_matches('/').to_owned())
+                .unwrap_or_default(),
+            labels: one.labels.unwrap_or_default().into_iter().collect(),
+            state: one.state.map(|state| state.to_string()).unwrap_or_default(),
+        });
+        Ok(read.collect())
+    }
+
+    /// The names of volumes with this label.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn volumes(&self, label: &str) -> Result<Vec<String>> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+        let found = self.docker().list_volumes(Some(options)).await.context("listing the engine's volumes")?;
+        Ok(found.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect())
+    }
+
+    /// Makes an empty volume; yields where it is on the engine's host.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn create_volume(&self, name: &str, labels: &HashMap<String, String>) -> Result<String> {
+        let request = VolumeCreateRequest {
+            name: Some(name.to_owned()),
+            labels: Some(labels.clone()),
+            ..VolumeCreateRequest::default()
+        };
+        Ok(self.docker().create_volume(request).await.context("making a volume on the engine")?.mountpoint)
+    }
+
+    /// # Errors
+    /// If it is in use, or the engine does not answer.
+    pub async fn remove_volume(&self, name: &str) -> Result<()> {
+        let removed = self.docker().remove_volume(name, None::<RemoveVolumeOptions>).await;
+        gone_is_fine(removed).with_context(|| format!("removing the volume {name}"))
+    }
+
+    /// Creates a container of our own, not of a node's.
+    ///
+    /// # Errors
+    /// If the engine refuses.
+    pub async fn create_helper(
+        &self,
+        image: &str,
+        labels: &HashMap<String, String>,
+        cmd: &[&str],
+        host: HostConfig,
+    ) -> Result<String> {
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            cmd: Some(cmd.iter().map(|word| (*word).to_owned()).collect()),
+            labels: Some(labels.clone()),
+            host_config: Some(host),
+            ..ContainerCreateBody::default()
+        };
+        Ok(self.docker().create_container(None, body).await.context("making a helper container")?.id)
+    }
+
+    /// # Errors
+    /// What the engine says.
+    pub async fn start(&self, container: &str) -> Result<()> {
+        self.docker().start_container(container, None).await?;
+        Ok(())
+    }
+
+    /// SIGTERM, and SIGKILL after `patience`.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn stop(&self, container: &str, patience: Duration) -> Result<()> {
+        let seconds = i32::try_from(patience.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        self.docker().stop_container(container, Some(options)).await.context("stopping the container")
+    }
+
+    /// SIGKILL
+    ///
+    /// # Errors
+    /// If it does not run, or the engine does not answer.
+    pub async fn kill(&self, container: &str) -> Result<()> {
+        self.docker().kill_container(container, None).await.context("killing the container")
+    }
+
+    /// Removes it, running or not, with its anonymous volumes.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn remove_container(&self, container: &str) -> Result<()> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let removed = self.docker().remove_container(container, Some(options)).await;
+        gone_is_fine(removed).with_context(|| format!("removing the container {container}"))
+    }
+
+    /// The process id of its first process on the engine's host, if it runs; else its exit code.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn process_of(&self, container: &str) -> Result<Result<i64, i64>> {
+        let state = self.docker().inspect_container(container, None).await.context("asking for the container")?.state;
+        let state = state.context("the engine does not say how the container is")?;
+        match (state.running, state.pid) {
+            (Some(true), Some(pid)) if pid > 0 => Ok(Ok(pid)),
+            _ => Ok(Err(state.exit_code.unwrap_or_default())),
+        }
+    }
+
+    /// Runs a command in a running container, without input.
+    ///
+    /// # Errors
+    /// If the engine does not answer, or can't start it.
+    pub async fn exec(&self, container: &str, words: &[String]) -> Result<Output> {
+        let config = ExecConfig {
+            cmd: Some(words.to_vec()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..ExecConfig::default()
+        };
+        let exec = self.docker().create_exec(container, config).await?.id;
+        let started = self.docker().start_exec(&exec, None).await?;
+        let StartExecResults::Attached { mut output, .. } = started else { bail!("the engine started it detached") };
+        let mut text = Vec::new();
+        while let Some(piece) = output.next().await {
+            let piece = piece?.into_bytes();
+            let room = MOST_OUTPUT.saturating_sub(text.len());
+            text.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+        let code =
+            self.docker().inspect_exec(&exec).await?.exit_code.context("the engine does not say how it exited")?;
+        Ok(Output { code, text: String::from_utf8_lossy(&text).into_owned() })
+    }
+
+    /// What the container's terminal shows from now on.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn attach(&self, container: &str) -> Result<AttachContainerResults> {
+        let options = AttachContainerOptionsBuilder::default().stdout(true).stderr(true).stream(true).build();
+        self.docker().attach_container(container, Some(options)).await.context("attaching to the console")
+    }
+
+    /// All that the container has printed so far.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn console_log(&self, container: &str) -> Result<String> {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+        let mut logs = std::pin::pin!(self.docker().logs(container, Some(options)));
+        let mut text = Vec::new();
+        while let Some(piece) = logs.next().await {
+            text.extend_from_slice(&piece.context("reading the container's log")?.into_bytes());
+            if text.len() > MOST_OUTPUT {
+                text.drain(..text.len() - MOST_OUTPUT);
+            }
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Unpacks a tar archive in a folder of a container, which need not run.
+    ///
+    /// # Errors
+    /// If there is no such folder, or the engine does not answer.
+    pub async fn upload(&self, container: &str, folder: &str, tar: Vec<u8>) -> Result<()> {
+        let options = UploadToContainerOptionsBuilder::default().path(folder).build();
+        let sent = self.docker().upload_to_container(container, Some(options), bollard::body_full(tar.into())).await;
+        sent.with_context(|| format!("writing files to {folder}"))
+    }
+
+    /// # Errors
+    /// If the container does not run, or the engine does not answer.
+    pub async fn processes(&self, container: &str) -> Result<Vec<Process>> {
+        let options = TopOptionsBuilder::default().ps_args("-eo pid,stat,comm").build();
+        let top = self.docker().top_processes(container, Some(options)).await.context("listing the processes")?;
+        let rows = top.processes.unwrap_or_default().into_iter();
+        let read = |row: Vec<String>| {
+            let mut cells = row.into_iter().skip(1);
+            Some(Process { state: cells.next()?, command: cells.next()? })
+        };
+        Ok(rows.filter_map(read).collect())
+    }
+
+    /// Bytes of memory that its processes hold for themselves (anonymous pages, without caches of
+    /// files), if the engine counts them.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn memory(&self, container: &str) -> Result<Option<u64>> {
+        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let stats = std::pin::pin!(self.docker().stats(container, Some(options))).next().await;
+        let stats = stats.context("the engine counts nothing")?.context("asking for the container's memory")?;
+        let counted = stats.memory_stats.and_then(|memory| memory.stats).unwrap_or_default();
+        // cgroup v1 and v2 call it differently.
+        Ok(counted.get("total_rss").or_else(|| counted.get("anon")).copied())
+    }
+
+    /// Removes everything of one lab. Nothing else bears its label.
+    ///
+    /// # Errors
+    /// If something can't be removed.
+    pub async fn remove_lab(&self, lab: &str) -> Result<usize> {
+        let label = format!("{}={lab}", labels::LAB);
+        let (containers, volumes) = (self.containers(&label).await?, self.volumes(&label).await?);
+        let mut count = containers.len() + volumes.len();
+        for container in containers {
+            self.remove_container(&container.id).await?;
+        }
+        for volume in volumes {
+            self.remove_volume(&volume).await?;
+        }
+        for tag in self.tags_of_lab(lab).await? {
+            self.remove(&tag).await?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The tags under which a lab has loaded its archives.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn tags_of_lab(&self, lab: &str) -> Result<Vec<String>> {
+        let ours = |tag: &String| tag.strip_prefix(&lab_tag(lab, "")).is_some();
+        let images = self.by_name(LOADED).await?;
+        Ok(images.into_iter().flat_map(|image| image.tags).filter(ours).collect())
+    }
+}
+
+/// The name of images that were loaded from archives for a lab.
+pub const LOADED: &str = "cml-nodes/loaded";
+
+/// The tag of an image that a lab loads; `which` tells those of one lab apart.
+pub fn lab_tag(lab: &str, which: &str) -> String {
+    format!("{LOADED}:{lab}-{which}")
+}
+
+fn gone_is_fine(done: Result<(), bollard::errors::Error>) -> Result<()> {
+    match done {
+        Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,121 @@
+//! Watching a node's console for what its definition calls booted.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bollard::container::AttachContainerResults;
+use futures_util::StreamExt;
+
+use crate::definitions::container::Boot;
+use crate::engine::containers::Output;
+use crate::ui;
+
+/// How much of the console is kept: enough to find words that arrive in pieces, and to quote the end.
+const KEPT: usize = 1 << 16;
+
+/// What happened until the node was booted.
+#[derive(Clone, Debug)]
+pub struct Booted {
+    /// From `docker create` (at a restart, from the start) to the words on the console.
+    pub time: Duration,
+    /// What `day0cmd` printed, and how it exited.
+    pub day0: Option<Output>,
+    pub console: String,
+}
+
+/// How the console ended.
+pub(super) enum Watched {
+    Completed {
+        console: String,
+    },
+    /// The container ended.
+    Ended {
+        console: String,
+    },
+    TimedOut {
+        console: String,
+    },
+}
+
+/// Reads the console until one of `boot.completed` stands there.
+pub(super) async fn watch(mut console: AttachContainerResults, boot: &Boot) -> Result<Watched> {
+    let wanted = Wanted::new(boot)?;
+    let (mut shown, end) = (String::new(), Instant::now() + boot.timeout);
+    if wanted.is_in(&shown) {
+        return Ok(Watched::Completed { console: shown });
+    }
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let piece = match tokio::time::timeout(left, console.output.next()).await {
+            Err(_) => return Ok(Watched::TimedOut { console: shown }),
+            Ok(None) => return Ok(Watched::Ended { console: shown }),
+            Ok(Some(piece)) => piece.context("reading the console")?,
+        };
+        shown.push_str(&String::from_utf8_lossy(&piece.into_bytes()));
+        if wanted.is_in(&shown) {
+            return Ok(Watched::Completed { console: shown });
+        }
+        if shown.len() > 2 * KEPT {
+            let cut = shown.len() - KEPT;
+            let cut = (cut..shown.len()).find(|at| shown.is_char_boundary(*at)).unwrap_or(shown.len());
+            shown.drain(..cut);
+        }
+    }
+}
+
+/// What the console must show. A definition without any is booted as soon as it runs.
+enum Wanted<'a> {
+    Texts(&'a [String]),
+    Patterns(Vec<regex_lite::Regex>),
+}
+
+impl<'a> Wanted<'a> {
+    fn new(boot: &'a Boot) -> Result<Self> {
+        if !boot.uses_regex {
+            return Ok(Self::Texts(&boot.completed));
+        }
+        let read = |text: &String| {
+            regex_lite::Regex::new(text).with_context(|| format!("`boot.completed`: `{text}` is no regular expression"))
+        };
+        boot.completed.iter().map(read).collect::<Result<_>>().map(Self::Patterns)
+    }
+
+    fn is_in(&self, shown: &str) -> bool {
+        match self {
+            Self::Texts(texts) => texts.is_empty() || texts.iter().any(|text| shown.contains(text.as_str())),
+            Self::Patterns(patterns) => patterns.is_empty() || patterns.iter().any(|pattern| pattern.is_match(shown)),
+        }
+    }
+}
+
+/// The last lines of a console, indented, fit for a terminal.
+pub fn tail(console: &str) -> String {
+    const LINES: usize = 15;
+    let text = ui::printable(&console.replace("\r\n", "\n").replace('\r', "\n"));
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    last.iter().map(|line| format!("  | {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_booted(completed: &[&str], uses_regex: bool, shown: &str) -> bool {
+        let completed = completed.iter().map(|text| (*text).to_owned()).collect();
+        let boot = Boot { timeout: Duration::ZERO, completed, uses_regex };
+        Wanted::new(&boot).unwrap().is_in(shown)
+    }
+
+    #[test]
+    fn a_node_is_booted_when_its_words_stand_on_the_console() {
+        assert!(is_booted(&["never", "READY"], false, "...\r\nREADY\r\n"));
+        assert!(!is_booted(&["READY."], false, "READY!"));
+        assert!(is_booted(&["READY.$"], true, "READY!"));
+    }
+
+    #[test]
+    fn a_console_is_quoted_without_what_a_terminal_would_obey() {
+        assert_eq!(tail("\x1b[31mred\r\n\r\nend"), "  | \u{fffd}[31mred\n  | end\n");
+    }
+}

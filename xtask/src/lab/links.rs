@@ -1,0 +1,97 @@
+//! Links between nodes, made by a helper container: that needs neither root here nor an engine on
+//! this machine.
+//!
+//! A link is a bridge in the helper's network namespace, so that it outlives a restart of the nodes
+//! at its ends; an interface of a node is one end of a veth pair whose other end is a port there. When
+//! a node ends, its interfaces and their ports vanish with its network namespace.
+
+use anyhow::{Context, Result};
+use bollard::models::HostConfig;
+
+use super::Lab;
+
+/// Forward frames to all link-local group addresses that a bridge may forward, LLDP's among them: a
+/// link is a cable, not a switch.
+const FORWARD_GROUPS: u32 = 0xfff8;
+
+/// A link, as its bridge is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge(String);
+
+/// The other end of an interface of a node.
+#[derive(Clone, Debug)]
+pub(super) struct Port {
+    /// The interface inside the node.
+    pub interface: String,
+    /// Its name in the helper.
+    name: String,
+    link: Option<Bridge>,
+}
+
+pub(super) async fn start_helper(lab: &Lab<'_>) -> Result<String> {
+    let strings = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+    let host = HostConfig {
+        network_mode: Some("none".to_owned()),
+        // To reach the network namespaces of nodes by their process ids. [namespaces(7), ptrace(2)]
+        pid_mode: Some("host".to_owned()),
+        cap_drop: strings(&["ALL"]),
+        cap_add: strings(&["NET_ADMIN", "SYS_PTRACE"]),
+        ..HostConfig::default()
+    };
+    let id = lab.engine.create_helper(&lab.helper_image, &lab.labels(), &["sleep", "infinity"], host).await?;
+    lab.engine.start(&id).await.context("starting the helper container")?;
+    Ok(id)
+}
+
+impl Lab<'_> {
+    /// A new link, without any end yet.
+    ///
+    /// # Errors
+    /// If the engine or its kernel does not do it.
+    pub async fn link(&self) -> Result<Bridge> {
+        let bridge = format!("l{}", self.next());
+        self.ip(&[
+            format!(
+                "link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0 group_fwd_mask {FORWARD_GROUPS}"
+            ),
+            format!("link set {bridge} up"),
+        ])
+        .await?;
+        Ok(Bridge(bridge))
+    }
+
+    /// A port for an interface, on a link or on none.
+    pub(super) fn port(&self, interface: &str, link: Option<&Bridge>) -> Port {
+        Port { interface: interface.to_owned(), name: format!("p{}", self.next()), link: link.cloned() }
+    }
+
+    /// Moves interfaces into the network namespace of a process.
+    pub(super) async fn plug(&self, ports: &[Port], process: i64) -> Result<()> {
+        let mut lines = Vec::new();
+        for Port { interface, name, link } in ports {
+            lines.push(format!("link add {interface} netns {process} type veth peer name {name}"));
+            let master = link.as_ref().map_or_else(String::new, |Bridge(bridge)| format!(" master {bridge}"));
+            lines.push(format!("link set {name}{master} up"));
+        }
+        self.ip(&lines).await
+    }
+
+    /// Runs lines of `ip` in the helper. Every word in them is a number, made here, or a checked name.
+    async fn ip(&self, lines: &[String]) -> Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let script = ["sh", "-ec", "for line; do ip $line; done", "sh"].map(str::to_owned);
+        let words: Vec<String> = script.into_iter().chain(lines.iter().cloned()).collect();
+        for line in lines {
+            self.ui.command(format_args!("ip {line} # in the link helper"));
+        }
+        let output = self.in_helper(&words).await?;
+        anyhow::ensure!(output.code == 0, "a link can't be made: {}", output.text.trim());
+        Ok(())
+    }
+
+    pub(super) async fn in_helper(&self, words: &[String]) -> Result<crate::engine::containers::Output> {
+        self.engine.exec(&self.helper, words).await.context("running a command in the link helper")
+    }
+}

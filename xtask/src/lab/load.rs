@@ -1,0 +1,48 @@
+//! Archives into the engine, without touching the images that it has.
+
+use std::io::BufWriter;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use bollard::query_parameters::ImportImageOptionsBuilder;
+use futures_util::TryStreamExt;
+
+use super::Lab;
+use crate::archive;
+use crate::engine::containers::lab_tag;
+
+/// An image that was loaded from an archive.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Its name in the engine, which no other image has.
+    pub image: String,
+    /// Bytes that it takes there.
+    pub size: u64,
+}
+
+impl Lab<'_> {
+    /// Loads an archive, as CML does before a node's first start.
+    ///
+    /// # Errors
+    /// If it can't be read, or the engine does not take it.
+    pub async fn load(&self, path: &Path) -> Result<Loaded> {
+        let tag = lab_tag(&self.id, &self.next().to_string());
+        self.ui.command(format_args!("docker load --input {} # as {tag}", path.display()));
+        let (mut drain, stream) = archive::drain();
+        let (archive, new_tag) = (path.to_owned(), tag.clone());
+        let reading = tokio::task::spawn_blocking(move || -> Result<()> {
+            archive::retag(archive::open(&archive)?, &new_tag, BufWriter::with_capacity(1 << 18, &mut drain))?;
+            drain.end();
+            Ok(())
+        });
+        let options = ImportImageOptionsBuilder::default().quiet(true).build();
+        let answers = self.engine.docker().import_image(options, bollard::body_try_stream(stream), None);
+        let loaded = answers.try_for_each(|_| async { Ok(()) }).await;
+        // Why reading failed says more than that the engine got half an archive.
+        reading.await.context("reading the archive")?.with_context(|| format!("{} can't be loaded", path.display()))?;
+        loaded.with_context(|| format!("the engine does not load {}", path.display()))?;
+        let image =
+            self.engine.image(&tag).await?.context("the engine loaded the archive, but does not have its image")?;
+        Ok(Loaded { image: tag, size: image.size })
+    }
+}

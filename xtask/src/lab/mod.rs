@@ -1,0 +1,154 @@
+//! A lab on this machine's engine: nodes that run as CML runs them, and the links between them.
+//!
+//! Everything of a lab bears its label on the engine, and goes with the lab: when it is dropped, also
+//! because of an error or Ctrl-C; and after a crash, when the next lab is opened. A lab that shall
+//! last, because `run` made it, goes with `stop` or `clean`.
+
+mod boot;
+mod create;
+mod explain;
+mod host;
+mod links;
+mod load;
+mod node;
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+
+use crate::catalog::labels;
+use crate::engine::{Engine, detached};
+use crate::lock::{self, Lock};
+use crate::ui::Ui;
+
+pub use boot::{Booted, tail};
+pub use explain::explain;
+pub use host::Lack;
+pub use links::Bridge;
+pub use load::Loaded;
+pub use node::{Asked, Node};
+
+/// See the module's head.
+pub struct Lab<'a> {
+    pub engine: &'a Engine,
+    pub ui: &'a Ui,
+    id: String,
+    /// The container in whose network the links are.
+    helper: String,
+    helper_image: String,
+    /// Held while this process uses the lab; whoever can take it finds a lab that was left behind.
+    lock: Option<Lock>,
+    lock_path: PathBuf,
+    lasting: Cell<bool>,
+    counter: Cell<u32>,
+}
+
+impl<'a> Lab<'a> {
+    /// Opens an empty lab, after removing what crashed ones of this machine have left behind.
+    /// `helper_image` must have a shell and iproute2.
+    ///
+    /// # Errors
+    /// If the engine does not do what it should.
+    pub async fn open(engine: &'a Engine, ui: &'a Ui, cache: &Path, helper_image: &str) -> Result<Self> {
+        let folder = cache.join("labs");
+        sweep(engine, ui, &folder).await?;
+        let id = fresh_id();
+        let lock_path = folder.join(&id);
+        let lock = Lock::acquire(&lock_path, ui, "uses this lab").await?;
+        let mut lab = Self {
+            engine,
+            ui,
+            id,
+            helper: String::new(),
+            helper_image: helper_image.to_owned(),
+            lock: Some(lock),
+            lock_path,
+            lasting: Cell::new(false),
+            counter: Cell::new(0),
+        };
+        lab.helper = links::start_helper(&lab).await?;
+        Ok(lab)
+    }
+
+    /// The lab's name on the engine.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Lets the lab go on after this process.
+    pub fn outlive_this_process(&self) {
+        self.lasting.set(true);
+    }
+
+    /// Whether it goes on after this process.
+    pub fn is_lasting(&self) -> bool {
+        self.lasting.get()
+    }
+
+    /// Takes everything down. What is still there afterwards under the lab's label is returned: nothing,
+    /// or this program has a fault.
+    ///
+    /// # Errors
+    /// If something can't be removed.
+    pub async fn close(mut self) -> Result<usize> {
+        self.engine.remove_lab(&self.id).await?;
+        self.lasting.set(true);
+        let left = self.engine.remove_lab(&self.id).await?;
+        self.forget();
+        Ok(left)
+    }
+
+    fn labels(&self) -> HashMap<String, String> {
+        HashMap::from([(labels::LAB.to_owned(), self.id.clone())])
+    }
+
+    /// A number that was not there before.
+    fn next(&self) -> u32 {
+        self.counter.replace(self.counter.get() + 1)
+    }
+
+    fn forget(&mut self) {
+        drop(self.lock.take());
+        let _ = std::fs::remove_file(&self.lock_path);
+    }
+}
+
+impl Drop for Lab<'_> {
+    fn drop(&mut self) {
+        if !self.lasting.get() {
+            let id = self.id.clone();
+            detached::finish(&self.engine.endpoint, |engine| async move { engine.remove_lab(&id).await.map(drop) });
+        }
+        self.forget();
+    }
+}
+
+/// Whether a command of this machine works in that lab now.
+pub fn is_in_use(cache: &Path, id: &str) -> bool {
+    lock::is_held(&cache.join("labs").join(id))
+}
+
+/// Removes labs whose process is gone. Those of other machines that use the same engine have no
+/// lock here, and are let be.
+async fn sweep(engine: &Engine, ui: &Ui, folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Some(id) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if !lock::is_held(&path) {
+            let count = engine.remove_lab(id).await?;
+            if count > 0 {
+                ui.note(format_args!("removed what an earlier command left behind on the engine: {count} things"));
+            }
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+    Ok(())
+}
+
+fn fresh_id() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}-{:x}", std::process::id(), now.as_nanos() & 0xffff_ffff_ffff)
+}

@@ -1,0 +1,97 @@
+//! Whether a command printed and exited as it must.
+
+use anyhow::{Context, Result};
+
+use crate::catalog::names::Pattern;
+use crate::catalog::scene::{Exit, Wanted};
+use crate::engine::containers::Output;
+use crate::ui;
+
+/// [`Wanted`] with its patterns filled in.
+pub(super) struct Expected {
+    prints: Vec<String>,
+    lacks: Vec<String>,
+    matches: Option<(String, regex_lite::Regex)>,
+    exit: Exit,
+}
+
+impl Expected {
+    pub(super) fn of(wanted: &Wanted, context: &tera::Context) -> Result<Self> {
+        let matches = wanted.matches.as_ref().map(|pattern| expression(pattern, context)).transpose()?;
+        Ok(Self {
+            prints: fill_all(&wanted.prints, context)?,
+            lacks: fill_all(&wanted.lacks, context)?,
+            matches,
+            exit: wanted.exit,
+        })
+    }
+
+    /// Nothing, if the output is as it must be; else what is wrong with it.
+    pub(super) fn fault(&self, output: &Output) -> Option<String> {
+        let Output { code, text } = output;
+        let wrong = match self.exit {
+            Exit::Code(wanted) if wanted != *code => Some(format!("it should exit with {wanted}")),
+            Exit::Failure if *code == 0 => Some("it should fail".to_owned()),
+            _ => None,
+        };
+        let missing = || self.prints.iter().find(|wanted| !text.contains(wanted.as_str()));
+        let unwanted = || self.lacks.iter().find(|unwanted| text.contains(unwanted.as_str()));
+        let mismatch = || self.matches.as_ref().filter(|(_, expression)| !expression.is_match(text));
+        let wrong = wrong
+            .or_else(|| missing().map(|wanted| format!("it should print `{wanted}`")))
+            .or_else(|| unwanted().map(|unwanted| format!("it should not print `{unwanted}`")))
+            .or_else(|| mismatch().map(|(wanted, _)| format!("its output should match `{wanted}`")))?;
+        Some(format!("{wrong}; it exited with {code} and printed:\n{}", quoted(text)))
+    }
+}
+
+/// Every line for itself can be the beginning or the end.
+fn expression(pattern: &Pattern, context: &tera::Context) -> Result<(String, regex_lite::Regex)> {
+    let text = pattern.render(context)?;
+    let expression = regex_lite::RegexBuilder::new(&text).multi_line(true).build();
+    Ok((text.clone(), expression.with_context(|| format!("`{text}` is no regular expression"))?))
+}
+
+pub(super) fn fill_all(patterns: &[Pattern], context: &tera::Context) -> Result<Vec<String>> {
+    patterns.iter().map(|pattern| Ok(pattern.render(context)?)).collect()
+}
+
+fn quoted(text: &str) -> String {
+    const LINES: usize = 20;
+    let text = ui::printable(text);
+    if text.trim().is_empty() {
+        return "  (nothing)".to_owned();
+    }
+    let lines = text.lines().take(LINES).map(|line| format!("  | {}", line.trim_end_matches('\u{fffd}')));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(wanted: Wanted, code: i64, text: &str) -> Option<String> {
+        let mut context = tera::Context::new();
+        context.insert("version", "10.3");
+        Expected::of(&wanted, &context).unwrap().fault(&Output { code, text: text.to_owned() })
+    }
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn each_wish_can_be_disappointed() {
+        assert!(fault(Wanted::default(), 0, "").is_none());
+        assert!(fault(Wanted::default(), 1, "").unwrap().contains("should exit with 0; it exited with 1"));
+        assert!(fault(Wanted { exit: Exit::Failure, ..Wanted::default() }, 0, "").unwrap().contains("should fail"));
+        let prints = || Wanted { prints: vec![pattern("FRR {{ version }}")], ..Wanted::default() };
+        assert!(fault(prints(), 0, "FRR 10.3").is_none());
+        assert!(fault(prints(), 0, "FRR 10.4").unwrap().contains("should print `FRR 10.3`"));
+        let lacks = Wanted { lacks: vec![pattern("rror")], ..Wanted::default() };
+        assert!(fault(lacks, 0, "Error").unwrap().contains("should not print"));
+        let matches = || Wanted { matches: Some(pattern("^up$")), ..Wanted::default() };
+        assert!(fault(matches(), 0, "a\nup\nb").is_none());
+        assert!(fault(matches(), 0, "cup").unwrap().contains("should match"));
+    }
+}

@@ -1,0 +1,186 @@
+//! What is proved of every node, whatever its manifest says: it boots as it is shipped, gets what its
+//! definition asks for, and stops.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::{Outcome, Report, Row, Stage, identity};
+use crate::lab::{Asked, Booted, Node};
+
+const SCENE: &str = "as shipped";
+
+/// How long a booted node is left alone before its memory counts as that of a node at rest.
+const REST: Duration = Duration::from_secs(2);
+
+/// CML's second console has one process of its own here; no more time than a person would give it.
+const SHELL_TIME: Duration = Duration::from_secs(10);
+
+/// Proves that, and says whether the node is fit for further scenes.
+pub(super) async fn prove(stage: &Stage<'_>, report: &mut Report) -> Result<bool> {
+    let mut rows = Rows(&mut report.rows);
+    let node = stage.subject.node.clone();
+    let since = Instant::now();
+    let faults = tokio::task::spawn_blocking(move || identity::faults(&node)).await??;
+    rows.put("archive and definitions agree", since, faults.join("\n"));
+    let since = Instant::now();
+    let lacks = stage.lab.lacks(&stage.subject.node.container).await?;
+    let lacks: Vec<String> = lacks.into_iter().map(|lack| format!("{}: {}", lack.what, lack.remedy)).collect();
+    rows.put("the engine's host has what the node needs", since, lacks.join("\n"));
+    if !lacks.is_empty() || !faults.is_empty() {
+        return Ok(false);
+    }
+    let loaded = stage.image(&stage.subject.node.archive).await?;
+    report.figures.image = Some(loaded.size);
+    let since = Instant::now();
+    match boot(stage, &loaded.image).await {
+        Ok((node, booted)) => {
+            rows.put("boots within boot.timeout", since, String::new());
+            report.figures.ready = Some(booted.time);
+            running(stage, report, &node, &booted).await?;
+            Ok(true)
+        }
+        Err(error) => {
+            rows.put("boots within boot.timeout", since, format!("{error:#}"));
+            Ok(false)
+        }
+    }
+}
+
+async fn boot(stage: &Stage<'_>, image: &str) -> Result<(Node, Booted)> {
+    let container = stage.subject.node.container.clone();
+    let interfaces = container.default_interfaces;
+    let asked = Asked { name: container.id.clone(), ..Asked::default() };
+    let mut node = stage.lab.create(container, image, asked).await?;
+    for _ in 0..interfaces {
+        stage.lab.add_interface(&mut node, None)?;
+    }
+    let booted = stage.lab.start(&mut node).await?;
+    Ok((node, booted))
+}
+
+async fn running(stage: &Stage<'_>, report: &mut Report, node: &Node, booted: &Booted) -> Result<()> {
+    let mut rows = Rows(&mut report.rows);
+    let since = Instant::now();
+    if let Some(day0) = &booted.day0 {
+        rows.put("day0cmd succeeds", since, day0_fault(day0.code, &day0.text));
+    }
+    let since = Instant::now();
+    rows.put("its interfaces are there", since, interfaces_fault(stage, node).await?);
+    let since = Instant::now();
+    if !node.container.config.docker.sysctls().is_empty() {
+        rows.put("each --sysctl has its value inside", since, sysctls_fault(stage, node).await?);
+    }
+    let since = Instant::now();
+    if let Some(shell) = &node.container.config.shell {
+        rows.put("the second console's shell runs", since, shell_fault(stage, node, shell).await?);
+    }
+    tokio::time::sleep(REST).await;
+    let since = Instant::now();
+    let processes = stage.lab.engine.processes(node.id()).await?;
+    let zombies = processes.iter().filter(|process| process.state.starts_with('Z')).count();
+    rows.put("no process is a zombie", since, plural(zombies, "zombie"));
+    let is_sshd = processes.iter().any(|process| process.command.starts_with("sshd"));
+    if is_sshd {
+        rows.put("sshd may log people in", since, audit_fault(&node.container.config.docker.caps));
+    }
+    report.figures.processes = Some(processes.len());
+    report.figures.memory = stage.lab.engine.memory(node.id()).await?;
+    let since = Instant::now();
+    let stopped = stage.lab.stop(node).await?;
+    report.figures.stop = Some(stopped);
+    let limit = stage.subject.stop_seconds.unwrap_or(10.0);
+    let late = stopped.as_secs_f64() > limit;
+    let fault = if late { format!("it took {:.1} s to stop", stopped.as_secs_f64()) } else { String::new() };
+    rows.put(&format!("stops within {limit} s"), since, fault);
+    stage.lab.engine.remove_container(node.id()).await
+}
+
+/// The table, with a scene's name filled in.
+struct Rows<'a>(&'a mut Vec<Row>);
+
+impl Rows<'_> {
+    /// An empty `fault` is none.
+    fn put(&mut self, check: &str, since: Instant, fault: String) {
+        self.0.push(Row {
+            scene: SCENE.to_owned(),
+            check: check.to_owned(),
+            outcome: if fault.is_empty() { Outcome::Passed } else { Outcome::Failed },
+            time: since.elapsed(),
+            said: fault,
+        });
+    }
+}
+
+fn day0_fault(code: i64, said: &str) -> String {
+    if code == 0 {
+        return String::new();
+    }
+    let said = crate::lab::tail(said);
+    let hint = if said.contains("Read-only file system") {
+        "\na running container can't change sysctls: /proc/sys is read-only in it. Set them at creation, with `--sysctl` in `run_args`"
+    } else {
+        ""
+    };
+    format!("it exited with {code} and printed:\n{}{hint}", said.trim_end())
+}
+
+async fn interfaces_fault(stage: &Stage<'_>, node: &Node) -> Result<String> {
+    let Some(text) = read_inside(stage, node, "/proc/net/dev").await? else { return Ok(UNREADABLE.to_owned()) };
+    let there = |name: &str| text.lines().any(|line| line.trim_start().starts_with(&format!("{name}:")));
+    let wanted = node.container.interfaces.iter().take(node.container.default_interfaces);
+    let missing: Vec<&str> = wanted.map(String::as_str).filter(|name| !there(name)).collect();
+    Ok(if missing.is_empty() { String::new() } else { format!("missing: {}", missing.join(", ")) })
+}
+
+async fn sysctls_fault(stage: &Stage<'_>, node: &Node) -> Result<String> {
+    let mut faults = Vec::new();
+    for (name, wanted) in node.container.config.docker.sysctls() {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        match read_inside(stage, node, &path).await? {
+            Some(value) if same_setting(&value, &wanted) => {}
+            Some(value) => faults.push(format!("{name} is {}, not {wanted}", value.trim())),
+            None => faults.push(format!("{name}: {UNREADABLE}")),
+        }
+    }
+    Ok(faults.join("\n"))
+}
+
+const UNREADABLE: &str = "it can't be read: `cat` does not work in the node";
+
+/// Some settings are several numbers, with any blanks between them.
+fn same_setting(one: &str, other: &str) -> bool {
+    one.split_whitespace().eq(other.split_whitespace())
+}
+
+async fn read_inside(stage: &Stage<'_>, node: &Node, path: &str) -> Result<Option<String>> {
+    let read = stage.lab.exec(node, &["cat".to_owned(), path.to_owned()]).await?;
+    Ok((read.code == 0).then_some(read.text))
+}
+
+/// Without input a shell ends at once.
+async fn shell_fault(stage: &Stage<'_>, node: &Node, shell: &str) -> Result<String> {
+    let words: Vec<String> = shell.split_whitespace().map(str::to_owned).collect();
+    match tokio::time::timeout(SHELL_TIME, stage.lab.exec(node, &words)).await {
+        Ok(Ok(output)) if matches!(output.code, 126 | 127) => Ok(format!("`{shell}`: {}", output.text.trim())),
+        Ok(Ok(_)) | Err(_) => Ok(String::new()),
+        Ok(Err(error)) => Ok(format!("`{shell}` does not run: {error:#}")),
+    }
+}
+
+/// [cml-facts 5, seed]
+fn audit_fault(caps: &[String]) -> String {
+    let grants = caps.is_empty() || caps.iter().any(|cap| cap.trim_start_matches("CAP_") == "AUDIT_WRITE");
+    if grants {
+        return String::new();
+    }
+    "sshd runs in the node, but `docker.caps` does not grant AUDIT_WRITE: every login would fail. Add \"CAP_AUDIT_WRITE\"".to_owned()
+}
+
+fn plural(count: usize, what: &str) -> String {
+    match count {
+        0 => String::new(),
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
