@@ -7,7 +7,6 @@ use anyhow::Result;
 
 use super::{Session, labs};
 use crate::catalog::labels;
-use crate::engine::containers::Found;
 use crate::engine::{Engine, Unreachable};
 use crate::lab;
 
@@ -28,28 +27,28 @@ pub struct Args {
 /// If no such node runs, or something can't be removed.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = Engine::connect().await.map_err(Unreachable::explain)?;
-    if !args.all {
-        let node = labs::find(&engine, args.node.as_deref()).await?;
-        return end(session, &engine, &[node]).await;
-    }
-    let mut nodes = engine.containers(labels::ACTOR).await?;
-    nodes.retain(|node| node.labels.get(labels::LAB).is_some_and(|id| !lab::is_in_use(&session.cache, id)));
-    if nodes.is_empty() {
+    let labs: BTreeSet<String> = if args.all {
+        lab::lasting(&session.cache).into_iter().collect()
+    } else {
+        labs::find(&engine, args.node.as_deref()).await?.labels.get(labels::LAB).cloned().into_iter().collect()
+    };
+    if labs.is_empty() {
         session.ui.note("no node runs here");
     }
-    end(session, &engine, &nodes).await
-}
-
-async fn end(session: &Session<'_>, engine: &Engine, nodes: &[Found]) -> Result<()> {
-    for node in nodes {
-        if node.state == "running" {
-            engine.stop(&node.id, PATIENCE).await?;
-        }
-        session.ui.note(format_args!("stopped {}", node.name));
-    }
-    let labs: BTreeSet<&String> = nodes.iter().filter_map(|node| node.labels.get(labels::LAB)).collect();
-    for lab in labs {
-        engine.remove_lab(lab).await?;
+    for id in labs {
+        end(session, &engine, &id).await?;
     }
     Ok(())
+}
+
+async fn end(session: &Session<'_>, engine: &Engine, id: &str) -> Result<()> {
+    for container in engine.containers(&format!("{}={id}", labels::LAB)).await? {
+        if container.labels.contains_key(labels::ACTOR) {
+            if container.state == "running" {
+                engine.stop(&container.id, PATIENCE).await?;
+            }
+            session.ui.note(format_args!("stopped {}", container.name));
+        }
+    }
+    lab::remove(engine, &session.cache, id).await
 }

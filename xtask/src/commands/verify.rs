@@ -158,7 +158,7 @@ async fn prove(session: &Session<'_>, engine: &Engine, helper: &str, subject: &S
     session.ui.headline(format_args!("verifying {}", subject.node.container.id));
     let lab = Lab::open(engine, session.ui, &session.cache, helper).await?;
     if keep {
-        lab.outlive_this_process();
+        lab.outlive_this_process()?;
     }
     let mut report = proof::prove(&lab, subject).await?;
     if keep {

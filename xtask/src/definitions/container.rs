@@ -132,7 +132,7 @@ impl Container {
         let files = files(raw.configuration.provisioning.files)?;
         let config = config(files.get("config.json").map(String::as_str))?;
         let interfaces = linux_names(&raw.device.interfaces.physical, &config.device_name_map)?;
-        Ok(Self {
+        let container = Self {
             id: raw.id,
             boot: Boot {
                 timeout: Duration::from_secs(raw.boot.timeout),
@@ -150,7 +150,9 @@ impl Container {
             volume,
             files,
             config: config.filled_in()?,
-        })
+        };
+        container.mounts()?;
+        Ok(container)
     }
 
     /// Gives a file of the definition other content.

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::catalog::labels;
 use crate::engine::{Engine, detached};
@@ -31,6 +31,12 @@ pub use links::Bridge;
 pub use load::Loaded;
 pub use node::{Asked, Node};
 
+/// Below the cache folder: a file for each lab of this machine, locked while a command works in it.
+const FOLDER: &str = "labs";
+
+/// What the file of a lab says that shall go on.
+const LASTING: &str = "it runs until `cargo xtask stop`\n";
+
 /// See the module's head.
 pub struct Lab<'a> {
     pub engine: &'a Engine,
@@ -40,9 +46,10 @@ pub struct Lab<'a> {
     helper: String,
     helper_image: String,
     /// Held while this process uses the lab; whoever can take it finds a lab that was left behind.
-    lock: Option<Lock>,
+    _lock: Lock,
     lock_path: PathBuf,
     lasting: Cell<bool>,
+    closed: bool,
     counter: Cell<u32>,
 }
 
@@ -53,7 +60,7 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// If the engine does not do what it should.
     pub async fn open(engine: &'a Engine, ui: &'a Ui, cache: &Path, helper_image: &str) -> Result<Self> {
-        let folder = cache.join("labs");
+        let folder = cache.join(FOLDER);
         sweep(engine, ui, &folder).await?;
         let id = fresh_id();
         let lock_path = folder.join(&id);
@@ -64,9 +71,10 @@ impl<'a> Lab<'a> {
             id,
             helper: String::new(),
             helper_image: helper_image.to_owned(),
-            lock: Some(lock),
+            _lock: lock,
             lock_path,
             lasting: Cell::new(false),
+            closed: false,
             counter: Cell::new(0),
         };
         lab.helper = links::start_helper(&lab).await?;
@@ -78,9 +86,15 @@ impl<'a> Lab<'a> {
         &self.id
     }
 
-    /// Lets the lab go on after this process.
-    pub fn outlive_this_process(&self) {
+    /// Lets the lab go on after this process, until [`remove`].
+    ///
+    /// # Errors
+    /// If that can't be written down.
+    pub fn outlive_this_process(&self) -> Result<()> {
+        std::fs::write(&self.lock_path, LASTING)
+            .with_context(|| format!("{} can't be written", self.lock_path.display()))?;
         self.lasting.set(true);
+        Ok(())
     }
 
     /// Whether it goes on after this process.
@@ -95,9 +109,8 @@ impl<'a> Lab<'a> {
     /// If something can't be removed.
     pub async fn close(mut self) -> Result<usize> {
         self.engine.remove_lab(&self.id).await?;
-        self.lasting.set(true);
         let left = self.engine.remove_lab(&self.id).await?;
-        self.forget();
+        self.closed = true;
         Ok(left)
     }
 
@@ -109,26 +122,43 @@ impl<'a> Lab<'a> {
     fn next(&self) -> u32 {
         self.counter.replace(self.counter.get() + 1)
     }
-
-    fn forget(&mut self) {
-        drop(self.lock.take());
-        let _ = std::fs::remove_file(&self.lock_path);
-    }
 }
 
 impl Drop for Lab<'_> {
     fn drop(&mut self) {
-        if !self.lasting.get() {
+        if self.lasting.get() {
+            return;
+        }
+        if !self.closed {
             let id = self.id.clone();
             detached::finish(&self.engine.endpoint, |engine| async move { engine.remove_lab(&id).await.map(drop) });
         }
-        self.forget();
+        let _ = std::fs::remove_file(&self.lock_path);
     }
 }
 
-/// Whether a command of this machine works in that lab now.
-pub fn is_in_use(cache: &Path, id: &str) -> bool {
-    lock::is_held(&cache.join("labs").join(id))
+/// The labs that commands of this machine have left running on purpose.
+pub fn lasting(cache: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(cache.join(FOLDER)).into_iter().flatten().flatten();
+    let lasting = entries.filter(|entry| is_lasting(&entry.path()));
+    lasting.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Removes a lab that was left running.
+///
+/// # Errors
+/// If something can't be removed.
+pub async fn remove(engine: &Engine, cache: &Path, id: &str) -> Result<()> {
+    engine.remove_lab(id).await?;
+    let record = cache.join(FOLDER).join(id);
+    if is_lasting(&record) {
+        let _ = std::fs::remove_file(record);
+    }
+    Ok(())
+}
+
+fn is_lasting(record: &Path) -> bool {
+    std::fs::read_to_string(record).is_ok_and(|text| text == LASTING)
 }
 
 /// Removes labs whose process is gone. Those of other machines that use the same engine have no
@@ -137,7 +167,7 @@ async fn sweep(engine: &Engine, ui: &Ui, folder: &Path) -> Result<()> {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let Some(id) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if !lock::is_held(&path) {
+        if !lock::is_held(&path) && !is_lasting(&path) {
             let count = engine.remove_lab(id).await?;
             if count > 0 {
                 ui.note(format_args!("removed what an earlier command left behind on the engine: {count} things"));

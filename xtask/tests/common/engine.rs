@@ -10,8 +10,9 @@ use bollard::Docker;
 use bollard::errors::Error;
 use bollard::models::{ContainerConfig, ContainerCreateBody, ImageInspect};
 use bollard::query_parameters::{
-    CommitContainerOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListContainersOptionsBuilder,
-    ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+    CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptions, ListImagesOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use futures_util::TryStreamExt;
 use tempfile::TempDir;
@@ -99,6 +100,38 @@ impl Engine {
         let body = bollard::body_full(bytes.into());
         let answers = self.docker.import_image(options, body, None);
         self.runtime.block_on(answers.try_for_each(|_| async { Ok(()) })).expect("the engine loads the archive");
+    }
+
+    /// `docker save`
+    pub fn save(&self, name: &str, archive: &Path) {
+        let pieces = self.docker.export_image(name);
+        let pieces: Vec<_> = self.runtime.block_on(pieces.try_collect()).expect("the engine exports the image");
+        std::fs::write(archive, pieces.concat()).expect("a file of ours");
+    }
+
+    /// Containers, volumes and images of one lab.
+    pub fn of_lab(&self, id: &str) -> (usize, usize, usize) {
+        let label = format!("cml-nodes.lab={id}");
+        let filters = HashMap::from([("label", vec![label.as_str()])]);
+        let volumes = ListVolumesOptionsBuilder::default().filters(&filters).build();
+        let volumes = self.runtime.block_on(self.docker.list_volumes(Some(volumes))).expect("the engine answers");
+        let images =
+            self.runtime.block_on(self.docker.list_images(None::<ListImagesOptions>)).expect("the engine answers");
+        let tag = format!("cml-nodes/loaded:{id}-");
+        let loaded = images.iter().flat_map(|image| &image.repo_tags).filter(|name| name.starts_with(&tag)).count();
+        (self.labelled(&label).1, volumes.volumes.unwrap_or_default().len(), loaded)
+    }
+
+    /// A container of somebody else's, which never runs.
+    pub fn create_container(&self, image: &str, name: &str) {
+        let body = ContainerCreateBody { image: Some(image.to_owned()), ..ContainerCreateBody::default() };
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        self.runtime.block_on(self.docker.create_container(Some(options), body)).expect("a container");
+    }
+
+    /// Removes it; it must still be there.
+    pub fn remove_container(&self, name: &str) {
+        self.runtime.block_on(self.docker.remove_container(name, None)).expect("it is still there");
     }
 
     /// Makes `to` as `FROM from` with another command would: with all its labels.

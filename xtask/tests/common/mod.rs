@@ -203,22 +203,30 @@ impl Repo {
         self.start_within(&[], args)
     }
 
+    /// Runs `cargo xtask ARGS` with this on its input.
+    pub fn xtask_typing(&self, args: &[&str], typed: &str) -> Outcome {
+        Running(self.command(&[], args).stdin_bytes(typed).start().expect("the program starts")).end()
+    }
+
     /// Starts `cargo xtask ARGS` by way of another program, such as `setpriv`.
     pub fn start_within(&self, outer: &[&str], args: &[&str]) -> Running {
+        Running(self.command(outer, args).stdin_null().start().expect("the program starts"))
+    }
+
+    fn command(&self, outer: &[&str], args: &[&str]) -> duct::Expression {
         let mut words: Vec<OsString> = outer.iter().map(OsString::from).collect();
         words.extend([env!("CARGO_BIN_EXE_xtask").into(), "--root".into(), self.folder.path().into()]);
         words.extend(args.iter().map(OsString::from));
         let mut command = duct::cmd(words.remove(0), words)
             .env("XDG_CACHE_HOME", self.cache.path())
             .env_remove("SOURCE_DATE_EPOCH")
-            .stdin_null()
             .stdout_capture()
             .stderr_capture()
             .unchecked();
         for (name, value) in &self.environment {
             command = command.env(name, value);
         }
-        Running(command.start().expect("the program starts"))
+        command
     }
 
     /// Everything below dist/ but the program's own records, relative, sorted.

@@ -1,0 +1,462 @@
+//! Running nodes as CML does, and proving them: what works, and what each fault looks like.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod common;
+
+use common::engine::{Engine, PrivateEngine};
+use common::{Outcome, Repo, wait_until};
+
+/// A node definition that could be a real one. `LISTS` are config.json's further lists.
+const DEFINITION: &str = r#"id: {{ id }}
+general: {nature: host}
+ui: {label: {{ label | json }}, label_prefix: t-, icon: host, visible: true}
+boot: {timeout: 20, completed: [READY]}
+sim: {linux_native: {libvirt_domain_driver: docker, driver: server, ram: 64}}
+device:
+  interfaces: {physical: [eth0, eth1], default_count: 2, serial_ports: 2, has_loopback_zero: false}
+configuration:
+  generator: {driver: null}
+  provisioning:
+    volume_name: cfg
+    media_type: raw
+    files:
+      - name: greeting
+        editable: true
+        content: hello
+      - name: boot.sh
+        editable: true
+        content: exit 0
+      - name: config.json
+        editable: false
+        content: |
+          {"docker": {"image": "{{ image }}",
+                      "mounts": ["type=bind,source=cfg/greeting,target=/greeting", "type=bind,source=cfg/boot.sh,target=/boot.sh"],
+                      "caps": ["CAP_NET_RAW"],
+                      "env": ["WORD=secret sauce"],
+                      "misc_args": [],
+                      "run_args": ["--sysctl", "net.ipv4.ip_default_ttl=77"]},
+           "shell": "/bin/sh",
+           "day0cmd": ["/bin/sh", "/boot.sh"]}
+"#;
+
+/// READY, and then nothing until SIGTERM.
+const ENTRY: &str = "trap 'exit 0' TERM; echo READY; while :; do sleep 0.1; done";
+
+/// A node that works.
+fn node() -> Repo {
+    node_that(ENTRY)
+}
+
+/// A node whose first process runs these words of shell.
+fn node_that(entry: &str) -> Repo {
+    let words = serde_json::json!(["/bin/sh", "-c", entry]);
+    let repo = Repo::with_shell(&format!("COPY greeting boot.sh /\nENTRYPOINT {words}\n"));
+    for (file, text) in [("greeting", "from the image\n"), ("boot.sh", "exit 9\n")] {
+        repo.write(&format!("docker/{}/{file}", repo.node()), text);
+    }
+    repo.write("node-definitions/tiny.yaml", DEFINITION);
+    repo
+}
+
+fn define(repo: &Repo, from: &str, to: &str) {
+    repo.edit("node-definitions/tiny.yaml", from, to);
+}
+
+/// The check of that name, as `--json` has it.
+#[track_caller]
+fn row(outcome: &Outcome, check: &str) -> serde_json::Value {
+    let report = outcome.json();
+    let rows = report[0]["checks"].as_array().expect("checks");
+    rows.iter().find(|row| row["check"] == check).unwrap_or_else(|| panic!("no check `{check}`:\n{outcome}")).clone()
+}
+
+/// That `verify` fails at this check, with these words in its explanation.
+#[track_caller]
+fn fails_at(repo: &Repo, check: &str, words: &[&str]) {
+    let outcome = repo.xtask(&["verify", "--json"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert_fault(&outcome, check, words);
+    assert_eq!(nothing_left(repo), (0, 0, 0));
+}
+
+#[track_caller]
+fn assert_fault(outcome: &Outcome, check: &str, words: &[&str]) {
+    let row = row(outcome, check);
+    assert_eq!(row["outcome"], "failed", "{row}");
+    for word in words {
+        assert!(row["said"].as_str().unwrap().contains(word), "it should say `{word}`: {row}");
+    }
+}
+
+/// Labs' containers, volumes and images that this repository's commands left on the engine.
+fn nothing_left(repo: &Repo) -> (usize, usize, usize) {
+    let folder = repo.cache.path().join("cml-nodes/labs");
+    let ids = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let ids: Vec<String> = ids.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let engine = Engine::here();
+    ids.iter().map(|id| engine.of_lab(id)).fold((0, 0, 0), |sum, some| (sum.0 + some.0, sum.1 + some.1, sum.2 + some.2))
+}
+
+#[test]
+fn a_node_that_works_is_proved_with_its_figures() {
+    let repo = node();
+    let outcome = repo.xtask(&["verify", "--json"]).success().says(["is proved: "]);
+    let report = outcome.json();
+    assert_eq!(report[0]["id"], repo.id());
+    assert_eq!(report[0]["ok"], true);
+    for figure in ["ready_seconds", "memory", "processes", "image", "stop_seconds"] {
+        assert!(report[0]["figures"][figure].as_f64().is_some_and(|value| value > 0.0), "{figure}: {outcome}");
+    }
+    for check in [
+        "archive and definitions agree",
+        "boots within boot.timeout",
+        "day0cmd succeeds",
+        "each --sysctl has its value inside",
+    ] {
+        assert_eq!(row(&outcome, check)["outcome"], "passed");
+    }
+    assert_eq!(nothing_left(&repo), (0, 0, 0));
+    let table = repo.xtask(&["verify"]).success();
+    assert!(table.stdout.contains("SCENE") && table.stdout.contains("create to READY"), "{table}");
+}
+
+#[test]
+fn the_line_for_docker_is_shown_argument_by_argument() {
+    let repo = node();
+    let said = repo.xtask(&["verify", "-v"]).success().stderr;
+    let line = said.lines().find(|line| line.contains("docker create")).expect("the line");
+    for part in [
+        "--interactive --tty --network none",
+        "--cap-drop ALL --cap-add CAP_NET_RAW --cap-add NET_ADMIN",
+        "--env 'WORD=secret sauce'",
+        "--mount type=bind,target=/greeting,source=/",
+        "--sysctl net.ipv4.ip_default_ttl=77 cml-nodes/loaded:",
+    ] {
+        assert!(line.contains(part), "`{part}` is not in {line}");
+    }
+}
+
+#[test]
+fn what_is_proved_is_the_archive_not_the_engines_image() {
+    let (repo, engine) = (node(), Engine::here());
+    repo.xtask(&["save"]).success();
+    let before = engine.id(&repo.image());
+    let (definition, archive) = (repo.node_definition(), repo.archive());
+    engine.remove(&repo.image());
+    let words = ["verify", "--definition", definition.to_str().unwrap(), "--archive", archive.to_str().unwrap()];
+    repo.xtask(&words).success();
+    assert!(engine.image(&repo.image()).is_none(), "no tag of the archive's came back");
+    engine.load(&archive);
+    assert_eq!(engine.id(&repo.image()), before);
+}
+
+#[test]
+fn an_archive_of_another_image_is_the_first_finding() {
+    let repo = node();
+    repo.xtask(&["save"]).success();
+    let id = repo.read(&format!("dist/virl-base-images/{0}/{0}.yaml", repo.id()));
+    let id = id.lines().find_map(|line| line.strip_prefix("sha256: ")).unwrap();
+    repo.edit(&format!("dist/virl-base-images/{0}/{0}.yaml", repo.id()), id, &"0".repeat(64));
+    let (definition, archive) = (repo.node_definition(), repo.archive());
+    let words =
+        ["verify", "--json", "--definition", definition.to_str().unwrap(), "--archive", archive.to_str().unwrap()];
+    let outcome = repo.xtask(&words);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert_eq!(outcome.json()[0]["checks"][0]["check"], "archive and definitions agree");
+    assert_fault(&outcome, "archive and definitions agree", &[&"0".repeat(64), id]);
+}
+
+#[test]
+fn a_node_that_ends_at_once_is_told_with_its_last_words() {
+    let repo = node_that("echo cannot find my configuration; exit 3");
+    fails_at(&repo, "boots within boot.timeout", &["ended with exit code 3", "cannot find my configuration"]);
+}
+
+#[test]
+fn a_node_that_never_says_ready_is_told_with_the_end_of_its_console() {
+    let repo = node_that("echo still thinking; exec sleep 1000");
+    define(&repo, "timeout: 20", "timeout: 2");
+    fails_at(&repo, "boots within boot.timeout", &["did not say `READY` within 2 s (boot.timeout)", "still thinking"]);
+}
+
+#[test]
+fn an_entry_point_that_is_not_there_is_told() {
+    let repo = node();
+    repo.edit(&repo.dockerfile(), "\"/bin/sh\"", "\"/bin/nothing\"");
+    fails_at(&repo, "boots within boot.timeout", &["Docker says: ", "entry point is not there"]);
+}
+
+// The attempts that failed on a server, with what they looked like in its syslog.
+
+#[test]
+fn a_flag_and_its_value_in_one_element_are_explained() {
+    let repo = node();
+    define(&repo, r#""--sysctl", "net.ipv4.ip_default_ttl=77""#, r#""--sysctl net.ipv6.conf.all.forwarding=1""#);
+    fails_at(
+        &repo,
+        "boots within boot.timeout",
+        &[
+            "Docker says: unknown flag: --sysctl net.ipv6.conf.all.forwarding",
+            "`run_args` holds \"--sysctl net.ipv6.conf.all.forwarding=1\" as one element",
+            "write \"--sysctl\", \"net.ipv6.conf.all.forwarding=1\"",
+        ],
+    );
+}
+
+#[test]
+fn a_sysctl_in_misc_args_as_one_element_is_explained() {
+    let repo = node();
+    define(&repo, r#""misc_args": []"#, r#""misc_args": ["--sysctl net.ipv6.conf.all.forwarding=1"]"#);
+    fails_at(
+        &repo,
+        "boots within boot.timeout",
+        &["Docker says: unknown flag", "`misc_args` holds", "by custom in `run_args`"],
+    );
+}
+
+#[test]
+fn a_sysctl_at_boot_time_is_explained() {
+    let repo = node();
+    define(&repo, "content: exit 0", "content: echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+    fails_at(
+        &repo,
+        "day0cmd succeeds",
+        &["Read-only file system", "Set them at creation, with `--sysctl` in `run_args`"],
+    );
+}
+
+#[test]
+fn an_sshd_without_audit_write_is_explained() {
+    let repo = node_that("/bin/sshd 1000 & trap 'exit 0' TERM; echo READY; while :; do sleep 0.1; done");
+    // What counts is the name of a process.
+    let sshd = repo.path(&format!("docker/{}/sshd", repo.node()));
+    std::fs::copy("/bin/sleep", sshd).unwrap();
+    repo.edit(&repo.dockerfile(), "COPY greeting", "COPY sshd /bin/sshd\nCOPY greeting");
+    fails_at(&repo, "sshd may log people in", &["does not grant AUDIT_WRITE", "CAP_AUDIT_WRITE"]);
+    define(&repo, r#""caps": ["#, r#""caps": ["CAP_AUDIT_WRITE", "#);
+    repo.xtask(&["verify"]).success();
+}
+
+#[test]
+fn what_the_host_lacks_is_found_before_the_node_is_created() {
+    let repo = node();
+    define(&repo, "net.ipv4.ip_default_ttl=77", "net.ipv4.no_such_setting=1");
+    let outcome = repo.xtask(&["verify", "--json", "-v"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert_fault(&outcome, "the engine's host has what the node needs", &["has no net.ipv4.no_such_setting"]);
+    outcome.does_not_say(["docker create"]);
+    repo.xtask(&["run"]).failure().says(["can't run here", "net.ipv4.no_such_setting"]);
+}
+
+#[test]
+fn a_capability_that_does_not_exist_is_explained() {
+    let repo = node();
+    define(&repo, "CAP_NET_RAW", "CAP_FLYING");
+    fails_at(
+        &repo,
+        "boots within boot.timeout",
+        &["Docker says: ", "`docker.caps` names a capability that does not exist"],
+    );
+}
+
+#[test]
+fn a_hostile_or_broken_definition_is_refused_and_harms_nothing() {
+    let repo = node();
+    repo.xtask(&["save"]).success();
+    let good = std::fs::read_to_string(repo.node_definition()).unwrap();
+    let archive = repo.archive();
+    let path = repo.path("hostile.yaml");
+    let verify = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from} is not in {good}");
+        std::fs::write(&path, good.replace(from, to)).unwrap();
+        repo.xtask(&["verify", "--definition", path.to_str().unwrap(), "--archive", archive.to_str().unwrap()])
+    };
+    for (from, to, said) in [
+        ("source=cfg/greeting", "source=/etc/shadow", "its source must be a file of the node's folder"),
+        ("source=cfg/greeting", "source=cfg/../../../etc/shadow", "its source must be a file of the node's folder"),
+        ("name: greeting", "name: ../../greeting", "is not a plain file name"),
+        ("source=cfg/greeting", "source=cfg/greting", "did you mean `greeting`?"),
+        ("\"shell\":", "shell:", "config.json can't be used, at `"),
+        ("libvirt_domain_driver: docker", "libvirt_domain_driver: kvm", "only containers"),
+        ("id: ", "id ", "the node definition can't be used"),
+    ] {
+        let outcome = verify(from, to);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        outcome.says([said, "hostile.yaml"]);
+    }
+    let many: Vec<String> = (0..10_000).map(|n| format!("eth{n}")).collect();
+    verify("[eth0, eth1], default_count: 2", &format!("[{}], default_count: 10000", many.join(", "))).success();
+    assert_eq!(nothing_left(&repo), (0, 0, 0));
+}
+
+#[test]
+fn ctrl_c_takes_everything_down() {
+    let repo = node_that("exec sleep 1000");
+    repo.xtask(&["save"]).success();
+    let verify = repo.start(&["verify"]);
+    wait_until("the node runs", || nothing_left(&repo).0 >= 2);
+    verify.signal("INT");
+    let outcome = verify.end();
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+    assert_eq!(nothing_left(&repo), (0, 0, 0));
+}
+
+#[test]
+fn what_a_killed_verify_left_behind_goes_with_the_next() {
+    let repo = node_that("exec sleep 1000");
+    repo.xtask(&["save"]).success();
+    let verify = repo.start(&["verify"]);
+    wait_until("the node runs", || nothing_left(&repo).0 >= 2);
+    verify.signal("KILL");
+    assert_eq!(verify.end().code, None);
+    let (containers, volumes, _) = nothing_left(&repo);
+    assert!(containers >= 2 && volumes >= 1, "something is left, or this test proves nothing");
+    define(&repo, "timeout: 20", "timeout: 1");
+    let outcome = repo.xtask(&["verify"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    outcome.says(["removed what an earlier command left behind"]);
+    assert_eq!(nothing_left(&repo), (0, 0, 0));
+}
+
+#[test]
+fn an_engine_that_dies_meanwhile_is_told() {
+    let engine = PrivateEngine::start();
+    let mut repo = node_that("exec sleep 1000");
+    // The helper comes from the other engine: this one has no network.
+    repo.xtask(&["verify"]);
+    let folder = tempfile::tempdir().unwrap();
+    let helper = folder.path().join("helper.tar");
+    Engine::here().save("cml-nodes/link-helper:1", &helper);
+    engine.client().load(&helper);
+    repo.set("DOCKER_HOST", engine.host());
+    repo.xtask(&["save"]).success();
+    let verify = repo.start(&["verify"]);
+    let client = engine.client();
+    wait_until("the node runs", || client.labelled("cml-nodes.actor").1 == 1);
+    engine.kill();
+    let outcome = verify.end();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    repo.unset("DOCKER_HOST");
+}
+
+#[test]
+fn a_node_is_run_looked_into_and_stopped() {
+    let (repo, name) = (node(), format!("t{}-run", std::process::id()));
+    let run = repo.xtask(&["run", "--name", &name, "--interfaces", "1"]).success();
+    assert_eq!(run.stdout, format!("{name}\n"));
+    run.says(["is READY", &format!("cargo xtask shell {name}"), &format!("cargo xtask stop {name}")]);
+    repo.xtask(&["run", "--name", &name]).success().says(["runs already"]);
+
+    let shell = repo.xtask_typing(&["shell", &name], "cat /greeting; cat /proc/net/dev; echo $WORD\n").success();
+    assert!(shell.stdout.contains("hello") && shell.stdout.contains("secret sauce"), "{shell}");
+    assert!(shell.stdout.contains("eth0:") && !shell.stdout.contains("eth1:"), "one interface: {shell}");
+    let logs = repo.xtask(&["logs", &name]).success();
+    assert!(logs.stdout.contains("READY"), "{logs}");
+    repo.xtask(&["console", &name]).failure().says(["a console needs a terminal"]);
+    repo.xtask(&["shell", "t0-nobody"]).failure().says(["no node `t0-nobody` runs here"]);
+
+    repo.xtask(&["stop", &name]).success().says([&format!("stopped {name}")]);
+    repo.xtask(&["stop", &name]).failure().says(["runs here"]);
+    assert_eq!(Engine::here().labelled(&format!("cml-nodes.run={}", repo.node())), (0, 0));
+}
+
+#[test]
+fn a_name_that_is_taken_is_told_and_its_owner_let_be() {
+    let (repo, engine) = (node(), Engine::here());
+    repo.xtask(&["save"]).success();
+    let name = format!("t{}-taken", std::process::id());
+    engine.create_container(&repo.image(), &name);
+    repo.xtask(&["run", "--name", &name]).failure().says(["Docker says: ", &name, "choose another with --name"]);
+    engine.remove_container(&name);
+    assert_eq!(nothing_left(&repo), (0, 0, 0));
+}
+
+/// Two nodes, and each kind of step once.
+const SCENES: &str = r#"scenes:
+  - name: every kind of step
+    nodes:
+      one: {files: {greeting: "greetings from {{ id }}"}}
+      two: {without: [net.ipv4.ip_default_ttl=77]}
+    links: [[one, two]]
+    steps:
+      - check: files are the scene's
+        on: one
+        run: [cat, /greeting]
+        prints: [greetings, "{{ id }}"]
+        lacks: hello
+      - check: an argument is taken away
+        on: two
+        run: [cat, /proc/sys/net/ipv4/ip_default_ttl]
+        matches: '^64$'
+      - rewrite: greeting
+        of: two
+        from: {on: one, run: [cat, /greeting]}
+      - recreate: two
+      - check: a file is another's output
+        on: two
+        run: [cat, /greeting]
+        prints: greetings
+      - check: a failure is asked for
+        on: one
+        run: [ls, /nowhere]
+        fails: true
+      - check: what is written is kept
+        on: one
+        run: [sh, -c, "echo 0 > /greeting"]
+      - restart: one
+      - crash: killed while it writes
+        on: one
+        times: 3
+        run: [sh, -c, "echo {{ round }} > /greeting; sleep 1"]
+        within_ms: 400
+        then: [cat, /greeting]
+        matches: '^[0-3]?$'
+variants:
+"#;
+
+#[test]
+fn a_scene_is_played_step_by_step() {
+    let repo = node();
+    repo.edit_manifest("variants:\n", SCENES);
+    let outcome = repo.xtask(&["verify", "--json"]).success();
+    let killed = row(&outcome, "killed while it writes");
+    assert!(killed["said"].as_str().unwrap().contains("killed 3 times"), "{killed}");
+    for check in
+        ["files are the scene's", "a file is another's output", "an argument is taken away", "a failure is asked for"]
+    {
+        assert_eq!(row(&outcome, check)["outcome"], "passed");
+    }
+}
+
+#[test]
+fn a_check_that_fails_is_shown_with_what_it_printed() {
+    let repo = node();
+    repo.edit_manifest("variants:\n", &SCENES.replace("lacks: hello", "lacks: greetings from"));
+    let outcome = repo.xtask(&["verify"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.stdout.contains("FAILED"), "{outcome}");
+    assert!(
+        outcome.stdout.contains("it should not print `greetings from`; it exited with 0 and printed:"),
+        "{outcome}"
+    );
+    outcome.says([&format!("error: {}: 1 of ", repo.id())]);
+}
+
+#[test]
+fn a_scene_that_names_a_node_it_has_not_is_refused() {
+    let repo = node();
+    repo.edit_manifest("variants:\n", &SCENES.replace("links: [[one, two]]", "links: [[one, tow]]"));
+    repo.xtask(&["list"]).failure().says(["node.yaml", "has no node `tow`: did you mean `two`?"]);
+}
+
+#[test]
+fn kept_nodes_run_on_until_they_are_stopped() {
+    let (repo, engine) = (node(), Engine::here());
+    repo.edit_manifest("variants:\n", SCENES);
+    repo.xtask(&["verify", "--keep"]).success().says(["cargo xtask stop --all"]);
+    let label = format!("cml-nodes.node={}", repo.node());
+    assert_eq!(engine.labelled(&label).1, 2);
+    repo.xtask(&["stop", "--all"]).success().says(["stopped "]);
+    assert_eq!(engine.labelled(&label).1, 0);
+}
