@@ -1,11 +1,11 @@
-//! `cargo xtask ci`: what a pull request must pass, here as on the server.
+//! `cargo xtask ci`: what a pull request must pass, here as there.
 
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use super::{Session, consent};
+use super::{Session, consent, verify};
 use crate::{host, ui};
 
 #[derive(clap::Args)]
@@ -32,6 +32,8 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     // The end-to-end tests use the real engine.
     host::engine(ui, consent(args.yes), &session.cache).await?;
     step("end-to-end tests", &["test", "--workspace", "--test", "*"])?;
+    ui.headline("every node is built, saved and proved");
+    verify::run(session, verify::Args::all(args.yes)).await?;
     ui.headline(format_args!("all passed in {}", ui::duration(since.elapsed())));
     Ok(())
 }

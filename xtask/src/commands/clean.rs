@@ -5,9 +5,10 @@
 
 use anyhow::Result;
 
-use super::Session;
+use super::{Session, labs};
 use crate::catalog::labels;
 use crate::engine::{Engine, Image};
+use crate::lab;
 use crate::ui;
 
 #[derive(clap::Args)]
@@ -21,11 +22,17 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let names: Vec<String> = match &args.node {
         Some(name) => vec![session.repository.node(Some(name))?.node.to_string()],
-        None => session.repository.nodes().map(|node| node.node.to_string()).collect(),
+        None => {
+            let nodes = session.repository.nodes().map(|node| node.node.to_string());
+            nodes.chain([labs::HELPER.to_owned()]).collect()
+        }
     };
     let files = remove_files(session, &names).await?;
     let removed = match Engine::connect().await {
-        Ok(engine) => remove_images(session, &engine, &names, args.node.is_none()).await?,
+        Ok(engine) => {
+            lab::sweep(&engine, session.ui, &session.cache).await?;
+            remove_images(session, &engine, &names, args.node.is_none()).await?
+        }
         Err(unreachable) => {
             session.ui.warn(format_args!("no image was removed: {:#}", unreachable.explain()));
             Removed::default()

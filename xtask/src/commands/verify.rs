@@ -12,8 +12,8 @@ use super::{NodeArgs, RecipeArgs, Session};
 use crate::catalog::scene::{Actor, Scene};
 use crate::catalog::{BuildPlan, Manifest};
 use crate::definitions::container::Container;
-use crate::engine::{Engine, Unreachable};
-use crate::host;
+use crate::engine::Engine;
+use crate::host::{self, Consent};
 use crate::lab::Lab;
 use crate::proof::{self, Act, Outcome, Report, Shipped, Subject};
 use crate::ui;
@@ -41,9 +41,42 @@ pub struct Args {
     keep: bool,
 }
 
+impl Args {
+    /// Every node of the repository, as its manifest says.
+    pub(super) fn all(yes: bool) -> Self {
+        Self {
+            nodes: Vec::new(),
+            all: true,
+            definition: None,
+            archive: None,
+            recipe: RecipeArgs { yes, ..RecipeArgs::default() },
+            json: false,
+            keep: false,
+        }
+    }
+}
+
 /// # Errors
 /// If something fails to be proved, or can't be tried.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let subjects = subjects(session, &args).await?;
+    let reports = prove_all(session, &subjects, args.recipe.consent(), args.keep).await?;
+    print(session, &reports, args.json)?;
+    verdict(session, &reports)
+}
+
+/// Proves one node and prints nothing of it.
+///
+/// # Errors
+/// If it can't be tried.
+pub(super) async fn one(session: &Session<'_>, node: &NodeArgs) -> Result<Report> {
+    let manifest = session.repository.node(node.node.as_deref())?;
+    let subject = subject(session, &node.recipe, manifest).await?;
+    let mut reports = prove_all(session, &[subject], node.recipe.consent(), false).await?;
+    reports.pop().context("nothing was proved")
+}
+
+async fn subjects(session: &Session<'_>, args: &Args) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
     if let (Some(definition), Some(archive)) = (&args.definition, &args.archive) {
         subjects.push(Subject {
@@ -53,20 +86,20 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             stop_seconds: None,
         });
     }
-    for node in nodes(session, &args)? {
-        subjects.push(subject(session, &args, node).await?);
+    for node in nodes(session, args)? {
+        subjects.push(subject(session, &args.recipe, node).await?);
     }
-    let engine = host::engine(session.ui, args.recipe.consent(), &session.cache).await?;
-    let helper = helper_image(session, args.recipe.consent()).await?;
-    // The engine may have been started meanwhile, or be another.
-    drop(engine);
-    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    Ok(subjects)
+}
+
+async fn prove_all(session: &Session<'_>, subjects: &[Subject], consent: Consent, keep: bool) -> Result<Vec<Report>> {
+    let engine = host::engine(session.ui, consent, &session.cache).await?;
+    let helper = helper_image(session, consent).await?;
     let mut reports = Vec::new();
-    for subject in &subjects {
-        reports.push(prove(session, &engine, &helper, subject, args.keep).await?);
+    for subject in subjects {
+        reports.push(prove(session, &engine, &helper, subject, keep).await?);
     }
-    print(session, &reports, args.json)?;
-    verdict(session, &reports)
+    Ok(reports)
 }
 
 fn nodes<'a>(session: &'a Session<'_>, args: &Args) -> Result<Vec<&'a Manifest>> {
@@ -83,10 +116,10 @@ fn nodes<'a>(session: &'a Session<'_>, args: &Args) -> Result<Vec<&'a Manifest>>
 }
 
 /// A node of this repository with all who play in its scenes.
-async fn subject(session: &Session<'_>, args: &Args, node: &Manifest) -> Result<Subject> {
-    let own = NodeArgs { recipe: args.recipe.clone(), ..NodeArgs::of(node.node.as_str()) };
+async fn subject(session: &Session<'_>, recipe: &RecipeArgs, node: &Manifest) -> Result<Subject> {
+    let own = NodeArgs { recipe: recipe.clone(), ..NodeArgs::of(node.node.as_str()) };
     let saved = save::up_to_date(session, &own).await?;
-    let mut troupe = Troupe { session, args, saved: BTreeMap::new() };
+    let mut troupe = Troupe { session, yes: recipe.yes, saved: BTreeMap::new() };
     let mut acts = Vec::new();
     for scene in &node.scenes {
         acts.push(troupe.cast(scene, &saved).await?);
@@ -100,7 +133,7 @@ async fn subject(session: &Session<'_>, args: &Args, node: &Manifest) -> Result<
 /// The nodes that play in scenes, each saved once.
 struct Troupe<'a> {
     session: &'a Session<'a>,
-    args: &'a Args,
+    yes: bool,
     saved: BTreeMap<String, Saved>,
 }
 
@@ -119,7 +152,7 @@ impl Troupe<'_> {
 
     async fn other(&mut self, node: &str) -> Result<&Saved> {
         if !self.saved.contains_key(node) {
-            let recipe = RecipeArgs { yes: self.args.recipe.yes, ..RecipeArgs::default() };
+            let recipe = RecipeArgs { yes: self.yes, ..RecipeArgs::default() };
             let args = NodeArgs { recipe, ..NodeArgs::of(node) };
             let saved = save::up_to_date(self.session, &args).await?;
             self.saved.insert(node.to_owned(), saved);

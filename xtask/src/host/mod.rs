@@ -16,6 +16,10 @@ use system::System;
 /// How long an engine may take to come up.
 const START_TIME: Duration = Duration::from_secs(60);
 
+/// Debian's packages of the engine and of its command line.
+const ENGINE: &str = "docker.io";
+const CLIENT: &str = "docker-cli";
+
 /// Whether the person agreed to changes of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent {
@@ -123,9 +127,12 @@ fn missing(system: &System, engine: Option<&Unreachable>) -> Vec<Missing> {
         missing
             .push(Missing::Package { name: "mmdebstrap", what: "mmdebstrap, to make base images without a registry" });
     }
+    if system.has_apt() && absent(&["docker"]) {
+        missing.push(Missing::Package { name: CLIENT, what: "the docker command line, to run nodes as CML does" });
+    }
     if let Some(Unreachable::Silent { why, .. }) = engine {
         if absent(&["dockerd"]) {
-            missing.push(Missing::Package { name: "docker.io", what: "a container engine" });
+            missing.push(Missing::Package { name: ENGINE, what: "a container engine" });
         } else {
             missing.push(Missing::Engine { why: why.clone() });
         }
@@ -165,11 +172,27 @@ fn install(ui: &Ui, packages: &[&str]) -> Result<()> {
         // A list of some other archive may be out of reach; what counts is whether the packages are there.
         ui.warn(format_args!("apt's lists are not all up to date: {error:#}"));
     }
+    let packages = known(ui, packages)?;
     let spinner = ui.spinner(format!("apt-get install {}", packages.join(" ")));
     let install = ["install", "--yes", "--no-install-recommends"];
-    let installed = apt(&[&install, packages].concat());
+    let installed = apt(&[&install, packages.as_slice()].concat());
     spinner.finish_and_clear();
     installed.with_context(|| format!("{} can't be installed", packages.join(", ")))
+}
+
+/// The docker command line has a package of its own in newer Debians; in older ones, and in Ubuntu, it
+/// comes with the engine. Which one, apt knows once its lists are up to date.
+fn known<'a>(ui: &Ui, packages: &[&'a str]) -> Result<Vec<&'a str>> {
+    let sh = Shell::new()?;
+    let mut names = Vec::new();
+    for name in packages {
+        let there = *name != CLIENT || ui.read(cmd!(sh, "apt-cache show {name}")).is_ok();
+        let name = if there { *name } else { ENGINE };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// Starts the installed engine: by systemd where that runs, else directly.

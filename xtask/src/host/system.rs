@@ -46,7 +46,9 @@ impl System {
     /// What the person has to do where this program can't.
     pub fn advice(&self) -> String {
         let how = match self {
-            Self::Apt => "install docker.io, git and mmdebstrap with apt-get".to_owned(),
+            Self::Apt => {
+                "install docker.io (and docker-cli where there is one), git and mmdebstrap with apt-get".to_owned()
+            }
             Self::Dnf => "sudo dnf install moby-engine git && sudo systemctl enable --now docker".to_owned(),
             Self::Mac => "install Docker Desktop, or: brew install colima docker git && colima start".to_owned(),
             Self::Other(name) => {

@@ -61,7 +61,7 @@ impl<'a> Lab<'a> {
     /// If the engine does not do what it should.
     pub async fn open(engine: &'a Engine, ui: &'a Ui, cache: &Path, helper_image: &str) -> Result<Self> {
         let folder = cache.join(FOLDER);
-        sweep(engine, ui, &folder).await?;
+        sweep(engine, ui, cache).await?;
         let id = fresh_id();
         let lock_path = folder.join(&id);
         let lock = Lock::acquire(&lock_path, ui, "uses this lab").await?;
@@ -163,8 +163,11 @@ fn is_lasting(record: &Path) -> bool {
 
 /// Removes labs whose process is gone. Those of other machines that use the same engine have no
 /// lock here, and are let be.
-async fn sweep(engine: &Engine, ui: &Ui, folder: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+///
+/// # Errors
+/// If something can't be removed.
+pub async fn sweep(engine: &Engine, ui: &Ui, cache: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(cache.join(FOLDER)).into_iter().flatten().flatten() {
         let path = entry.path();
         let Some(id) = path.file_name().and_then(|name| name.to_str()) else { continue };
         if !lock::is_held(&path) && !is_lasting(&path) {

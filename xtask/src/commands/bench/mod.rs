@@ -3,6 +3,7 @@
 
 mod archive;
 mod build;
+mod node;
 mod tool;
 
 use std::time::{Duration, Instant};
@@ -39,6 +40,10 @@ enum What {
     Build,
     /// The image after a change to its entry script
     Rebuild,
+    /// A running node: how fast it boots, and what it holds
+    Boot,
+    /// `cargo xtask verify`
+    Verify,
     /// `cargo xtask list`
     List,
     /// This program, from nothing
@@ -71,6 +76,8 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             What::Size => figures.extend(archive::sizes(session, &node).await?),
             What::Build => figures.extend(build::against_one_stage(session, &node).await?),
             What::Rebuild => figures.extend(build::after_a_change(session, &node).await?),
+            What::Boot => figures.extend(node::boots(session, &node, args.rounds).await?),
+            What::Verify => figures.push(node::verify(session, &node).await?),
             What::List => figures.push(tool::list(session, args.rounds)?),
             What::Compile => figures.push(tool::compile(session)?),
         }
