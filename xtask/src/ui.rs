@@ -191,18 +191,23 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// The names in `known` closest to `given`, as the end of an error message:
-/// ` (did you mean `frr`?)`, or the list of all.
+/// The end of an error message about a name that is not known: ``did you mean `frr`?``, or the list of all.
 pub fn near<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    let best = known.iter().map(|name| (strsim::jaro_winkler(given, name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        // In a short name one slip weighs too much for the first measure.
-        Some((score, name)) if score > 0.75 || strsim::damerau_levenshtein(given, name) == 1 => {
-            format!("did you mean `{name}`?")
-        }
-        _ => format!("there are: {}", known.join(", ")),
+    match nearest(given, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("there are: {}", known.join(", ")),
     }
+}
+
+/// The name that was probably meant.
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing takes time by the product of both lengths.
+    let given: String = given.chars().take(64).collect();
+    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&given, name), name));
+    let (score, name) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    // In a short name one slip weighs too much for the first measure.
+    (score > 0.75 || strsim::damerau_levenshtein(&given, name) == 1).then_some(name)
 }
 
 #[cfg(test)]

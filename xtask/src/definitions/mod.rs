@@ -4,6 +4,10 @@
 //! docker-shim fills in stand in `{% raw %}` blocks and come through as they are.
 
 mod check;
+pub mod finding;
+pub mod lint;
+pub mod schema;
+pub mod yaml;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
