@@ -42,6 +42,10 @@ enum Command {
     Inspect(commands::inspect::Args),
     /// Writes the archive that CML imports, beside its definitions.
     Save(commands::save::Args),
+    /// What is wrong with definitions: of this repository, or in files and folders.
+    Lint(commands::lint::Args),
+    /// What changed between the definitions in dist/ and what would be rendered now.
+    Diff(commands::diff::Args),
     /// Removes this project's images and files, nothing else's.
     Clean(commands::clean::Args),
     /// Format, lints, unit tests and end-to-end tests.
@@ -77,6 +81,9 @@ pub fn main() -> ExitCode {
     });
     match ended {
         Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) if error.is::<commands::Ended>() => {
+            ExitCode::from(error.downcast_ref::<commands::Ended>().map_or(1, |ended| ended.0))
+        }
         Some(Err(error)) => {
             ui.error(&error);
             ExitCode::FAILURE
@@ -96,6 +103,8 @@ async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
         Command::Build(args) => commands::build::run(&session()?, args).await,
         Command::Inspect(args) => commands::inspect::run(&session()?, args).await,
         Command::Save(args) => commands::save::run(&session()?, args).await,
+        Command::Lint(args) => commands::lint::run(ui, cli.root.as_deref(), args),
+        Command::Diff(args) => commands::diff::run(&session()?, args),
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
         Command::Ci(args) => commands::ci::run(&session()?, args).await,
         Command::Bench(args) => commands::bench::run(&session()?, args).await,

@@ -16,6 +16,7 @@ pub struct Ui {
     verbose: bool,
     terminal: bool,
     colour: bool,
+    colour_result: bool,
     bars: MultiProgress,
 }
 
@@ -24,7 +25,8 @@ impl Ui {
         let terminal = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
         // https://no-color.org: set and not empty.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { verbose, terminal, colour: terminal && !plain, bars: MultiProgress::new() }
+        let colour_result = io::stdout().is_terminal() && !plain;
+        Self { verbose, terminal, colour: terminal && !plain, colour_result, bars: MultiProgress::new() }
     }
 
     /// Whether stderr is a terminal that can redraw lines.
@@ -157,6 +159,11 @@ impl Ui {
     /// `text` in the colour `code` (an SGR parameter), where colour is wanted.
     pub fn paint(&self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// The same, for what goes to stdout.
+    pub fn paint_result(&self, code: &str, text: &str) -> String {
+        if self.colour_result { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     fn line(&self, text: impl Display) {

@@ -46,6 +46,9 @@ pub struct Manifest {
     pub checks: Vec<Check>,
     #[serde(default)]
     pub limits: Limits,
+    /// Rules of `lint` that don't hold for this node.
+    #[serde(default)]
+    pub silenced: Vec<Silenced>,
     /// In the order of preference.
     #[serde(deserialize_with = "some_variants")]
     pub variants: Vec<Variant>,
@@ -179,6 +182,15 @@ pub struct Check {
 }
 
 /// Sizes that must not be exceeded, in megabytes (10⁶ bytes).
+/// A rule of `lint` that does not hold for a node, and why.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Silenced {
+    pub rule: String,
+    #[serde(deserialize_with = "a_reason")]
+    pub reason: String,
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -264,6 +276,14 @@ fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D, key: &s
         return Err(de::Error::custom(format!("`{key}` is empty, but needs at least one element")));
     }
     Ok(list)
+}
+
+fn a_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let reason = String::deserialize(from)?;
+    if reason.trim().is_empty() {
+        return Err(de::Error::custom("`reason` is empty: say why the rule does not hold for this node"));
+    }
+    Ok(reason)
 }
 
 fn cml_platform() -> String {

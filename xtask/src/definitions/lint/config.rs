@@ -10,8 +10,7 @@ use crate::definitions::yaml::{self, Mark, Node, Text, Value};
 pub(super) const NAME: &str = "config.json";
 
 /// The words after which a Go template action stands for no value.
-const CONTROL: [&str; 10] =
-    ["range", "if", "else", "end", "with", "define", "block", "template", "break", "continue"];
+const CONTROL: [&str; 10] = ["range", "if", "else", "end", "with", "define", "block", "template", "break", "continue"];
 
 pub(super) struct Config {
     pub root: Rc<Node>,
@@ -27,12 +26,17 @@ pub(super) enum Reading {
     Missing,
     /// It is a template that makes JSON only when the shim fills it in.
     Undecided,
-    Wrong { at: Mark, path: String, message: String },
+    Wrong {
+        at: Mark,
+        path: String,
+        message: String,
+    },
 }
 
 impl Config {
     pub fn of(definition: &NodeDefinition) -> Reading {
-        let provisioning = definition.configuration.as_ref().and_then(|configuration| configuration.provisioning.as_ref());
+        let provisioning =
+            definition.configuration.as_ref().and_then(|configuration| configuration.provisioning.as_ref());
         let files = provisioning.and_then(|provisioning| provisioning.files.as_deref()).unwrap_or_default();
         let is_it = |file: &crate::definitions::schema::node::ConfigurationFile| {
             file.name.as_ref().is_some_and(|name| name.value == NAME)
@@ -46,15 +50,23 @@ impl Config {
     }
 
     /// A finding about a value.
-    pub fn finding(&self, rule: &'static crate::definitions::finding::Rule, node: &Node, path: &str, said: impl Into<String>) -> Finding {
-        Finding::new(rule, place(&self.content, node.at), format!("{}.{path}", self.path), said)
+    pub fn finding(
+        &self,
+        rule: &'static crate::definitions::finding::Rule,
+        node: &Node,
+        path: &str,
+        said: impl Into<String>,
+    ) -> Finding {
+        Finding::new(rule, self.content.place_inside(node.at), format!("{}.{path}", self.path), said)
     }
 
     /// The strings of a list in `docker`, each with its path.
     pub fn list(&self, key: &str) -> Vec<(String, &Node, &str)> {
         let list = self.root.get("docker").and_then(|docker| docker.get(key)).and_then(|list| list.list());
         let items = list.unwrap_or_default().iter().enumerate();
-        items.filter_map(|(index, item)| Some((format!("docker.{key}[{index}]"), item.as_ref(), item.text()?))).collect()
+        items
+            .filter_map(|(index, item)| Some((format!("docker.{key}[{index}]"), item.as_ref(), item.text()?)))
+            .collect()
     }
 }
 
@@ -75,14 +87,7 @@ fn read(content: Rc<Node>, path: String) -> Reading {
     match (tree, error) {
         (Some(root), _) => Reading::Config(Config { root, content, path }),
         (None, None) => Reading::Undecided,
-        (None, Some((at, message))) => Reading::Wrong { at: place(&content, at), path, message },
-    }
-}
-
-fn place(content: &Node, inside: Mark) -> Mark {
-    match &content.value {
-        Value::Text(text) => text.place(content.at, inside),
-        _ => content.at,
+        (None, Some((at, message))) => Reading::Wrong { at: content.place_inside(at), path, message },
     }
 }
 
@@ -108,7 +113,10 @@ fn unplaced(json: &serde_json::Value) -> Rc<Node> {
         serde_json::Value::String(text) => Value::Text(Text::from(text.clone())),
         serde_json::Value::Array(items) => Value::List(items.iter().map(unplaced).collect()),
         serde_json::Value::Object(object) => Value::Map(
-            object.iter().map(|(key, value)| (unplaced(&serde_json::Value::String(key.clone())), unplaced(value))).collect(),
+            object
+                .iter()
+                .map(|(key, value)| (unplaced(&serde_json::Value::String(key.clone())), unplaced(value)))
+                .collect(),
         ),
     };
     Node::of(Mark::START, value)
@@ -122,7 +130,8 @@ fn without_actions(text: &str) -> (String, bool) {
     while let Some(c) = rest.chars().next() {
         if let Some((action, after)) = rest.strip_prefix("{{").and_then(|inner| inner.split_once("}}")) {
             let words = action.trim_start_matches('-').trim_start();
-            let controls = CONTROL.iter().any(|word| words.starts_with(word)) || words.starts_with("/*") || words.contains(":=");
+            let controls =
+                CONTROL.iter().any(|word| words.starts_with(word)) || words.starts_with("/*") || words.contains(":=");
             control |= controls && !in_string;
             let length = action.chars().count() + 4;
             filled += &match (in_string, controls) {
@@ -134,7 +143,8 @@ fn without_actions(text: &str) -> (String, bool) {
             continue;
         }
         // What is escaped ends no string.
-        let length = if in_string && c == '\\' { 1 + rest[1..].chars().next().map_or(0, char::len_utf8) } else { c.len_utf8() };
+        let length =
+            if in_string && c == '\\' { 1 + rest[1..].chars().next().map_or(0, char::len_utf8) } else { c.len_utf8() };
         in_string ^= c == '"';
         filled += &rest[..length];
         rest = &rest[length..];

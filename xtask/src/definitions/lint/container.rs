@@ -26,8 +26,7 @@ const ARGUMENTS: [&str; 4] = ["misc_args", "run_args", "name_args", "extra_args"
 
 const CONFIG_KEYS: &[&str] = &["docker", "shell", "day0cmd", "busybox", "device_name_map", "vnc", "privileged"];
 
-const DOCKER_KEYS: &[&str] =
-    &["image", "mounts", "caps", "env", "misc_args", "run_args", "name_args", "extra_args"];
+const DOCKER_KEYS: &[&str] = &["image", "mounts", "caps", "env", "misc_args", "run_args", "name_args", "extra_args"];
 
 /// Files that the shim reads itself: further mounts and variables, one a line.
 const READ_BY_THE_SHIM: [&str; 3] = [config::NAME, "mounts", "environment"];
@@ -243,7 +242,8 @@ fn arguments(config: &Config, findings: &mut Vec<Finding>) {
         for (path, node, text) in config.list(key) {
             if text == "--sysctl" || text.starts_with("--sysctl=") || text.starts_with("--sysctl ") {
                 let said = "`--sysctl` stands in misc_args, where it has been seen to fail";
-                findings.push(config.finding(&SYSCTL_PLACE, node, &path, said).help("move it and its value to run_args"));
+                findings
+                    .push(config.finding(&SYSCTL_PLACE, node, &path, said).help("move it and its value to run_args"));
             }
         }
     }
@@ -306,7 +306,10 @@ fn evidence_of_sshd(definition: &NodeDefinition, config: &Config, around: &Surro
     };
     let files = provisioning(definition).and_then(|provisioning| provisioning.files.as_deref()).unwrap_or_default();
     let names = files.iter().filter_map(|file| Some(file.name.as_ref()?.value.clone()));
-    let targets = config.list("mounts").into_iter().filter_map(|(_, _, mount)| Some(part(mount, &["target", "dst", "destination"])?.to_owned()));
+    let targets = config
+        .list("mounts")
+        .into_iter()
+        .filter_map(|(_, _, mount)| Some(part(mount, &["target", "dst", "destination"])?.to_owned()));
     if let Some(name) = names.chain(targets).find(|name| is_of_sshd(name)) {
         return Some(format!("the file {name}"));
     }
@@ -328,7 +331,9 @@ fn mounts(provisioning: &Provisioning, config: &Config, findings: &mut Vec<Findi
     let names: Vec<&str> = files.iter().filter_map(|file| Some(file.name.as_ref()?.value.as_str())).collect();
     let mut mounted = Vec::new();
     for (path, node, mount) in config.list("mounts") {
-        let Some(source) = part(mount, &["source", "src"]).filter(|source| !source.starts_with('/') && !source.contains("{{")) else {
+        let Some(source) =
+            part(mount, &["source", "src"]).filter(|source| !source.starts_with('/') && !source.contains("{{"))
+        else {
             continue;
         };
         let name = source.strip_prefix(&volume.value).and_then(|rest| rest.strip_prefix('/'));
@@ -336,7 +341,8 @@ fn mounts(provisioning: &Provisioning, config: &Config, findings: &mut Vec<Findi
             Some(name) if names.contains(&name) => mounted.push(name),
             Some(name) => {
                 let said = format!("the source {} is no file of this definition", quoted(source));
-                findings.push(config.finding(&MOUNT_SOURCE, node, &path, said).help(ui::near(name, names.iter().copied())));
+                findings
+                    .push(config.finding(&MOUNT_SOURCE, node, &path, said).help(ui::near(name, names.iter().copied())));
             }
             None => {
                 let said = format!("the source {} is not in the volume {}", quoted(source), quoted(&volume.value));
@@ -347,10 +353,12 @@ fn mounts(provisioning: &Provisioning, config: &Config, findings: &mut Vec<Findi
     }
     for (index, file) in files.iter().enumerate() {
         let (Some(name), Some(editable)) = (&file.name, &file.editable) else { continue };
-        let reaches_the_container = mounted.contains(&name.value.as_str()) || READ_BY_THE_SHIM.contains(&name.value.as_str());
+        let reaches_the_container =
+            mounted.contains(&name.value.as_str()) || READ_BY_THE_SHIM.contains(&name.value.as_str());
         if editable.value && !reaches_the_container {
             let said = format!("people can edit {}, but nothing mounts it", quoted(&name.value));
-            let help = format!("add \"type=bind,source={}/{},target=/PATH\" to docker.mounts", volume.value, name.value);
+            let help =
+                format!("add \"type=bind,source={}/{},target=/PATH\" to docker.mounts", volume.value, name.value);
             let path = format!("configuration.provisioning.files[{index}].name");
             findings.push(Finding::new(&UNMOUNTED_FILE, name.at, path, said).help(help));
         }

@@ -7,7 +7,8 @@ use crate::definitions::schema::{ImageDefinition, NodeDefinition};
 use crate::definitions::yaml::quoted;
 use crate::ui;
 
-pub(super) static ALL: &[&Rule] = &[&IMAGE_NODE, &IMAGE_TAG, &IMAGE_TAG_DIFFERS, &IMAGE_SHA256, &IMAGE_ARCHIVE, &DISK_IMAGE_MISSING];
+pub(super) static ALL: &[&Rule] =
+    &[&IMAGE_NODE, &IMAGE_TAG, &IMAGE_TAG_DIFFERS, &IMAGE_SHA256, &IMAGE_ARCHIVE, &DISK_IMAGE_MISSING];
 
 static IMAGE_NODE: Rule = Rule {
     id: "image-node",
@@ -68,7 +69,12 @@ static DISK_IMAGE_MISSING: Rule = Rule {
     mended: Example::Image("disk_image: tiny.tar.gz\n"),
 };
 
-pub(super) fn judge(definition: &ImageDefinition, around: &Surroundings, peers: &Peers<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn judge(
+    definition: &ImageDefinition,
+    around: &Surroundings,
+    peers: &Peers<'_>,
+    findings: &mut Vec<Finding>,
+) {
     let node = node_of(definition, peers);
     node_id(definition, peers, node, findings);
     match &around.archive {
@@ -86,7 +92,8 @@ pub(super) fn judge(definition: &ImageDefinition, around: &Surroundings, peers: 
     if definition.read_only.as_ref().is_some_and(|read_only| read_only.value) {
         if let Some(pyats) = &definition.pyats {
             for (key, password) in [("password", &pyats.password), ("enable_password", &pyats.enable_password)] {
-                findings.extend(password.as_ref().map(|password| node::in_the_clear(password.at, format!("pyats.{key}"))));
+                findings
+                    .extend(password.as_ref().map(|password| node::in_the_clear(password.at, format!("pyats.{key}"))));
             }
         }
     }
@@ -99,13 +106,21 @@ fn node_of<'a>(definition: &ImageDefinition, peers: &Peers<'a>) -> Option<&'a No
     peers.nodes.iter().find(|node| node.id.as_ref().is_some_and(|id| id.value == *wanted)).copied()
 }
 
-fn node_id(definition: &ImageDefinition, peers: &Peers<'_>, node: Option<&NodeDefinition>, findings: &mut Vec<Finding>) {
+fn node_id(
+    definition: &ImageDefinition,
+    peers: &Peers<'_>,
+    node: Option<&NodeDefinition>,
+    findings: &mut Vec<Finding>,
+) {
     let (Some(wanted), None) = (&definition.node_definition_id, node) else { return };
     let known: Vec<&str> = peers.nodes.iter().filter_map(|node| Some(node.id.as_ref()?.value.as_str())).collect();
     let meant = match known.as_slice() {
         [only] => Some(*only),
         // Versions of one node are similar, and one of them may be missing here.
-        _ => known.iter().find(|id| strsim::damerau_levenshtein(id, &wanted.value) == 1 || id.eq_ignore_ascii_case(&wanted.value)).copied(),
+        _ => known
+            .iter()
+            .find(|id| strsim::damerau_levenshtein(id, &wanted.value) == 1 || id.eq_ignore_ascii_case(&wanted.value))
+            .copied(),
     };
     if let Some(meant) = meant {
         let said = format!("{} stands here, but the node definition's id is {}", quoted(&wanted.value), quoted(meant));
@@ -130,7 +145,12 @@ fn tag_in_config(node: &NodeDefinition) -> Option<String> {
     }
 }
 
-fn tag_in_archive(definition: &ImageDefinition, node: Option<&NodeDefinition>, tags: &[String], findings: &mut Vec<Finding>) {
+fn tag_in_archive(
+    definition: &ImageDefinition,
+    node: Option<&NodeDefinition>,
+    tags: &[String],
+    findings: &mut Vec<Finding>,
+) {
     let bears = |tag: &str| tags.iter().any(|borne| same_tag(borne, tag));
     let borne = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
     if let Some(tag) = definition.docker_tag.as_ref().filter(|tag| !tag.value.is_empty()) {
@@ -142,21 +162,34 @@ fn tag_in_archive(definition: &ImageDefinition, node: Option<&NodeDefinition>, t
     }
     let (Some(tag), Some(disk)) = (node.and_then(tag_in_config), &definition.disk_images[0]) else { return };
     if !bears(&tag) {
-        let said = format!("the archive does not bear the tag {}, which config.json of the node definition names; it bears {borne}", quoted(&tag));
+        let said = format!(
+            "the archive does not bear the tag {}, which config.json of the node definition names; it bears {borne}",
+            quoted(&tag)
+        );
         findings.push(Finding::new(&IMAGE_TAG, disk.at, "disk_image", said));
     }
 }
 
 /// Docker reads `tiny` as `tiny:latest`.
 fn same_tag(a: &str, b: &str) -> bool {
-    let whole = |tag: &str| if tag.rsplit('/').next().is_some_and(|name| name.contains(':')) { tag.to_owned() } else { format!("{tag}:latest") };
+    let whole = |tag: &str| {
+        if tag.rsplit('/').next().is_some_and(|name| name.contains(':')) {
+            tag.to_owned()
+        } else {
+            format!("{tag}:latest")
+        }
+    };
     whole(a) == whole(b)
 }
 
 fn tag_of_node(definition: &ImageDefinition, node: Option<&NodeDefinition>, findings: &mut Vec<Finding>) {
     let Some(tag) = definition.docker_tag.as_ref().filter(|tag| !tag.value.is_empty()) else { return };
     if let Some(named) = node.and_then(tag_in_config).filter(|named| !same_tag(named, &tag.value)) {
-        let said = format!("{} stands here, but config.json of the node definition names {}", quoted(&tag.value), quoted(&named));
+        let said = format!(
+            "{} stands here, but config.json of the node definition names {}",
+            quoted(&tag.value),
+            quoted(&named)
+        );
         findings.push(Finding::new(&IMAGE_TAG_DIFFERS, tag.at, "docker_tag", said));
     }
 }

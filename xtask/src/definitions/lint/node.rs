@@ -70,7 +70,12 @@ pub(super) fn descriptions(definition: &NodeDefinition) -> impl Iterator<Item = 
     general.into_iter().chain(ui).map(|text| text.value.as_str())
 }
 
-pub(super) fn judge(definition: &NodeDefinition, around: &Surroundings, peers: &Peers<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn judge(
+    definition: &NodeDefinition,
+    around: &Surroundings,
+    peers: &Peers<'_>,
+    findings: &mut Vec<Finding>,
+) {
     boot_completed(definition, around, findings);
     counts(definition, findings);
     label(definition, findings);
@@ -113,7 +118,10 @@ fn label(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
     let Some(label) = definition.ui.as_ref().and_then(|ui| ui.label.as_ref()) else { return };
     let length = label.value.chars().count();
     if length > LONGEST_LABEL {
-        let said = format!("{} has {length} characters; CML's palette cuts labels longer than about {LONGEST_LABEL}", quoted(&label.value));
+        let said = format!(
+            "{} has {length} characters; CML's palette cuts labels longer than about {LONGEST_LABEL}",
+            quoted(&label.value)
+        );
         findings.push(Finding::new(&LABEL_CUT, label.at, "ui.label", said));
     }
 }
@@ -125,7 +133,8 @@ fn passwords(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
     }
     if let Some(pyats) = &definition.pyats {
         let credentials = &pyats.credentials;
-        for (key, password) in [("password", &credentials.password), ("enable_password", &credentials.enable_password)] {
+        for (key, password) in [("password", &credentials.password), ("enable_password", &credentials.enable_password)]
+        {
             findings.extend(password.as_ref().map(|password| in_the_clear(password.at, format!("pyats.{key}"))));
         }
     }
@@ -133,7 +142,11 @@ fn passwords(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
     let files = provisioning.and_then(|provisioning| provisioning.files.as_deref()).unwrap_or_default();
     for (index, file) in files.iter().enumerate() {
         let is_password = file.name.as_ref().is_some_and(|name| name.value.eq_ignore_ascii_case("password"));
-        if let Some(content) = file.content.as_ref().filter(|content| is_password && content.text().is_some_and(|text| !text.trim().is_empty())) {
+        if let Some(content) = file
+            .content
+            .as_ref()
+            .filter(|content| is_password && content.text().is_some_and(|text| !text.trim().is_empty()))
+        {
             findings.push(in_the_clear(content.at, format!("configuration.provisioning.files[{index}].content")));
         }
     }

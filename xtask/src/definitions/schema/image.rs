@@ -60,7 +60,9 @@ impl ImageDefinition {
             };
             let has_tag = definition.docker_tag.as_ref().is_some_and(|tag| !tag.value.is_empty());
             // A name that is there but wrong has been reported already.
-            let names_a_file = fields.get("disk_image").is_some_and(|node| !matches!(node.value, crate::definitions::yaml::Value::Null));
+            let names_a_file = fields
+                .get("disk_image")
+                .is_some_and(|node| !matches!(node.value, crate::definitions::yaml::Value::Null));
             if !has_tag && !names_a_file {
                 let said = "the key `disk_image` is missing; it or `docker_tag` must say what the image is";
                 fields.report(&rules::SOURCE, "disk_image", said, None);

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::reader::{Fields, Reader};
 use super::scalar::{
-    NAME, any_text, boolean, is_cpu_model, is_icon, is_name, lax_text, line, line_that, literally_one_of, not_one_of, one_of,
-    one_of_numbers, or_null, text, whole,
+    NAME, any_text, boolean, is_cpu_model, is_icon, is_name, lax_text, line, line_that, literally_one_of, not_one_of,
+    one_of, one_of_numbers, or_null, text, whole,
 };
 use super::{At, rules};
 use crate::definitions::yaml::{Node, Value, quoted};
@@ -13,26 +13,86 @@ use crate::definitions::yaml::{Node, Value, quoted};
 const DOMAIN_DRIVERS: &[&str] = &["kvm", "none", "iol", "docker", "ums"];
 
 const DRIVERS: &[&str] = &[
-    "asav", "alpine", "cat9k", "coreos", "csr1000v", "external_connector", "iol", "iol_l2", "iosv", "iosvl2", "iosxrv",
-    "iosxrv9000", "lxc", "nxosv", "nxosv9000", "pagent", "server", "trex", "ubuntu", "unmanaged_switch", "wan_emulator",
+    "asav",
+    "alpine",
+    "cat9k",
+    "coreos",
+    "csr1000v",
+    "external_connector",
+    "iol",
+    "iol_l2",
+    "iosv",
+    "iosvl2",
+    "iosxrv",
+    "iosxrv9000",
+    "lxc",
+    "nxosv",
+    "nxosv9000",
+    "pagent",
+    "server",
+    "trex",
+    "ubuntu",
+    "unmanaged_switch",
+    "wan_emulator",
 ];
 
 const DISK_DRIVERS: &[&str] = &["ide", "sata", "virtio"];
 
 const NIC_DRIVERS: &[&str] = &[
-    "virtio", "e1000", "rtl8139", "vmxnet3", "e1000e", "e1000-82544gc", "e1000-82545em", "i82550", "i82551", "i82557a",
-    "i82557b", "i82557c", "i82558a", "i82558b", "i82559a", "i82559b", "i82559c", "i82559er", "i82562", "i82801",
+    "virtio",
+    "e1000",
+    "rtl8139",
+    "vmxnet3",
+    "e1000e",
+    "e1000-82544gc",
+    "e1000-82545em",
+    "i82550",
+    "i82551",
+    "i82557a",
+    "i82557b",
+    "i82557c",
+    "i82558a",
+    "i82558b",
+    "i82559a",
+    "i82559b",
+    "i82559c",
+    "i82559er",
+    "i82562",
+    "i82801",
 ];
 
 const VIDEO_MODELS: &[&str] = &["vga", "cirrus", "vmvga", "qxl", "xen", "virtio", "none"];
 
-const NATURES: &[&str] =
-    &["router", "switch", "server", "cloud", "host", "firewall", "wireless", "external_connector"];
+const NATURES: &[&str] = &["router", "switch", "server", "cloud", "host", "firewall", "wireless", "external_connector"];
 
 const GENERATORS: &[&str] = &[
-    "asav", "alpine", "cat9000v", "coreos", "csr1000v", "desktop", "fmcv", "ftdv", "iosv", "iosvl2", "iosxrv", "iosxrv9000",
-    "ise", "lxc", "nxosv", "nxosv9000", "pagent", "sdwan", "sdwan_edge", "sdwan_manager", "server", "trex", "ubuntu",
-    "wan_emulator", "wireless_ap", "wireless_client", "xrd",
+    "asav",
+    "alpine",
+    "cat9000v",
+    "coreos",
+    "csr1000v",
+    "desktop",
+    "fmcv",
+    "ftdv",
+    "iosv",
+    "iosvl2",
+    "iosxrv",
+    "iosxrv9000",
+    "ise",
+    "lxc",
+    "nxosv",
+    "nxosv9000",
+    "pagent",
+    "sdwan",
+    "sdwan_edge",
+    "sdwan_manager",
+    "server",
+    "trex",
+    "ubuntu",
+    "wan_emulator",
+    "wireless_ap",
+    "wireless_client",
+    "xrd",
 ];
 
 const MEDIA_TYPES: &[&str] = &["iso", "fat", "raw", "ext4"];
@@ -99,8 +159,11 @@ impl NodeDefinition {
             _ => 0,
         };
         if ports.value > most {
-            let (said, at) = (format!("{} serial ports stand here; {driver} has at most {most}", ports.value), ports.at);
-            fields.reader.inside("device.interfaces.serial_ports", |reader| reader.report(&rules::DOMAIN, at, said, None));
+            let (said, at) =
+                (format!("{} serial ports stand here; {driver} has at most {most}", ports.value), ports.at);
+            fields
+                .reader
+                .inside("device.interfaces.serial_ports", |reader| reader.report(&rules::DOMAIN, at, said, None));
         }
     }
 }
@@ -153,7 +216,12 @@ fn parameters(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Vec<(String, O
             continue;
         };
         if key.contains(['\n', '\r']) {
-            reader.report(&rules::PATTERN, entry.key.at, format!("the key {} has several lines; allowed is one", quoted(&key)), None);
+            reader.report(
+                &rules::PATTERN,
+                entry.key.at,
+                format!("the key {} has several lines; allowed is one", quoted(&key)),
+                None,
+            );
         }
         let value = reader.inside(format_args!(".{key}"), |reader| or_null(any_text)(reader, &entry.value));
         read.push((key.into_owned(), value.map(|value| value.value)));
@@ -202,7 +270,11 @@ impl LinuxNative {
                 cpu_limit: fields.optional("cpu_limit", whole(20..=100)),
                 cpu_model: fields.optional(
                     "cpu_model",
-                    line_that(1..=64, "a model of 1 to 32 letters, digits and `-`, then features such as `,+vmx`", is_cpu_model),
+                    line_that(
+                        1..=64,
+                        "a model of 1 to 32 letters, digits and `-`, then features such as `,+vmx`",
+                        is_cpu_model,
+                    ),
                 ),
                 nic_driver: fields.optional("nic_driver", one_of(NIC_DRIVERS)),
                 data_volume: fields.optional("data_volume", whole(DISK)),
@@ -226,7 +298,12 @@ impl LinuxNative {
         };
         for key in needed {
             if !fields.has(key) {
-                fields.report(&rules::DOMAIN, key, format!("the key `{key}` is missing; {} needs it", driver.value), None);
+                fields.report(
+                    &rules::DOMAIN,
+                    key,
+                    format!("the key `{key}` is missing; {} needs it", driver.value),
+                    None,
+                );
             }
         }
     }
@@ -333,9 +410,7 @@ impl ConfigurationFile {
         reader.object(node, |fields| Self {
             editable: fields.required("editable", boolean),
             name: fields.required("name", line(1..=64)),
-            content: fields.optional("content", |reader, node| {
-                or_null(any_text)(reader, node).map(|_| node.clone())
-            }),
+            content: fields.optional("content", |reader, node| or_null(any_text)(reader, node).map(|_| node.clone())),
             at: node.at,
         })
     }

@@ -59,11 +59,17 @@ impl<'f> Reader<'f> {
             return self.wrong_type(node, "a list", None);
         };
         if items.len() < least {
-            self.report(&rules::LENGTH, node.at, format!("the list is empty; allowed are {least} or more elements"), None);
+            self.report(
+                &rules::LENGTH,
+                node.at,
+                format!("the list is empty; allowed are {least} or more elements"),
+                None,
+            );
         }
-        let read_all = items.iter().enumerate().map(|(index, item)| {
-            self.inside(format_args!("[{index}]"), |reader| read(reader, item))
-        });
+        let read_all = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| self.inside(format_args!("[{index}]"), |reader| read(reader, item)));
         // Elements that are wrong are left out, after all have been looked at.
         Some(read_all.flatten().collect())
     }
@@ -101,7 +107,9 @@ impl Fields<'_, '_> {
     ) -> Option<T> {
         if self.map.get(key).is_none() {
             let at = self.at;
-            self.reader.inside_key(key, |reader| reader.report(&rules::REQUIRED, at, format!("the key `{key}` is missing"), None));
+            self.reader.inside_key(key, |reader| {
+                reader.report(&rules::REQUIRED, at, format!("the key `{key}` is missing"), None)
+            });
         }
         self.optional(key, read)
     }

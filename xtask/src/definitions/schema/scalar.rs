@@ -33,9 +33,7 @@ pub(super) fn any_text(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<At<St
 }
 
 /// A text whose number of characters is in that range.
-pub(super) fn text(
-    length: RangeInclusive<usize>,
-) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<String>> {
+pub(super) fn text(length: RangeInclusive<usize>) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<String>> {
     move |reader, node| {
         let text = any_text(reader, node)?;
         let count = text.value.chars().count();
@@ -49,9 +47,7 @@ pub(super) fn text(
 }
 
 /// The same, on one line.
-pub(super) fn line(
-    length: RangeInclusive<usize>,
-) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<String>> {
+pub(super) fn line(length: RangeInclusive<usize>) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<String>> {
     move |reader, node| {
         let text = text(length.clone())(reader, node)?;
         one_line(reader, text)
@@ -61,7 +57,10 @@ pub(super) fn line(
 fn one_line(reader: &mut Reader<'_>, text: At<String>) -> Option<At<String>> {
     if text.value.contains(['\n', '\r']) {
         let said = format!("{} has several lines; allowed is one", quoted(&text.value));
-        let help = text.value.ends_with('\n').then(|| "a block (`|`, `>`) ends with a line break; write `|-` or `>-`, or quote it".to_owned());
+        let help = text
+            .value
+            .ends_with('\n')
+            .then(|| "a block (`|`, `>`) ends with a line break; write `|-` or `>-`, or quote it".to_owned());
         reader.report(&rules::PATTERN, text.at, said, help);
         return None;
     }
@@ -79,7 +78,12 @@ pub(super) fn line_that(
         if test(&text.value) {
             return Some(text);
         }
-        reader.report(&rules::PATTERN, node.at, format!("{} stands here; allowed is {allowed}", quoted(&text.value)), None);
+        reader.report(
+            &rules::PATTERN,
+            node.at,
+            format!("{} stands here; allowed is {allowed}", quoted(&text.value)),
+            None,
+        );
         None
     }
 }
@@ -125,20 +129,14 @@ pub(super) fn whole(range: RangeInclusive<i64>) -> impl Fn(&mut Reader<'_>, &Rc<
         if range.contains(&value) {
             return Some(At { value, at: node.at });
         }
-        let allowed = if *range.start() == i64::MIN {
-            format!("at most {}", range.end())
-        } else {
-            describe(&range)
-        };
+        let allowed = if *range.start() == i64::MIN { format!("at most {}", range.end()) } else { describe(&range) };
         reader.report(&rules::RANGE, node.at, format!("{} stands here; allowed is {allowed}", node.describe()), None);
         None
     }
 }
 
 /// One of some numbers. Of other types, pydantic's `Literal` takes only what Python finds equal.
-pub(super) fn one_of_numbers(
-    numbers: &'static [i64],
-) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<i64>> {
+pub(super) fn one_of_numbers(numbers: &'static [i64]) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<i64>> {
     move |reader, node| {
         let value = match node.value {
             Value::Int(_) | Value::Bool(_) => lax_int(node),
@@ -263,7 +261,8 @@ pub(super) fn is_name(text: &str) -> bool {
 }
 
 /// The words for that.
-pub(super) const NAME: &str = "a name without any of ! @ # % ^ & * ( ) ; $ / \\, tabs and line breaks, and without a dot in front";
+pub(super) const NAME: &str =
+    "a name without any of ! @ # % ^ & * ( ) ; $ / \\, tabs and line breaks, and without a dot in front";
 
 /// Exactly 64 hexadecimal digits, as the schema's `[a-fA-F\d]` has them.
 pub(super) fn is_sha256(text: &str) -> bool {

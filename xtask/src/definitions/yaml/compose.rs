@@ -135,7 +135,10 @@ impl Composer {
 
     fn check_merged(&self, at: Mark) -> Result<()> {
         if self.merged > MOST_MERGED {
-            return Err(Problem::too_much(at, format!("`<<` brings more than {MOST_MERGED} keys; no definition needs that")));
+            return Err(Problem::too_much(
+                at,
+                format!("`<<` brings more than {MOST_MERGED} keys; no definition needs that"),
+            ));
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ type Result<T> = std::result::Result<T, Problem>;
 
 /// Reads a stream that holds at most one document; without any, its value is null.
 pub(super) fn document(characters: Vec<char>) -> Result<Document> {
-    let mut parser = Parser { scanner: Scanner::new(characters), handles: HashMap::new(), composer: Composer::default(), depth: 0 };
+    let mut parser =
+        Parser { scanner: Scanner::new(characters), handles: HashMap::new(), composer: Composer::default(), depth: 0 };
     let root = parser.root()?;
     compose::refuse_special(std::slice::from_ref(&root))?;
     let duplicates = parser.composer.duplicates;
@@ -63,7 +64,10 @@ impl Parser {
             token if matches!(token.kind, Kind::DocumentStart) => {
                 Err(Problem::new(token.at, "a second document begins here; a definition is a file of its own"))
             }
-            token => Err(Problem::new(token.at, format!("the document should end here, but there is {}", token.kind.describe()))),
+            token => Err(Problem::new(
+                token.at,
+                format!("the document should end here, but there is {}", token.kind.describe()),
+            )),
         }
     }
 
@@ -143,7 +147,9 @@ impl Parser {
                 self.composer.list(at, tag, items)
             }
             Kind::Scalar { .. } => {
-                let Kind::Scalar { text, plain } = self.scanner.next()?.kind else { unreachable!("it was just looked at") };
+                let Kind::Scalar { text, plain } = self.scanner.next()?.kind else {
+                    unreachable!("it was just looked at")
+                };
                 let plain = tag.map_or(plain, |tag| tag == "!");
                 self.composer.scalar(at, tag, plain, text)
             }

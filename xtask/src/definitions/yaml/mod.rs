@@ -88,11 +88,9 @@ struct Block {
 
 impl Text {
     /// The place in the file of a place in the text, where that can be told; else the place of the whole.
-    pub fn place(&self, whole: Mark, inside: Mark) -> Mark {
+    fn place(&self, whole: Mark, inside: Mark) -> Mark {
         match self.block {
-            Some(block) => {
-                Mark { line: block.first_line + inside.line - 1, column: block.indent + inside.column }
-            }
+            Some(block) => Mark { line: block.first_line + inside.line - 1, column: block.indent + inside.column },
             None => whole,
         }
     }
@@ -138,6 +136,14 @@ impl Node {
         match &self.value {
             Value::Text(text) => Some(&text.text),
             _ => None,
+        }
+    }
+
+    /// The place in the file of a place in this text.
+    pub fn place_inside(&self, inside: Mark) -> Mark {
+        match &self.value {
+            Value::Text(text) => text.place(self.at, inside),
+            _ => self.at,
         }
     }
 

@@ -45,7 +45,9 @@ pub(super) fn value(tag: &str, text: Text) -> Result<Value, String> {
 
 fn boolean(text: &str) -> Option<bool> {
     let first_or_all_large = |word: &str| {
-        text == word || text == word.to_ascii_uppercase() || text == format!("{}{}", word[..1].to_ascii_uppercase(), &word[1..])
+        text == word
+            || text == word.to_ascii_uppercase()
+            || text == format!("{}{}", word[..1].to_ascii_uppercase(), &word[1..])
     };
     if text.len() > 5 || !text.is_ascii() {
         return None;
@@ -111,9 +113,8 @@ fn is_float(text: &str) -> bool {
         return true;
     }
     let (mantissa, exponent) = bare.find(['e', 'E']).map_or((bare, None), |e| (&bare[..e], Some(&bare[e + 1..])));
-    let exponent_is_good = exponent.is_none_or(|exponent| {
-        exponent.starts_with(['+', '-']) && all(&exponent[1..], |b| b.is_ascii_digit())
-    });
+    let exponent_is_good =
+        exponent.is_none_or(|exponent| exponent.starts_with(['+', '-']) && all(&exponent[1..], |b| b.is_ascii_digit()));
     let Some((whole, fraction)) = mantissa.split_once('.') else { return false };
     let starts_well = |part: &str| part.starts_with(|c: char| c.is_ascii_digit()) && part.bytes().all(is_digit_or_line);
     if whole.is_empty() {
@@ -131,7 +132,9 @@ fn is_float(text: &str) -> bool {
 
 /// `2001-12-14`, or with a time behind it.
 fn is_date(text: &str) -> bool {
-    let digits = |text: &str, least: usize, most: usize| (least..=most).contains(&text.len()) && all(text, |b| b.is_ascii_digit());
+    let digits = |text: &str, least: usize, most: usize| {
+        (least..=most).contains(&text.len()) && all(text, |b| b.is_ascii_digit())
+    };
     let mut parts = text.splitn(3, '-');
     let (Some(year), Some(month), Some(rest)) = (parts.next(), parts.next(), parts.next()) else { return false };
     if !digits(year, 4, 4) {
