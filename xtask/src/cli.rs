@@ -54,6 +54,10 @@ enum Command {
     Stop(commands::stop::Args),
     /// Proves that a node works: boots it as CML does and checks what its manifest says.
     Verify(commands::verify::Args),
+    /// What is wrong with definitions: of this repository, or in files and folders.
+    Lint(commands::lint::Args),
+    /// What changed between the definitions in dist/ and what would be rendered now.
+    Diff(commands::diff::Args),
     /// Removes this project's images and files, nothing else's.
     Clean(commands::clean::Args),
     /// Format, lints, unit tests and end-to-end tests.
@@ -89,6 +93,9 @@ pub fn main() -> ExitCode {
     });
     match ended {
         Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) if error.is::<commands::Ended>() => {
+            ExitCode::from(error.downcast_ref::<commands::Ended>().map_or(1, |ended| ended.0))
+        }
         Some(Err(error)) => {
             ui.error(&error);
             ExitCode::FAILURE
@@ -114,6 +121,8 @@ async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
         Command::Logs(args) => commands::logs::run(&session()?, args).await,
         Command::Stop(args) => commands::stop::run(&session()?, args).await,
         Command::Verify(args) => commands::verify::run(&session()?, args).await,
+        Command::Lint(args) => commands::lint::run(ui, cli.root.as_deref(), args),
+        Command::Diff(args) => commands::diff::run(&session()?, args),
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
         Command::Ci(args) => commands::ci::run(&session()?, args).await,
         Command::Bench(args) => commands::bench::run(&session()?, args).await,

@@ -18,6 +18,7 @@ pub struct Ui {
     hushed: bool,
     terminal: bool,
     colour: bool,
+    colour_result: bool,
     bars: MultiProgress,
 }
 
@@ -26,7 +27,9 @@ impl Ui {
         let terminal = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
         // https://no-color.org: set and not empty.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { verbose, hushed: false, terminal, colour: terminal && !plain, bars: MultiProgress::new() }
+        let colour_result = io::stdout().is_terminal() && !plain;
+        let (colour, bars) = (terminal && !plain, MultiProgress::new());
+        Self { verbose, hushed: false, terminal, colour, colour_result, bars }
     }
 
     /// The same, for something that the person did not ask for by itself: only headlines, warnings and
@@ -181,6 +184,11 @@ impl Ui {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
+    /// The same, for what goes to stdout.
+    pub fn paint_result(&self, code: &str, text: &str) -> String {
+        if self.colour_result { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
     fn line(&self, text: impl Display) {
         // Nobody is left to tell when stderr itself is gone.
         self.bars.suspend(|| {
@@ -219,18 +227,23 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// The names in `known` closest to `given`, as the end of an error message:
-/// ` (did you mean `frr`?)`, or the list of all.
+/// The end of an error message about a name that is not known: ``did you mean `frr`?``, or the list of all.
 pub fn near<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    let best = known.iter().map(|name| (strsim::jaro_winkler(given, name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        // In a short name one slip weighs too much for the first measure.
-        Some((score, name)) if score > 0.75 || strsim::damerau_levenshtein(given, name) == 1 => {
-            format!("did you mean `{name}`?")
-        }
-        _ => format!("there are: {}", known.join(", ")),
+    match nearest(given, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("there are: {}", known.join(", ")),
     }
+}
+
+/// The name that was probably meant.
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing takes time by the product of both lengths.
+    let given: String = given.chars().take(64).collect();
+    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&given, name), name));
+    let (score, name) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    // In a short name one slip weighs too much for the first measure.
+    (score > 0.75 || strsim::damerau_levenshtein(&given, name) == 1).then_some(name)
 }
 
 #[cfg(test)]

@@ -50,6 +50,9 @@ pub struct Manifest {
     /// What `cargo xtask verify` proves of the running node.
     #[serde(default)]
     pub scenes: Vec<Scene>,
+    /// Rules of `lint` that don't hold for this node.
+    #[serde(default)]
+    pub silenced: Vec<Silenced>,
     /// In the order of preference.
     #[serde(deserialize_with = "some_variants")]
     pub variants: Vec<Variant>,
@@ -182,6 +185,15 @@ pub struct Check {
     pub exits: i64,
 }
 
+/// A rule of `lint` that does not hold for a node, and why.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Silenced {
+    pub rule: String,
+    #[serde(deserialize_with = "a_reason")]
+    pub reason: String,
+}
+
 /// What must not be exceeded; sizes in megabytes (10⁶ bytes).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -275,6 +287,14 @@ fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D, key: &s
         return Err(de::Error::custom(format!("`{key}` is empty, but needs at least one element")));
     }
     Ok(list)
+}
+
+fn a_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let reason = String::deserialize(from)?;
+    if reason.trim().is_empty() {
+        return Err(de::Error::custom("`reason` is empty: say why the rule does not hold for this node"));
+    }
+    Ok(reason)
 }
 
 fn cml_platform() -> String {

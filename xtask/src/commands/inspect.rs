@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use futures_util::StreamExt;
 
 use super::build::{self, Built};
-use super::{NodeArgs, Session};
+use super::{NodeArgs, Session, lint};
 use crate::archive;
 use crate::catalog::BuildPlan;
 use crate::definitions::{self, Facts};
@@ -103,7 +103,10 @@ pub(super) fn render(session: &Session<'_>, plan: &BuildPlan, image_id: &Digest)
         description: &plan.description,
         switches: &plan.switches,
     };
-    definitions::render(&session.repository.root, &plan.node_definition, &plan.image_definition, &facts)
+    let definitions =
+        definitions::render(&session.repository.root, &plan.node_definition, &plan.image_definition, &facts)?;
+    lint::refuse_errors(session, &plan.node, &definitions)?;
+    Ok(definitions)
 }
 
 /// The export went by the tag. If that has moved since, another image was exported.

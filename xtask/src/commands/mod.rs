@@ -5,8 +5,10 @@ pub mod build;
 mod choose;
 pub mod ci;
 pub mod clean;
+pub mod diff;
 pub mod inspect;
 mod labs;
+pub mod lint;
 pub mod list;
 pub mod logs;
 pub mod run;
@@ -14,6 +16,7 @@ pub mod save;
 pub mod setup;
 pub mod shell;
 pub mod stop;
+mod variant_definitions;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -25,6 +28,18 @@ use crate::catalog::{Overrides, Planner, Repository};
 use crate::dist::Dist;
 use crate::host::{self, Consent};
 use crate::ui::Ui;
+
+/// A command that has said all there is to say, and ends with this exit code.
+#[derive(Debug)]
+pub struct Ended(pub u8);
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ended with {}", self.0)
+    }
+}
+
+impl std::error::Error for Ended {}
 
 /// What every command on nodes works with.
 pub struct Session<'a> {
@@ -42,6 +57,7 @@ impl<'a> Session<'a> {
     pub fn open(ui: &'a Ui, root: Option<&Path>) -> Result<Self> {
         let root = root.map_or_else(Repository::find_root, |root| Ok(root.to_owned()))?;
         let repository = Repository::open(&root)?;
+        lint::check_silenced(&repository)?;
         let dist = Dist::new(repository.root.join("dist"));
         Ok(Self { ui, repository, dist, cache: host::cache_folder()? })
     }

@@ -44,13 +44,23 @@ pub struct Outcome {
 /// A run of the program that has not ended yet.
 pub struct Running(duct::Handle);
 
-/// The template of the node definitions: as little as the program lets pass.
+/// The template of the node definitions: as little as CML takes.
 const NODE_DEFINITION: &str = r#"id: {{ id }}
 ui:
   label: {{ label | json }}
   description: {% if switches is defined and switches.loud %}LOUD{% else %}quiet{% endif %}
+  label_prefix: tiny-
+  icon: server
+  visible: true
+general: {nature: server}
+boot: {timeout: 60}
+sim: {linux_native: {libvirt_domain_driver: docker, driver: server, ram: 64}}
+device: {interfaces: {serial_ports: 2, has_loopback_zero: false, physical: [eth0]}}
 configuration:
+  generator: {driver: null}
   provisioning:
+    volume_name: cfg
+    media_type: raw
     files:
       - name: config.json
         editable: false

@@ -1,0 +1,168 @@
+//! `cargo xtask diff`: what the next `inspect` or `save` would change in the definitions.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use similar::{ChangeTag, TextDiff};
+
+use super::{Session, variant_definitions};
+use crate::catalog::plan::Names;
+use crate::catalog::{Manifest, Variant};
+use crate::definitions::Definitions;
+use crate::definitions::lint::Document;
+use crate::digest::Digest;
+use crate::ui;
+
+/// Ends with 0 whether there is a difference or not.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The node, a folder of docker/ [default: frr]
+    node: Option<String>,
+    /// Only this variant [default: each that has definitions in dist/]
+    #[arg(long)]
+    variant: Option<String>,
+    /// A yes-or-no question of the manifest, answered: vrf, or vrf=no
+    #[arg(long = "switch", value_name = "NAME[=yes|no]", value_parser = super::switch)]
+    switches: Vec<(String, bool)>,
+    /// Compare with this definition instead of those in dist/
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+}
+
+/// Lines around a change.
+const CONTEXT: usize = 3;
+
+/// # Errors
+/// If a definition can't be read or rendered.
+pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let node = session.repository.node(args.node.as_deref())?;
+    let switches = answers(node, &args.switches)?;
+    let variants = variants(node, args.variant.as_deref())?;
+    let found = match &args.against {
+        Some(file) => against(session, node, &variants, &switches, file)?,
+        None => dist(session, node, &variants, &switches)?,
+    };
+    if !found {
+        session.ui.note("no difference");
+    }
+    Ok(())
+}
+
+fn variants<'a>(node: &'a Manifest, named: Option<&str>) -> Result<Vec<&'a Variant>> {
+    match named {
+        None => Ok(node.variants.iter().collect()),
+        Some(name) => {
+            let known = || node.variants.iter().map(|variant| variant.name.as_str());
+            let variant = node
+                .variant(name)
+                .ok_or_else(|| anyhow!("node {} has no variant `{name}`: {}", node.node, ui::near(name, known())))?;
+            Ok(vec![variant])
+        }
+    }
+}
+
+fn answers(node: &Manifest, given: &[(String, bool)]) -> Result<BTreeMap<String, bool>> {
+    let mut answers = node.switches.clone();
+    for (name, answer) in given {
+        let known = answers.keys().map(String::as_str);
+        let near = ui::near(name, known);
+        *answers.get_mut(name).ok_or_else(|| anyhow!("node {} has no switch `{name}`: {near}", node.node))? = *answer;
+    }
+    Ok(answers)
+}
+
+/// Compares each variant with what is in dist/. True if there is a difference.
+fn dist(
+    session: &Session<'_>,
+    node: &Manifest,
+    variants: &[&Variant],
+    switches: &BTreeMap<String, bool>,
+) -> Result<bool> {
+    let (mut found, mut compared) = (false, 0);
+    for variant in variants {
+        let id = Names::of(node, variant, &variant.version)?.id;
+        let paths = [session.dist.node_definition(&id), session.dist.image_definition(&id)];
+        if !paths.iter().any(|path| path.is_file()) {
+            continue;
+        }
+        let old = paths.map(|path| (std::fs::read_to_string(&path).unwrap_or_default(), path));
+        let definitions = render(session, node, variant, switches, &old[1].0)?;
+        for ((old, path), new) in old.iter().zip([&definitions.node, &definitions.image]) {
+            found |= show(session, path, old, new, variant)?;
+        }
+        compared += 1;
+    }
+    if compared == 0 {
+        session
+            .ui
+            .note(format_args!("dist/ holds no definitions of {} yet; `cargo xtask inspect` writes them", node.node));
+    }
+    Ok(found)
+}
+
+/// Compares one file with the definition of its kind. True if there is a difference.
+fn against(
+    session: &Session<'_>,
+    node: &Manifest,
+    variants: &[&Variant],
+    switches: &BTreeMap<String, bool>,
+    file: &Path,
+) -> Result<bool> {
+    let old = std::fs::read_to_string(file).with_context(|| format!("{} can't be read", file.display()))?;
+    let document = Document::read(old.as_bytes());
+    let id = match (document.as_node(), document.as_image()) {
+        (Some(node), _) => node.id.as_ref(),
+        (_, Some(image)) => image.id.as_ref(),
+        _ => None,
+    };
+    let has_that_id = |variant: &&&Variant| {
+        let names = Names::of(node, variant, &variant.version).ok();
+        names.zip(id).is_some_and(|(names, id)| names.id == id.value)
+    };
+    let variant = variants.iter().find(has_that_id).or(variants.first()).context("the node has no variant")?;
+    let definitions = render(session, node, variant, switches, &old)?;
+    let new = if document.as_image().is_some() { &definitions.image } else { &definitions.node };
+    show(session, file, &old, new, variant)
+}
+
+/// The definitions as they would be for the image that the image definition `old` speaks of.
+fn render(
+    session: &Session<'_>,
+    node: &Manifest,
+    variant: &Variant,
+    switches: &BTreeMap<String, bool>,
+    old: &str,
+) -> Result<Definitions> {
+    let document = Document::read(old.as_bytes());
+    let stated = document.as_image().and_then(|image| Digest::parse(&image.sha256.as_ref()?.value));
+    let image_id = stated.unwrap_or_else(|| Digest::of("not known yet"));
+    variant_definitions::render(&session.repository, node, variant, switches, &image_id)
+}
+
+/// Prints the difference, if there is one.
+fn show(session: &Session<'_>, path: &Path, old: &str, new: &str, variant: &Variant) -> Result<bool> {
+    if old == new {
+        return Ok(false);
+    }
+    let ui = session.ui;
+    ui.result(ui.paint_result("1", &format!("--- {}", path.display())))?;
+    ui.result(ui.paint_result("1", &format!("+++ as rendered now, variant {}", variant.name)))?;
+    let diff = TextDiff::from_lines(old, new);
+    for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
+        ui.result(ui.paint_result("36", &hunk.header().to_string()))?;
+        for change in hunk.iter_changes() {
+            let (sign, colour) = match change.tag() {
+                ChangeTag::Delete => ("-", "31"),
+                ChangeTag::Insert => ("+", "32"),
+                ChangeTag::Equal => (" ", "0"),
+            };
+            let line = change.value().trim_end_matches(['\r', '\n']);
+            ui.result(ui.paint_result(colour, &format!("{sign}{line}")))?;
+            if change.missing_newline() {
+                ui.result("\\ No newline at end of file")?;
+            }
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,233 @@
+//! Everything that this repository renders: every node, variant and setting of the switches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::report::Report;
+use crate::catalog::{Manifest, Repository, Variant};
+use crate::commands::{Session, variant_definitions};
+use crate::definitions::finding::Finding;
+use crate::definitions::lint::{self, ImageFile};
+use crate::definitions::{Definitions, Placed, yaml};
+use crate::digest::Digest;
+
+/// Up to so many switches, each combination is rendered; with more, each switch alone.
+const MOST_COMBINED: usize = 4;
+/// What is larger is no script that prints something on the console.
+const LARGEST_IMAGE_FILE: u64 = 1 << 20;
+
+/// # Errors
+/// If something can't be rendered; the rest is looked at before.
+pub(super) fn lint(session: &Session<'_>) -> Result<Vec<Report>> {
+    let repository = &session.repository;
+    let mut collected = Collected::default();
+    let mut failed = Vec::new();
+    for node in repository.nodes() {
+        let files = image_files(&repository.folder(node))?;
+        for variant in &node.variants {
+            for switches in settings(&node.switches) {
+                match variant_definitions::render(repository, node, variant, &switches, &Digest::of("not known yet")) {
+                    Ok(definitions) => collected.add(repository, node, variant, &switches, &definitions, &files),
+                    Err(error) => failed.push(error.context(format!("node {}, variant {}", node.node, variant.name))),
+                }
+            }
+        }
+    }
+    let last = failed.pop();
+    for error in &failed {
+        session.ui.error(error);
+    }
+    match last {
+        Some(error) => Err(error),
+        None => Ok(collected.reports()),
+    }
+}
+
+/// The answers to the switches that are tried.
+fn settings(defaults: &BTreeMap<String, bool>) -> Vec<BTreeMap<String, bool>> {
+    let names: Vec<&String> = defaults.keys().collect();
+    if names.len() <= MOST_COMBINED {
+        let answer =
+            |bits: usize| names.iter().enumerate().map(move |(bit, name)| ((*name).clone(), bits >> bit & 1 == 1));
+        return (0..1 << names.len()).map(|bits| answer(bits).collect()).collect();
+    }
+    let flipped = names.iter().map(|name| {
+        let mut answers = defaults.clone();
+        answers.entry((*name).clone()).and_modify(|answer| *answer = !*answer);
+        answers
+    });
+    std::iter::once(defaults.clone()).chain(flipped).collect()
+}
+
+/// The files of a node's folder, but for the manifest.
+pub(super) fn image_files(folder: &Path) -> Result<Vec<ImageFile>> {
+    let mut files = Vec::new();
+    read_files(folder, folder, &mut files)?;
+    files.retain(|file| file.path != "node.yaml");
+    Ok(files)
+}
+
+fn read_files(root: &Path, folder: &Path, into: &mut Vec<ImageFile>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("{} can't be read", folder.display()))? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
+            read_files(root, &path, into)?;
+        } else if kind.is_file() && entry.metadata()?.len() <= LARGEST_IMAGE_FILE {
+            let content = std::fs::read(&path).with_context(|| format!("{} can't be read", path.display()))?;
+            let inner = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
+            into.push(ImageFile { path: inner, content });
+        }
+    }
+    Ok(())
+}
+
+/// Findings of all renderings, each told once.
+#[derive(Default)]
+struct Collected {
+    templates: BTreeMap<String, Template>,
+}
+
+#[derive(Default)]
+struct Template {
+    kind: &'static str,
+    /// How often it was rendered.
+    renderings: usize,
+    findings: Vec<Seen>,
+    silenced: BTreeSet<(String, &'static str)>,
+}
+
+struct Seen {
+    finding: Finding,
+    /// In which renderings.
+    renderings: Vec<String>,
+}
+
+impl Collected {
+    fn add(
+        &mut self,
+        repository: &Repository,
+        node: &Manifest,
+        variant: &Variant,
+        switches: &BTreeMap<String, bool>,
+        definitions: &Definitions,
+        files: &[ImageFile],
+    ) {
+        let name = |path: &Path| path.strip_prefix(&repository.root).unwrap_or(path).display().to_string();
+        for (path, kind) in definitions.templates().into_iter().zip(["node_definition", "image_definition"]) {
+            let template = self.templates.entry(name(path)).or_default();
+            template.kind = kind;
+            template.renderings += 1;
+        }
+        let rendering = describe(node, variant, switches);
+        for Placed { file, kind, finding } in definitions.lint(files.to_vec()) {
+            let template = self.templates.entry(name(&file)).or_default();
+            template.kind = kind;
+            if is_silenced(node, &finding) {
+                template.silenced.insert((node.node.to_string(), finding.rule.id));
+            } else {
+                template.add(finding, &rendering);
+            }
+        }
+    }
+
+    fn reports(self) -> Vec<Report> {
+        let reports = self.templates.into_iter().map(|(path, template)| Report {
+            path,
+            kind: template.kind,
+            silenced: template.silenced.len(),
+            findings: template.findings(),
+        });
+        reports.collect()
+    }
+}
+
+impl Template {
+    fn add(&mut self, finding: Finding, rendering: &str) {
+        let same = |seen: &&mut Seen| {
+            let other = &seen.finding;
+            other.rule == finding.rule && other.at == finding.at && other.path == finding.path
+        };
+        match self.findings.iter_mut().find(same) {
+            Some(seen) => seen.renderings.push(rendering.to_owned()),
+            None => self.findings.push(Seen { finding, renderings: vec![rendering.to_owned()] }),
+        }
+    }
+
+    /// In the order of the text. What only some renderings have says in which it was seen first.
+    fn findings(mut self) -> Vec<Finding> {
+        self.findings.sort_by_key(|seen| seen.finding.at);
+        let findings = self.findings.into_iter().map(|Seen { mut finding, renderings }| {
+            if renderings.len() < self.renderings {
+                finding.message += &format!(" ({})", renderings[0]);
+            }
+            finding
+        });
+        findings.collect()
+    }
+}
+
+/// `variant debian, --switch vrf`
+fn describe(node: &Manifest, variant: &Variant, switches: &BTreeMap<String, bool>) -> String {
+    let mut said = format!("node {}, variant {}", node.node, variant.name);
+    for (name, answer) in switches.iter().filter(|(name, answer)| node.switches.get(*name) != Some(answer)) {
+        said += &format!(", --switch {name}{}", if *answer { "" } else { "=no" });
+    }
+    said
+}
+
+fn is_silenced(node: &Manifest, finding: &Finding) -> bool {
+    node.silenced.iter().any(|silenced| silenced.rule == finding.rule.id)
+}
+
+/// Refuses definitions with errors that the manifest does not silence: CML would refuse them, or the node not work.
+///
+/// # Errors
+/// Names each of them with its place.
+pub(in crate::commands) fn refuse_errors(session: &Session<'_>, node: &str, definitions: &Definitions) -> Result<()> {
+    let node = session.repository.node(Some(node))?;
+    let placed = definitions.lint(image_files(&session.repository.folder(node))?);
+    let errors: Vec<String> = placed
+        .iter()
+        .filter(|placed| placed.finding.is_error() && !is_silenced(node, &placed.finding))
+        .map(|Placed { file, finding, .. }| {
+            format!(
+                "\n  {}:{}: {}: {} [{}]",
+                file.display(),
+                finding.at,
+                finding.path,
+                finding.message,
+                finding.rule.id
+            )
+        })
+        .collect();
+    anyhow::ensure!(errors.is_empty(), "the definitions of {} have errors:{}", node.node, errors.concat());
+    Ok(())
+}
+
+/// Refuses manifests that silence what is no rule, or what CML refuses whatever they say.
+///
+/// # Errors
+/// With the place, and the near match.
+pub(in crate::commands) fn check_silenced(repository: &Repository) -> Result<()> {
+    for node in repository.nodes() {
+        for (index, silenced) in node.silenced.iter().enumerate() {
+            let path = repository.folder(node).join("node.yaml");
+            let place = || place(&path, index);
+            let rule = lint::rule(&silenced.rule).map_err(|said| anyhow!("{}: {said}", place()))?;
+            if rule.id.starts_with("schema") {
+                bail!("{}: `{}` can't be silenced: CML refuses such a definition", place(), rule.id);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn place(path: &PathBuf, index: usize) -> String {
+    let document = std::fs::read(path).ok().and_then(|bytes| yaml::read(&bytes).ok());
+    let entry = document.as_ref().and_then(|document| document.root.get("silenced")?.list()?.get(index)?.get("rule"));
+    let mark = entry.map_or(yaml::Mark::START, |node| node.at);
+    format!("{}:{mark}: silenced[{index}].rule", path.display())
+}

@@ -1,0 +1,106 @@
+//! What was found, for people and for programs.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::definitions::finding::{Finding, Severity};
+use crate::ui::Ui;
+
+/// The findings of one file.
+pub(super) struct Report {
+    pub path: String,
+    pub kind: &'static str,
+    pub findings: Vec<Finding>,
+    /// How many more a manifest silences.
+    pub silenced: usize,
+}
+
+impl Report {
+    pub fn fails(&self, warnings_too: bool) -> bool {
+        self.findings.iter().any(|finding| warnings_too || finding.is_error())
+    }
+}
+
+#[derive(Serialize)]
+struct FileObject<'a> {
+    path: &'a str,
+    kind: &'static str,
+    ok: bool,
+    findings: Vec<FindingObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct FindingObject<'a> {
+    rule: &'static str,
+    severity: &'static str,
+    line: usize,
+    column: usize,
+    at: &'a str,
+    message: &'a str,
+    help: Option<&'a str>,
+}
+
+pub(super) fn json(reports: &[Report], failed: impl Fn(&Report) -> bool) -> Result<String> {
+    let files: Vec<FileObject<'_>> = reports
+        .iter()
+        .map(|report| FileObject {
+            path: &report.path,
+            kind: report.kind,
+            ok: !failed(report),
+            findings: report.findings.iter().map(object).collect(),
+        })
+        .collect();
+    Ok(serde_json::to_string_pretty(&files)?)
+}
+
+fn object(finding: &Finding) -> FindingObject<'_> {
+    FindingObject {
+        rule: finding.rule.id,
+        severity: finding.rule.severity.word(),
+        line: finding.at.line,
+        column: finding.at.column,
+        at: &finding.path,
+        message: &finding.message,
+        help: finding.help.as_deref(),
+    }
+}
+
+/// One line a finding, in the form that editors can jump to, and a second with what to do.
+pub(super) fn print(ui: &Ui, reports: &[Report]) -> Result<()> {
+    let findings = reports.iter().flat_map(|report| report.findings.iter().map(move |finding| (report, finding)));
+    for (report, finding) in findings {
+        let word = finding.rule.severity.word();
+        let path = if finding.path.is_empty() { String::new() } else { format!("{}: ", finding.path) };
+        ui.result(format_args!(
+            "{}:{}: {word}[{}]: {path}{}",
+            report.path, finding.at, finding.rule.id, finding.message
+        ))?;
+        if let Some(help) = &finding.help {
+            ui.result(format_args!("  {help}"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn summarize(ui: &Ui, reports: &[Report]) {
+    let count = |severity| {
+        reports.iter().flat_map(|report| &report.findings).filter(|finding| finding.rule.severity == severity).count()
+    };
+    let silenced: usize = reports.iter().map(|report| report.silenced).sum();
+    let files = plural(reports.len(), "file");
+    let mut said = match (count(Severity::Error), count(Severity::Warning)) {
+        (0, 0) => format!("{files}: nothing to find fault with"),
+        (errors, warnings) => format!("{files}: {}, {}", plural(errors, "error"), plural(warnings, "warning")),
+    };
+    if silenced > 0 {
+        said += &format!("; {silenced} silenced by a manifest");
+    }
+    ui.note(said);
+    if reports.iter().any(|report| !report.findings.is_empty()) {
+        ui.note("docs/lint.md explains each rule");
+    }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

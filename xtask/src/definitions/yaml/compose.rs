@@ -1,0 +1,206 @@
+//! Anchors, tags, merge keys: what turns the bare tree into the values that Python would have.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::{Duplicate, Entry, MOST_MERGED, MOST_VALUES, Map, Mark, Node, Problem, Text, Value, quoted, scalar};
+
+const YAML_TAG: &str = "tag:yaml.org,2002:";
+
+type Result<T> = std::result::Result<T, Problem>;
+
+#[derive(Default)]
+pub(super) struct Composer {
+    /// `None` while the value is being read.
+    anchors: HashMap<String, Option<Rc<Node>>>,
+    values: usize,
+    merged: usize,
+    pub duplicates: Vec<Duplicate>,
+}
+
+impl Composer {
+    /// Notes that the value of an anchor begins.
+    pub fn begin_anchor(&mut self, anchor: Option<&(Mark, String)>) -> Result<()> {
+        match anchor {
+            Some((at, name)) if self.anchors.insert(name.clone(), None).is_some() => {
+                Err(Problem::new(*at, format!("the anchor `{name}` stands there twice")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn anchor(&mut self, anchor: Option<(Mark, String)>, node: &Rc<Node>) -> Result<()> {
+        if let Some((_, name)) = anchor {
+            self.anchors.insert(name, Some(node.clone()));
+        }
+        Ok(())
+    }
+
+    pub fn alias(&mut self, at: Mark, name: &str) -> Result<Rc<Node>> {
+        self.count(at)?;
+        match self.anchors.get(name) {
+            Some(Some(node)) => Ok(node.clone()),
+            Some(None) => Err(Problem::new(at, format!("the alias `{name}` stands inside of what it names"))),
+            None => Err(Problem::new(at, format!("there is no anchor `{name}` before this alias"))),
+        }
+    }
+
+    pub fn scalar(&mut self, at: Mark, tag: Option<&str>, plain: bool, text: Text) -> Result<Rc<Node>> {
+        self.count(at)?;
+        let tag = match tag {
+            None | Some("!") if plain => scalar::tag_of_plain(&text.text),
+            None | Some("!") => "str",
+            Some(tag) => tag.strip_prefix(YAML_TAG).unwrap_or(tag),
+        };
+        // Which of them are special is known to the mapping whose keys they are.
+        let value = match tag {
+            "merge" | "value" if plain => Value::Text(text),
+            _ => scalar::value(tag, text).map_err(|said| Problem::new(at, said))?,
+        };
+        let special = match tag {
+            "merge" => Special::Merge,
+            "value" => Special::Equals,
+            _ => Special::No,
+        };
+        Ok(Rc::new(Node { at, value, special }))
+    }
+
+    pub fn list(&mut self, at: Mark, tag: Option<&str>, items: Vec<Rc<Node>>) -> Result<Rc<Node>> {
+        self.count(at)?;
+        let value = match short(tag) {
+            None | Some("!" | "seq") => {
+                refuse_special(&items)?;
+                Value::List(items)
+            }
+            Some("omap" | "pairs") => Value::List(items.iter().map(pair).collect::<Result<_>>()?),
+            Some(other) => return Err(Problem::new(at, format!("`{other}` is no tag of a list"))),
+        };
+        Ok(Node::of(at, value))
+    }
+
+    pub fn mapping(&mut self, at: Mark, tag: Option<&str>, pairs: Vec<(Rc<Node>, Rc<Node>)>) -> Result<Rc<Node>> {
+        self.count(at)?;
+        let map = self.merge(pairs)?;
+        let value = match short(tag) {
+            None | Some("!" | "map") => Value::Map(map),
+            // pydantic takes a set where it wants a list.
+            Some("set") => Value::List(map.entries().map(|entry| entry.key.clone()).collect()),
+            Some(other) => return Err(Problem::new(at, format!("`{other}` is no tag of a mapping"))),
+        };
+        Ok(Node::of(at, value))
+    }
+
+    /// What `<<` brings stands before a mapping's own keys, so that these win.
+    fn merge(&mut self, pairs: Vec<(Rc<Node>, Rc<Node>)>) -> Result<Map> {
+        let (mut merged, mut own) = (Vec::new(), Vec::with_capacity(pairs.len()));
+        for (key, value) in pairs {
+            if key.special == Special::Merge {
+                merged.extend(self.merged(&value)?);
+                continue;
+            }
+            if matches!(value.special, Special::Merge | Special::Equals) {
+                return Err(misplaced(&value));
+            }
+            if matches!(key.value, Value::List(_) | Value::Map(_)) {
+                return Err(Problem::new(key.at, "a key must be a single value"));
+            }
+            own.push(Entry { key, value });
+        }
+        self.find_duplicates(&own);
+        merged.append(&mut own);
+        Ok(Map(merged))
+    }
+
+    fn merged(&mut self, value: &Rc<Node>) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        match &value.value {
+            Value::Map(map) => entries.extend_from_slice(&map.0),
+            // The first mapping of the list wins, thus comes last.
+            Value::List(maps) => {
+                for map in maps.iter().rev() {
+                    let Some(map) = map.map() else {
+                        return Err(Problem::new(map.at, "`<<` merges mappings, and this is none"));
+                    };
+                    self.merged += map.0.len();
+                    self.check_merged(value.at)?;
+                    entries.extend_from_slice(&map.0);
+                }
+            }
+            _ => return Err(Problem::new(value.at, "`<<` merges a mapping or a list of mappings")),
+        }
+        self.merged += entries.len();
+        self.check_merged(value.at)?;
+        Ok(entries)
+    }
+
+    fn check_merged(&self, at: Mark) -> Result<()> {
+        if self.merged > MOST_MERGED {
+            return Err(Problem::too_much(
+                at,
+                format!("`<<` brings more than {MOST_MERGED} keys; no definition needs that"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn find_duplicates(&mut self, entries: &[Entry]) {
+        let mut seen: HashMap<&str, Mark> = HashMap::with_capacity(entries.len());
+        for entry in entries {
+            let Some(key) = entry.key.text() else { continue };
+            match seen.get(key) {
+                Some(first) => {
+                    self.duplicates.push(Duplicate { key: key.to_owned(), at: entry.key.at, first: *first });
+                }
+                None => {
+                    seen.insert(key, entry.key.at);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, at: Mark) -> Result<()> {
+        self.values += 1;
+        if self.values > MOST_VALUES {
+            return Err(Problem::too_much(at, format!("more than {MOST_VALUES} values; no definition has as many")));
+        }
+        Ok(())
+    }
+}
+
+/// A plain `<<` or `=`, which mean something as keys and nothing elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Special {
+    No,
+    Merge,
+    Equals,
+}
+
+impl Node {
+    /// A value at a place.
+    pub fn of(at: Mark, value: Value) -> Rc<Self> {
+        Rc::new(Self { at, value, special: Special::No })
+    }
+}
+
+fn short(tag: Option<&str>) -> Option<&str> {
+    tag.map(|tag| tag.strip_prefix(YAML_TAG).unwrap_or(tag))
+}
+
+fn misplaced(node: &Node) -> Problem {
+    let text = quoted(node.text().unwrap_or_default());
+    Problem::new(node.at, format!("{text} means something as a key only; quote it if it is text"))
+}
+
+pub(super) fn refuse_special(items: &[Rc<Node>]) -> Result<()> {
+    match items.iter().find(|item| item.special != Special::No) {
+        Some(item) => Err(misplaced(item)),
+        None => Ok(()),
+    }
+}
+
+fn pair(item: &Rc<Node>) -> Result<Rc<Node>> {
+    match item.map() {
+        Some(map) if map.0.len() == 1 => Ok(Node::of(item.at, Value::Pair)),
+        _ => Err(Problem::new(item.at, "expected a mapping with one key")),
+    }
+}
