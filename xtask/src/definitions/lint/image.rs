@@ -89,12 +89,11 @@ pub(super) fn judge(
         None => tag_of_node(definition, node, findings),
     }
     missing_files(definition, around, findings);
-    if definition.read_only.as_ref().is_some_and(|read_only| read_only.value) {
-        if let Some(pyats) = &definition.pyats {
-            for (key, password) in [("password", &pyats.password), ("enable_password", &pyats.enable_password)] {
-                findings
-                    .extend(password.as_ref().map(|password| node::in_the_clear(password.at, format!("pyats.{key}"))));
-            }
+    if definition.read_only.as_ref().is_some_and(|read_only| read_only.value)
+        && let Some(pyats) = &definition.pyats
+    {
+        for (key, password) in [("password", &pyats.password), ("enable_password", &pyats.enable_password)] {
+            findings.extend(password.as_ref().map(|password| node::in_the_clear(password.at, format!("pyats.{key}"))));
         }
     }
     let ids = peers.images.iter().filter_map(|image| image.id.as_ref());
