@@ -54,6 +54,8 @@ enum Command {
     Stop(commands::stop::Args),
     /// Proves that a node works: boots it as CML does and checks what its manifest says.
     Verify(commands::verify::Args),
+    /// Makes the files of a further node, which builds and verifies as it stands.
+    New(commands::new::Args),
     /// What is wrong with definitions: of this repository, or in files and folders.
     Lint(commands::lint::Args),
     /// What changed between the definitions in dist/ and what would be rendered now.
@@ -93,6 +95,8 @@ pub fn main() -> ExitCode {
     });
     match ended {
         Some(Ok(())) => ExitCode::SUCCESS,
+        // Whoever read the result has seen enough of it (`… | head`).
+        Some(Err(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Some(Err(error)) if error.is::<commands::Ended>() => {
             ExitCode::from(error.downcast_ref::<commands::Ended>().map_or(1, |ended| ended.0))
         }
@@ -121,12 +125,20 @@ async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
         Command::Logs(args) => commands::logs::run(&session()?, args).await,
         Command::Stop(args) => commands::stop::run(&session()?, args).await,
         Command::Verify(args) => commands::verify::run(&session()?, args).await,
+        Command::New(args) => commands::new::run(&session()?, args),
         Command::Lint(args) => commands::lint::run(ui, cli.root.as_deref(), args),
         Command::Diff(args) => commands::diff::run(&session()?, args),
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
         Command::Ci(args) => commands::ci::run(&session()?, args).await,
         Command::Bench(args) => commands::bench::run(&session()?, args).await,
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    error.chain().any(|cause| io(cause) == Some(std::io::ErrorKind::BrokenPipe))
+        && error.to_string() == crate::ui::STDOUT_IS_GONE
 }
 
 #[cfg(unix)]

@@ -11,6 +11,9 @@ use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use xshell::Cmd;
 
+/// What an error says when a result can't be written.
+pub const STDOUT_IS_GONE: &str = "the result can't be written to stdout";
+
 /// The terminal, or the pipe that stands for it.
 #[derive(Clone)]
 pub struct Ui {
@@ -130,7 +133,7 @@ impl Ui {
     /// # Errors
     /// If stdout is closed or full.
     pub fn result(&self, text: impl Display) -> Result<()> {
-        self.bars.suspend(|| writeln!(io::stdout(), "{text}")).context("writing the result to stdout")
+        self.bars.suspend(|| writeln!(io::stdout(), "{text}")).context(STDOUT_IS_GONE)
     }
 
     /// A spinner with the time, or in a pipe one line now.

@@ -11,6 +11,7 @@ mod labs;
 pub mod lint;
 pub mod list;
 pub mod logs;
+pub mod new;
 pub mod run;
 pub mod save;
 pub mod setup;

@@ -130,6 +130,11 @@ impl Repo {
         node
     }
 
+    /// Takes over a node that a command made: what is built of it goes with the repository.
+    pub fn own(&mut self, node: &str) {
+        self.nodes.push(node.to_owned());
+    }
+
     /// The first node.
     pub fn node(&self) -> &str {
         &self.nodes[0]

@@ -1,0 +1,54 @@
+//! A further node: made, judged and proved as it stands, without a line of Rust.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod common;
+
+use common::Repo;
+
+/// The real repository's data and a name that nobody has.
+fn repository(last: &str) -> (Repo, String) {
+    (Repo::real(), format!("t{}-{last}", std::process::id()))
+}
+
+#[test]
+fn a_new_node_is_clean_builds_and_is_proved_as_it_stands() {
+    let (mut repo, node) = repository("new");
+    let made = repo.xtask(&["new", &node]).success();
+    repo.own(&node);
+    for file in ["node.yaml", "Dockerfile", "rootfs/usr/lib/node/start"] {
+        assert!(made.stdout.contains(&format!("docker/{node}/{file}\n")), "{made}");
+    }
+    made.says([&format!("cargo xtask verify {node}")]);
+    let definition = repo.read(&format!("node-definitions/{node}.yaml"));
+    assert!(definition.lines().count() <= 30, "a definition is 30 lines:\n{definition}");
+    repo.xtask(&["lint", "--deny", "warnings"]).success();
+    let proved = repo.xtask(&["verify", &node]).success();
+    assert!(proved.stdout.contains("they reach each other"), "{proved}");
+}
+
+#[test]
+fn a_node_from_another_has_its_own_names_and_the_others_sources() {
+    let (repo, node) = repository("spine");
+    repo.xtask(&["new", &node, "--from", "frr"]).success();
+    repo.xtask(&["lint", "--deny", "warnings"]).success();
+    let list = repo.xtask(&["list", "--json"]).success().json();
+    let rows: Vec<&serde_json::Value> = list.as_array().unwrap().iter().filter(|row| row["node"] == *node).collect();
+    assert_eq!(rows.len(), 3, "{list}");
+    assert_eq!(rows[1]["image"], format!("{node}:10.3-debian"));
+    let manifest = repo.read(&format!("docker/{node}/node.yaml"));
+    assert!(manifest.contains("package: frr") && manifest.contains("/usr/lib/frr/zebra"), "{manifest}");
+    assert!(repo.read(&format!("docker/{node}/Dockerfile")).contains(&format!("sources/{node}.tar")));
+}
+
+#[test]
+fn nothing_is_overwritten_and_no_name_guessed() {
+    let (repo, node) = repository("taken");
+    let before = repo.read("docker/frr/node.yaml");
+    repo.xtask(&["new", "frr"]).failure().says(["is there already: choose another name"]);
+    assert_eq!(repo.read("docker/frr/node.yaml"), before);
+    repo.xtask(&["new", "My Node"]).failure().says(["`My Node` is no name"]);
+    repo.xtask(&["new", "../escape"]).failure().says(["is no name"]);
+    repo.xtask(&["new", &node, "--from", "fr"]).failure().says(["did you mean `frr`?"]);
+    assert!(!repo.path(&format!("docker/{node}")).exists());
+}
