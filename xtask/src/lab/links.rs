@@ -25,6 +25,8 @@ pub(super) struct Port {
     pub interface: String,
     /// Its name in the helper.
     name: String,
+    /// It keeps its address when the node is started again, as in CML; neighbours remember it.
+    address: String,
     link: Option<Bridge>,
 }
 
@@ -62,14 +64,22 @@ impl Lab<'_> {
 
     /// A port for an interface, on a link or on none.
     pub(super) fn port(&self, interface: &str, link: Option<&Bridge>) -> Port {
-        Port { interface: interface.to_owned(), name: format!("p{}", self.next()), link: link.cloned() }
+        let number = self.next();
+        let [_, high, middle, low] = number.to_be_bytes();
+        Port {
+            interface: interface.to_owned(),
+            name: format!("p{number}"),
+            // The prefix that CML's hypervisor uses, too.
+            address: format!("52:54:00:{high:02x}:{middle:02x}:{low:02x}"),
+            link: link.cloned(),
+        }
     }
 
     /// Moves interfaces into the network namespace of a process.
     pub(super) async fn plug(&self, ports: &[Port], process: i64) -> Result<()> {
         let mut lines = Vec::new();
-        for Port { interface, name, link } in ports {
-            lines.push(format!("link add {interface} netns {process} type veth peer name {name}"));
+        for Port { interface, name, address, link } in ports {
+            lines.push(format!("link add {interface} address {address} netns {process} type veth peer name {name}"));
             let master = link.as_ref().map_or_else(String::new, |Bridge(bridge)| format!(" master {bridge}"));
             lines.push(format!("link set {name}{master} up"));
         }
