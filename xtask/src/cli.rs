@@ -79,6 +79,8 @@ pub fn main() -> ExitCode {
             },
         }
     });
+    // What still runs on a thread of its own is nobody's business any more.
+    runtime.shutdown_background();
     match ended {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(error)) if error.is::<commands::Ended>() => {
@@ -103,7 +105,7 @@ async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
         Command::Build(args) => commands::build::run(&session()?, args).await,
         Command::Inspect(args) => commands::inspect::run(&session()?, args).await,
         Command::Save(args) => commands::save::run(&session()?, args).await,
-        Command::Lint(args) => commands::lint::run(ui, cli.root.as_deref(), args),
+        Command::Lint(args) => commands::lint::run(ui, cli.root.as_deref(), args).await,
         Command::Diff(args) => commands::diff::run(&session()?, args),
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
         Command::Ci(args) => commands::ci::run(&session()?, args).await,
