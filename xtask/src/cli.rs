@@ -93,6 +93,8 @@ pub fn main() -> ExitCode {
             },
         }
     });
+    // What still runs on a thread of its own is nobody's business any more.
+    runtime.shutdown_background();
     match ended {
         Some(Ok(())) => ExitCode::SUCCESS,
         // Whoever read the result has seen enough of it (`… | head`).
@@ -126,7 +128,7 @@ async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
         Command::Stop(args) => commands::stop::run(&session()?, args).await,
         Command::Verify(args) => commands::verify::run(&session()?, args).await,
         Command::New(args) => commands::new::run(&session()?, args),
-        Command::Lint(args) => commands::lint::run(ui, cli.root.as_deref(), args),
+        Command::Lint(args) => commands::lint::run(ui, cli.root.as_deref(), args).await,
         Command::Diff(args) => commands::diff::run(&session()?, args),
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
         Command::Ci(args) => commands::ci::run(&session()?, args).await,

@@ -33,6 +33,9 @@ pub struct Args {
     archive: Option<PathBuf>,
     #[command(flatten)]
     recipe: RecipeArgs,
+    /// Only the scenes whose name contains this
+    #[arg(long, value_name = "TEXT", conflicts_with = "definition")]
+    scene: Option<String>,
     /// The result as JSON
     #[arg(long)]
     json: bool,
@@ -50,6 +53,7 @@ impl Args {
             definition: None,
             archive: None,
             recipe: RecipeArgs { yes, ..RecipeArgs::default() },
+            scene: None,
             json: false,
             keep: false,
         }
@@ -71,7 +75,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 /// If it can't be tried.
 pub(super) async fn one(session: &Session<'_>, node: &NodeArgs) -> Result<Report> {
     let manifest = session.repository.node(node.node.as_deref())?;
-    let subject = subject(session, &node.recipe, manifest).await?;
+    let subject = subject(session, &node.recipe, manifest, None).await?;
     let mut reports = prove_all(session, &[subject], node.recipe.consent(), false).await?;
     reports.pop().context("nothing was proved")
 }
@@ -87,7 +91,7 @@ async fn subjects(session: &Session<'_>, args: &Args) -> Result<Vec<Subject>> {
         });
     }
     for node in nodes(session, args)? {
-        subjects.push(subject(session, &args.recipe, node).await?);
+        subjects.push(subject(session, &args.recipe, node, args.scene.as_deref()).await?);
     }
     Ok(subjects)
 }
@@ -116,12 +120,18 @@ fn nodes<'a>(session: &'a Session<'_>, args: &Args) -> Result<Vec<&'a Manifest>>
 }
 
 /// A node of this repository with all who play in its scenes.
-async fn subject(session: &Session<'_>, recipe: &RecipeArgs, node: &Manifest) -> Result<Subject> {
+async fn subject(session: &Session<'_>, recipe: &RecipeArgs, node: &Manifest, only: Option<&str>) -> Result<Subject> {
+    let scenes: Vec<&Scene> =
+        node.scenes.iter().filter(|scene| only.is_none_or(|text| scene.name.contains(text))).collect();
+    if let Some(text) = only.filter(|_| scenes.is_empty()) {
+        let known = node.scenes.iter().map(|scene| scene.name.as_str());
+        anyhow::bail!("{} has no scene `{text}`: {}", node.node, ui::near(text, known));
+    }
     let own = NodeArgs { recipe: recipe.clone(), ..NodeArgs::of(node.node.as_str()) };
     let saved = save::up_to_date(session, &own).await?;
     let mut troupe = Troupe { session, yes: recipe.yes, saved: BTreeMap::new() };
     let mut acts = Vec::new();
-    for scene in &node.scenes {
+    for scene in scenes {
         acts.push(troupe.cast(scene, &saved).await?);
     }
     let plan = &saved.inspected.plan;

@@ -59,6 +59,9 @@ impl PartialEq for Rule {
     }
 }
 
+/// More findings than anybody reads; a file that has as many is not looked at any further.
+pub const MOST_FINDINGS: usize = 1000;
+
 /// A rule that something broke, and where.
 #[derive(Debug, Clone)]
 pub struct Finding {

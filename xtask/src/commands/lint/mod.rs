@@ -6,7 +6,7 @@ mod report;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use super::{Ended, Session};
@@ -39,11 +39,14 @@ const USAGE: u8 = 2;
 
 /// # Errors
 /// [`Ended`] if something is wrong with a definition (1) or a path can't be read (2); or if the repository's data is wrong.
-pub fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
+pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     let reports = if args.paths.is_empty() {
         rendered::lint(&Session::open(ui, root)?)?
     } else {
-        match files::lint(&args.paths) {
+        let paths = args.paths;
+        // On a thread of its own, so that Ctrl-C is heard while a large archive is read.
+        let linting = tokio::task::spawn_blocking(move || files::lint(&paths));
+        match linting.await.context("reading the definitions")? {
             Ok(reports) => reports,
             Err(error) => {
                 ui.error(&error);

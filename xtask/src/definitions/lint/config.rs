@@ -127,8 +127,12 @@ fn unplaced(json: &serde_json::Value) -> Rc<Node> {
 fn without_actions(text: &str) -> (String, bool) {
     let (mut filled, mut control, mut in_string) = (String::with_capacity(text.len()), false, false);
     let mut rest = text;
+    // Behind the last end nothing more is looked for, again and again.
+    let last_end = text.rfind("}}").unwrap_or(0);
     while let Some(c) = rest.chars().next() {
-        if let Some((action, after)) = rest.strip_prefix("{{").and_then(|inner| inner.split_once("}}")) {
+        let may_end = text.len() - rest.len() < last_end;
+        let inner = rest.strip_prefix("{{").filter(|_| may_end);
+        if let Some((action, after)) = inner.and_then(|inner| inner.split_once("}}")) {
             let words = action.trim_start_matches('-').trim_start();
             let controls =
                 CONTROL.iter().any(|word| words.starts_with(word)) || words.starts_with("/*") || words.contains(":=");

@@ -1,8 +1,10 @@
 //! Containers: what CML's docker-shim and `docker create` make of `config.json` and the files. [cml-facts 5]
 
+use std::collections::BTreeSet;
+
 use super::config::{self, Config, Reading};
 use super::{Surroundings, node};
-use crate::definitions::finding::{Example, Finding, Rule, Severity};
+use crate::definitions::finding::{Example, Finding, MOST_FINDINGS, Rule, Severity};
 use crate::definitions::schema::NodeDefinition;
 use crate::definitions::schema::node::Provisioning;
 use crate::definitions::yaml::{Node, quoted};
@@ -27,6 +29,9 @@ const ARGUMENTS: [&str; 4] = ["misc_args", "run_args", "name_args", "extra_args"
 const CONFIG_KEYS: &[&str] = &["docker", "shell", "day0cmd", "busybox", "device_name_map", "vnc", "privileged"];
 
 const DOCKER_KEYS: &[&str] = &["image", "mounts", "caps", "env", "misc_args", "run_args", "name_args", "extra_args"];
+
+/// The most files that are listed in a message, or searched for a similar name.
+const MOST_NAMED: usize = 50;
 
 /// Files that the shim reads itself: further mounts and variables, one a line.
 const READ_BY_THE_SHIM: [&str; 3] = [config::NAME, "mounts", "environment"];
@@ -217,6 +222,9 @@ fn keys(config: &Config, findings: &mut Vec<Finding>) {
 fn unknown_keys(config: &Config, node: &Node, path: &str, known: &[&str], findings: &mut Vec<Finding>) {
     for entry in node.map().into_iter().flat_map(|map| map.entries()) {
         let Some(key) = entry.key.text().filter(|key| !known.contains(key)) else { continue };
+        if findings.len() >= MOST_FINDINGS {
+            return;
+        }
         let said = format!("the docker-shim is not known to read the key {}", quoted(key));
         findings.push(
             config
@@ -230,7 +238,7 @@ fn arguments(config: &Config, findings: &mut Vec<Finding>) {
     for key in ARGUMENTS {
         for (path, node, text) in config.list(key) {
             let Some((flag, value)) = text.split_once(char::is_whitespace) else { continue };
-            if flag.starts_with('-') && !flag.contains('=') {
+            if flag.starts_with('-') && !flag.contains('=') && findings.len() < MOST_FINDINGS {
                 let said = format!("{} is one argument to docker create, which knows no such flag", quoted(text));
                 let help = format!("write two elements: \"{flag}\", \"{}\"", value.trim());
                 findings.push(config.finding(&ONE_ARGUMENT, node, &path, said).help(help));
@@ -240,7 +248,8 @@ fn arguments(config: &Config, findings: &mut Vec<Finding>) {
             continue;
         }
         for (path, node, text) in config.list(key) {
-            if text == "--sysctl" || text.starts_with("--sysctl=") || text.starts_with("--sysctl ") {
+            let is_sysctl = text == "--sysctl" || text.starts_with("--sysctl=") || text.starts_with("--sysctl ");
+            if is_sysctl && findings.len() < MOST_FINDINGS {
                 let said = "`--sysctl` stands in misc_args, where it has been seen to fail";
                 findings
                     .push(config.finding(&SYSCTL_PLACE, node, &path, said).help("move it and its value to run_args"));
@@ -277,7 +286,7 @@ fn sysctls(definition: &NodeDefinition, config: &Config, findings: &mut Vec<Find
     }
     let declared = node::descriptions(definition).any(|text| text.to_lowercase().contains("vrf"));
     for (path, node, setting) in settings {
-        if setting.starts_with("net.vrf.") && !declared {
+        if setting.starts_with("net.vrf.") && !declared && findings.len() < MOST_FINDINGS {
             let said = format!("{} needs a host with the module vrf, and no description says so", quoted(setting));
             findings.push(config.finding(&VRF_UNDECLARED, node, &path, said).help("speak of VRFs in ui.description"));
         }
@@ -328,21 +337,25 @@ fn part<'a>(mount: &'a str, keys: &[&str]) -> Option<&'a str> {
 
 fn mounts(provisioning: &Provisioning, config: &Config, findings: &mut Vec<Finding>) {
     let (Some(files), Some(volume)) = (&provisioning.files, &provisioning.volume_name) else { return };
-    let names: Vec<&str> = files.iter().filter_map(|file| Some(file.name.as_ref()?.value.as_str())).collect();
-    let mut mounted = Vec::new();
+    let names: BTreeSet<&str> = files.iter().filter_map(|file| Some(file.name.as_ref()?.value.as_str())).collect();
+    // Among very many, a search for the nearest takes long and helps nobody.
+    let near = |name: &str| ui::near(name, names.iter().copied().take(MOST_NAMED));
+    let mut mounted = BTreeSet::new();
     for (path, node, mount) in config.list("mounts") {
         let Some(source) =
             part(mount, &["source", "src"]).filter(|source| !source.starts_with('/') && !source.contains("{{"))
         else {
             continue;
         };
+        if findings.len() >= MOST_FINDINGS {
+            return;
+        }
         let name = source.strip_prefix(&volume.value).and_then(|rest| rest.strip_prefix('/'));
         match name {
-            Some(name) if names.contains(&name) => mounted.push(name),
+            Some(name) if names.contains(&name) => drop(mounted.insert(name)),
             Some(name) => {
                 let said = format!("the source {} is no file of this definition", quoted(source));
-                findings
-                    .push(config.finding(&MOUNT_SOURCE, node, &path, said).help(ui::near(name, names.iter().copied())));
+                findings.push(config.finding(&MOUNT_SOURCE, node, &path, said).help(near(name)));
             }
             None => {
                 let said = format!("the source {} is not in the volume {}", quoted(source), quoted(&volume.value));
@@ -354,8 +367,8 @@ fn mounts(provisioning: &Provisioning, config: &Config, findings: &mut Vec<Findi
     for (index, file) in files.iter().enumerate() {
         let (Some(name), Some(editable)) = (&file.name, &file.editable) else { continue };
         let reaches_the_container =
-            mounted.contains(&name.value.as_str()) || READ_BY_THE_SHIM.contains(&name.value.as_str());
-        if editable.value && !reaches_the_container {
+            mounted.contains(name.value.as_str()) || READ_BY_THE_SHIM.contains(&name.value.as_str());
+        if editable.value && !reaches_the_container && findings.len() < MOST_FINDINGS {
             let said = format!("people can edit {}, but nothing mounts it", quoted(&name.value));
             let help =
                 format!("add \"type=bind,source={}/{},target=/PATH\" to docker.mounts", volume.value, name.value);

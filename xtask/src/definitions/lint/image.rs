@@ -10,6 +10,9 @@ use crate::ui;
 pub(super) static ALL: &[&Rule] =
     &[&IMAGE_NODE, &IMAGE_TAG, &IMAGE_TAG_DIFFERS, &IMAGE_SHA256, &IMAGE_ARCHIVE, &DISK_IMAGE_MISSING];
 
+/// Among more node definitions, nobody looks for a similar id.
+const MOST_COMPARED: usize = 200;
+
 static IMAGE_NODE: Rule = Rule {
     id: "image-node",
     severity: Severity::Error,
@@ -96,13 +99,11 @@ pub(super) fn judge(
             findings.extend(password.as_ref().map(|password| node::in_the_clear(password.at, format!("pyats.{key}"))));
         }
     }
-    let ids = peers.images.iter().filter_map(|image| image.id.as_ref());
-    node::ids_that_differ_in_case(definition.id.as_ref(), ids, findings);
+    node::ids_that_differ_in_case(definition.id.as_ref(), &peers.image_ids, findings);
 }
 
 fn node_of<'a>(definition: &ImageDefinition, peers: &Peers<'a>) -> Option<&'a NodeDefinition> {
-    let wanted = &definition.node_definition_id.as_ref()?.value;
-    peers.nodes.iter().find(|node| node.id.as_ref().is_some_and(|id| id.value == *wanted)).copied()
+    peers.nodes.get(definition.node_definition_id.as_ref()?.value.as_str()).copied()
 }
 
 fn node_id(
@@ -112,14 +113,15 @@ fn node_id(
     findings: &mut Vec<Finding>,
 ) {
     let (Some(wanted), None) = (&definition.node_definition_id, node) else { return };
-    let known: Vec<&str> = peers.nodes.iter().filter_map(|node| Some(node.id.as_ref()?.value.as_str())).collect();
-    let meant = match known.as_slice() {
-        [only] => Some(*only),
-        // Versions of one node are similar, and one of them may be missing here.
-        _ => known
-            .iter()
-            .find(|id| strsim::damerau_levenshtein(id, &wanted.value) == 1 || id.eq_ignore_ascii_case(&wanted.value))
-            .copied(),
+    // Versions of one node have similar ids, and one of them may be missing here: it must be very similar.
+    let is_meant =
+        |id: &&&str| id.len().abs_diff(wanted.value.len()) <= 1 && strsim::damerau_levenshtein(id, &wanted.value) == 1;
+    let lower = wanted.value.to_lowercase();
+    let meant = match (peers.nodes.len(), peers.node_ids.get(&lower)) {
+        (1, _) => peers.nodes.keys().next(),
+        (_, Some(same)) => same.first(),
+        (2..=MOST_COMPARED, None) => peers.nodes.keys().find(is_meant),
+        _ => None,
     };
     if let Some(meant) = meant {
         let said = format!("{} stands here, but the node definition's id is {}", quoted(&wanted.value), quoted(meant));

@@ -12,9 +12,9 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::{Finding, Rule};
+use super::finding::{Finding, MOST_FINDINGS, Rule};
 use super::schema::{self, Definition, ImageDefinition, NodeDefinition};
 use super::yaml::Mark;
 use crate::ui;
@@ -47,7 +47,7 @@ impl Document {
         let mut findings = Vec::new();
         let definition = match super::yaml::read(bytes) {
             Ok(document) => {
-                findings.extend(document.duplicates.iter().map(reading::duplicate));
+                findings.extend(document.duplicates.iter().take(MOST_FINDINGS).map(reading::duplicate));
                 schema::read(&document.root, &mut findings)
             }
             Err(problem) => {
@@ -139,15 +139,26 @@ fn judge_one(subject: &Subject, peers: &Peers<'_>) -> Vec<Finding> {
 
 /// All definitions that are looked at together.
 struct Peers<'a> {
-    nodes: Vec<&'a NodeDefinition>,
-    images: Vec<&'a ImageDefinition>,
+    nodes: BTreeMap<&'a str, &'a NodeDefinition>,
+    /// The ids of node definitions, by their lower case.
+    node_ids: BTreeMap<String, Vec<&'a str>>,
+    image_ids: BTreeMap<String, Vec<&'a str>>,
 }
 
 impl<'a> Peers<'a> {
     fn of(documents: &[&'a Document]) -> Self {
-        Self {
-            nodes: documents.iter().filter_map(|document| document.as_node()).collect(),
-            images: documents.iter().filter_map(|document| document.as_image()).collect(),
-        }
+        let nodes = documents.iter().filter_map(|document| document.as_node());
+        let nodes: BTreeMap<_, _> = nodes.filter_map(|node| Some((node.id.as_ref()?.value.as_str(), node))).collect();
+        let images = documents.iter().filter_map(|document| document.as_image());
+        let image_ids = images.filter_map(|image| Some(image.id.as_ref()?.value.as_str()));
+        Self { node_ids: by_lower_case(nodes.keys().copied()), image_ids: by_lower_case(image_ids), nodes }
     }
+}
+
+fn by_lower_case<'a>(ids: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<&'a str>> {
+    let mut map: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for id in ids {
+        map.entry(id.to_lowercase()).or_default().push(id);
+    }
+    map
 }

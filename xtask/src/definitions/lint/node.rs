@@ -1,5 +1,7 @@
 //! Node definitions of any kind.
 
+use std::collections::BTreeMap;
+
 use super::{Peers, Surroundings};
 use crate::definitions::finding::{Example, Finding, Rule, Severity};
 use crate::definitions::schema::{At, NodeDefinition};
@@ -80,8 +82,7 @@ pub(super) fn judge(
     counts(definition, findings);
     label(definition, findings);
     passwords(definition, findings);
-    let ids = peers.nodes.iter().filter_map(|node| node.id.as_ref());
-    ids_that_differ_in_case(definition.id.as_ref(), ids, findings);
+    ids_that_differ_in_case(definition.id.as_ref(), &peers.node_ids, findings);
 }
 
 fn boot_completed(definition: &NodeDefinition, around: &Surroundings, findings: &mut Vec<Finding>) {
@@ -158,16 +159,15 @@ pub(super) fn in_the_clear(at: Mark, path: String) -> Finding {
         .help("leave it out, or let the definition be changed (`read_only: false`)")
 }
 
-pub(super) fn ids_that_differ_in_case<'a>(
+pub(super) fn ids_that_differ_in_case(
     id: Option<&At<String>>,
-    others: impl Iterator<Item = &'a At<String>>,
+    by_lower_case: &BTreeMap<String, Vec<&str>>,
     findings: &mut Vec<Finding>,
 ) {
     let Some(id) = id else { return };
-    let lower = id.value.to_lowercase();
-    let mut others = others.filter(|other| other.value != id.value && other.value.to_lowercase() == lower);
-    if let Some(other) = others.next() {
-        let said = format!("{} differs from {} in case only", quoted(&id.value), quoted(&other.value));
+    let same = by_lower_case.get(&id.value.to_lowercase());
+    if let Some(other) = same.into_iter().flatten().find(|other| **other != id.value) {
+        let said = format!("{} differs from {} in case only", quoted(&id.value), quoted(other));
         findings.push(Finding::new(&ID_CASE, id.at, "id", said));
     }
 }

@@ -21,7 +21,7 @@ pub(super) static LIMITS: Rule = Rule {
     id: "limits",
     severity: Severity::Error,
     title: "The file is no larger than a definition can be",
-    why: "A file with more than 20 MB, 64 levels, 200 000 values or 100 000 keys merged by `<<` is not read: no definition needs as much, \
+    why: "A file with more than 20 MB, 64 levels, 50 000 values or 100 000 keys merged by `<<` is not read: no definition needs as much, \
           and CML's web server takes no larger body.",
     failing: Example::File(
         "ui: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",

@@ -4,12 +4,9 @@ use std::fmt::Write;
 use std::rc::Rc;
 
 use super::rules;
-use crate::definitions::finding::{Finding, Rule};
+use crate::definitions::finding::{Finding, MOST_FINDINGS, Rule};
 use crate::definitions::yaml::{Map, Mark, Node, quoted};
 use crate::ui;
-
-/// More findings than anybody reads; what is looked at after them is only looked at.
-const MOST_FINDINGS: usize = 1000;
 
 pub(in crate::definitions) struct Reader<'f> {
     findings: &'f mut Vec<Finding>,

@@ -23,7 +23,7 @@ impl Composer {
     pub fn begin_anchor(&mut self, anchor: Option<&(Mark, String)>) -> Result<()> {
         match anchor {
             Some((at, name)) if self.anchors.insert(name.clone(), None).is_some() => {
-                Err(Problem::new(*at, format!("the anchor `{name}` stands there twice")))
+                Err(Problem::new(*at, format!("the anchor {} stands there twice", quoted(name))))
             }
             _ => Ok(()),
         }
@@ -40,8 +40,8 @@ impl Composer {
         self.count(at)?;
         match self.anchors.get(name) {
             Some(Some(node)) => Ok(node.clone()),
-            Some(None) => Err(Problem::new(at, format!("the alias `{name}` stands inside of what it names"))),
-            None => Err(Problem::new(at, format!("there is no anchor `{name}` before this alias"))),
+            Some(None) => Err(Problem::new(at, format!("the alias {} stands inside of what it names", quoted(name)))),
+            None => Err(Problem::new(at, format!("there is no anchor {} before this alias", quoted(name)))),
         }
     }
 
@@ -73,7 +73,7 @@ impl Composer {
                 Value::List(items)
             }
             Some("omap" | "pairs") => Value::List(items.iter().map(pair).collect::<Result<_>>()?),
-            Some(other) => return Err(Problem::new(at, format!("`{other}` is no tag of a list"))),
+            Some(other) => return Err(Problem::new(at, format!("{} is no tag of a list", quoted(other)))),
         };
         Ok(Node::of(at, value))
     }
@@ -85,7 +85,7 @@ impl Composer {
             None | Some("!" | "map") => Value::Map(map),
             // pydantic takes a set where it wants a list.
             Some("set") => Value::List(map.entries().map(|entry| entry.key.clone()).collect()),
-            Some(other) => return Err(Problem::new(at, format!("`{other}` is no tag of a mapping"))),
+            Some(other) => return Err(Problem::new(at, format!("{} is no tag of a mapping", quoted(other)))),
         };
         Ok(Node::of(at, value))
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::compose::{self, Composer};
 use super::scan::{Directive, Kind, Scanner, Tag};
-use super::{DEEPEST, Document, Mark, Node, Problem, Text};
+use super::{DEEPEST, Document, Mark, Node, Problem, Text, quoted};
 
 type Result<T> = std::result::Result<T, Problem>;
 
@@ -84,7 +84,7 @@ impl Parser {
                 }
                 Kind::Directive(Directive::Yaml { .. }) => version_seen = true,
                 Kind::Directive(Directive::Tag { handle, .. }) if self.handles.contains_key(&handle) => {
-                    return Err(Problem::new(token.at, format!("the handle `{handle}` is given twice")));
+                    return Err(Problem::new(token.at, format!("the handle {} is given twice", quoted(&handle))));
                 }
                 Kind::Directive(Directive::Tag { handle, prefix }) => drop(self.handles.insert(handle, prefix)),
                 _ => {}
@@ -204,7 +204,7 @@ impl Parser {
             None => Ok(tag.suffix),
             Some(handle) => match self.handles.get(&handle) {
                 Some(prefix) => Ok(format!("{prefix}{}", tag.suffix)),
-                None => Err(Problem::new(at, format!("the tag's handle `{handle}` is not declared"))),
+                None => Err(Problem::new(at, format!("the tag's handle {} is not declared", quoted(&handle)))),
             },
         }
     }

@@ -1,6 +1,6 @@
 //! What a scalar means: the types of YAML 1.1 (<https://yaml.org/type/>), as PyYAML tells them apart.
 
-use super::{Text, Value};
+use super::{Text, Value, quoted};
 
 /// Python refuses to read a longer decimal number.
 /// <https://docs.python.org/3/library/stdtypes.html#int-max-str-digits>
@@ -27,7 +27,7 @@ pub(super) fn tag_of_plain(text: &str) -> &'static str {
 /// # Errors
 /// If the text has no value of the type that the tag names.
 pub(super) fn value(tag: &str, text: Text) -> Result<Value, String> {
-    let wrong = |what: &str| format!("`{}` is no {what}", text.text);
+    let wrong = |what: &str| format!("{} is no {what}", quoted(&text.text));
     match tag {
         "str" => Ok(Value::Text(text)),
         "null" => Ok(Value::Null),
@@ -39,7 +39,7 @@ pub(super) fn value(tag: &str, text: Text) -> Result<Value, String> {
         "binary" => base64(&text.text).map(Value::Bytes).ok_or_else(|| wrong("Base64")),
         "merge" => Err("`<<` merges mappings, and has a meaning as a key only; quote it if it is text".to_owned()),
         "value" => Err("`=` is a special value in YAML 1.1; quote it if it is text".to_owned()),
-        other => Err(format!("the tag `{other}` is not known to CML")),
+        other => Err(format!("the tag {} is not known to CML", quoted(other))),
     }
 }
 

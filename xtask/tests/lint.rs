@@ -1,0 +1,317 @@
+//! `lint` and `diff`, as a person who writes definitions uses them. No engine is needed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod common;
+
+use std::path::Path;
+
+use common::{Outcome, Repo};
+
+/// A router's definition, broken in ten ways.
+const TEN: &str = r#"id: ten/ways
+boot:
+  timeout: 100000
+  completed: [READY]
+sim:
+  linux_native:
+    libvirt_domain_driver: docker
+    driver: server
+    ram: 256
+    nic_driver: virtoi
+    cpus: two
+general:
+  nature: router
+configuration:
+  generator:
+    driver: null
+  provisioning:
+    volume_name: cfg
+    media_type: raw
+    files:
+      - name: config.json
+        editable: false
+        content: |
+          {
+            "docker": {
+              "mounts": [
+                "type=bind,source=cfg/boot,target=/boot.sh"
+              ],
+              "run_args": [
+                "--sysctl net.ipv6.conf.all.forwarding=1"
+              ]
+            }
+          }
+      - name: boot.sh
+        editable: true
+device:
+  interfaces:
+    serial_ports: 3
+    has_loopback_zero: false
+    physical: [eth0]
+ui:
+  label: Ten ways to fail, none of them new
+  label_prefix: ten-
+  icon: router
+  visable: true
+  visible: true
+"#;
+
+/// Where each of the ten stands, and what it is.
+const PLACES: [(u64, &str, &str); 10] = [
+    (1, "schema-pattern", "id"),
+    (3, "schema-range", "boot.timeout"),
+    (10, "schema-choice", "sim.linux_native.nic_driver"),
+    (11, "schema-type", "sim.linux_native.cpus"),
+    (27, "mount-source", "configuration.provisioning.files[0].content.docker.mounts[0]"),
+    (30, "one-argument", "configuration.provisioning.files[0].content.docker.run_args[0]"),
+    (34, "unmounted-file", "configuration.provisioning.files[1].name"),
+    (38, "schema-domain", "device.interfaces.serial_ports"),
+    (42, "schema-length", "ui.label"),
+    (45, "schema-unknown-key", "ui.visable"),
+];
+
+const NODE: &str = "id: tiny
+boot: {timeout: 60}
+sim: {linux_native: {libvirt_domain_driver: docker, driver: server, ram: 64}}
+general: {nature: server}
+configuration:
+  generator: {driver: null}
+  provisioning:
+    volume_name: cfg
+    media_type: raw
+    files:
+      - {name: config.json, editable: false, content: '{\"docker\": {\"image\": \"tiny:1.0\"}}'}
+device: {interfaces: {serial_ports: 2, has_loopback_zero: false, physical: [eth0]}}
+ui: {label: Tiny, label_prefix: tiny-, icon: server, visible: true}
+";
+
+fn image(sha256: &str) -> String {
+    format!("id: tiny-1\nnode_definition_id: tiny\nlabel: Tiny\ndisk_image: tiny.tar.gz\nsha256: '{sha256}'\n")
+}
+
+/// An image archive as an engine writes it; yields its image ID.
+fn archive(path: &Path) -> String {
+    use sha2::Digest;
+    let config = br#"{"os":"linux"}"#;
+    let id = hex::encode(sha2::Sha256::digest(config));
+    let manifest = format!(r#"[{{"Config":"{id}.json","RepoTags":["tiny:1.0"],"Layers":[]}}]"#);
+    let gzip = flate2::write::GzEncoder::new(std::fs::File::create(path).unwrap(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gzip);
+    for (name, bytes) in [(format!("{id}.json"), &config[..]), ("manifest.json".to_owned(), manifest.as_bytes())] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap();
+    id
+}
+
+/// Rule and line of each finding of the first file.
+fn findings(outcome: &Outcome) -> Vec<(String, u64)> {
+    let json = outcome.json();
+    let findings = json[0]["findings"].as_array().unwrap();
+    findings.iter().map(|one| (one["rule"].as_str().unwrap().to_owned(), one["line"].as_u64().unwrap())).collect()
+}
+
+fn lint(repo: &Repo, inner: &str, more: &[&str]) -> Outcome {
+    let path = repo.path(inner);
+    repo.xtask(&[&["lint", path.to_str().unwrap()], more].concat())
+}
+
+#[test]
+fn ten_faults_are_ten_findings_at_the_right_lines() {
+    let repo = Repo::empty();
+    repo.write("ten.yaml", TEN);
+    let outcome = lint(&repo, "ten.yaml", &["--json"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let json = outcome.json();
+    let found = json[0]["findings"].as_array().unwrap();
+    let found: Vec<(u64, &str, &str)> = found
+        .iter()
+        .map(|one| (one["line"].as_u64().unwrap(), one["rule"].as_str().unwrap(), one["at"].as_str().unwrap()))
+        // A flag that is no argument of its own forwards nothing either.
+        .filter(|(_, rule, _)| *rule != "ipv6-forwarding")
+        .collect();
+    assert_eq!(found, PLACES);
+    assert_eq!((&json[0]["kind"], &json[0]["ok"]), (&"node_definition".into(), &false.into()));
+
+    let text = lint(&repo, "ten.yaml", &[]);
+    assert!(
+        text.stdout.contains("ten.yaml:10:17: error[schema-choice]: sim.linux_native.nic_driver: `virtoi`"),
+        "{text}"
+    );
+    assert!(text.stdout.contains("did you mean `virtio`?"), "{text}");
+    text.says(["1 file: "]).does_not_say(["error: "]);
+}
+
+#[test]
+fn a_right_definition_has_no_findings_and_an_object_in_the_array() {
+    let repo = Repo::empty();
+    repo.write("tiny.yaml", NODE);
+    let outcome = lint(&repo, "tiny.yaml", &["--json"]).success();
+    let path = repo.path("tiny.yaml").display().to_string();
+    assert_eq!(
+        outcome.json(),
+        serde_json::json!([{"path": path, "kind": "node_definition", "ok": true, "findings": []}])
+    );
+    let silent = lint(&repo, "tiny.yaml", &[]).success().says(["1 file: nothing to find fault with"]);
+    assert_eq!(silent.stdout, "");
+}
+
+#[test]
+fn warnings_fail_only_where_they_are_denied() {
+    let repo = Repo::empty();
+    repo.write(
+        "tiny.yaml",
+        &NODE.replace("label: Tiny,", "label: A label that CML's palette cuts,").replace("that CML's ", ""),
+    );
+    repo.write("tiny.yaml", &NODE.replace("label: Tiny,", "label: A label that the palette cuts,"));
+    assert_eq!(findings(&lint(&repo, "tiny.yaml", &["--json"]).success()), [("label-cut".to_owned(), 13)]);
+    let denied = lint(&repo, "tiny.yaml", &["--json", "--deny", "warnings"]);
+    assert_eq!((denied.code, &denied.json()[0]["ok"]), (Some(1), &false.into()));
+}
+
+#[test]
+fn an_image_definition_is_compared_with_the_archive_and_the_node_beside_it() {
+    let repo = Repo::empty();
+    repo.write("dist/node-definitions/tiny.yaml", NODE);
+    let folder = "dist/virl-base-images/tiny-1";
+    let definition = format!("{folder}/tiny-1.yaml");
+    repo.write(&definition, &image(&"0".repeat(64)));
+    let id = archive(&repo.path(folder).join("tiny.tar.gz"));
+    assert_eq!(findings(&lint(&repo, &definition, &["--json"])), [("image-sha256".to_owned(), 5)]);
+    assert!(lint(&repo, &definition, &[]).stdout.contains(&id));
+
+    repo.write(&definition, &image(&id));
+    lint(&repo, &definition, &[]).success();
+    lint(&repo, "dist", &[]).success().says(["2 files"]);
+
+    repo.edit("dist/node-definitions/tiny.yaml", "tiny:1.0", "tiny:1.1");
+    assert_eq!(findings(&lint(&repo, &definition, &["--json"])), [("image-tag".to_owned(), 4)]);
+    repo.edit("dist/node-definitions/tiny.yaml", "id: tiny\n", "id: tinny\n");
+    assert_eq!(findings(&lint(&repo, &definition, &["--json"])), [("image-node".to_owned(), 2)]);
+
+    std::fs::write(repo.path(folder).join("tiny.tar.gz"), b"\x1f\x8bdamaged").unwrap();
+    assert!(findings(&lint(&repo, &definition, &["--json"])).contains(&("image-archive".to_owned(), 4)));
+    std::fs::remove_file(repo.path(folder).join("tiny.tar.gz")).unwrap();
+    assert!(findings(&lint(&repo, &definition, &["--json"])).contains(&("disk-image-missing".to_owned(), 4)));
+}
+
+#[test]
+fn a_folder_is_searched_for_both_endings_and_ids_are_compared() {
+    let repo = Repo::empty();
+    repo.write("all/a.yaml", NODE);
+    repo.write("all/deep/b.yml", &NODE.replace("id: tiny", "id: Tiny"));
+    repo.write("all/notes.txt", "not YAML: [");
+    let outcome = lint(&repo, "all", &["--json"]);
+    assert_eq!(outcome.json().as_array().unwrap().len(), 2);
+    assert_eq!(findings(&outcome), [("id-case".to_owned(), 1)]);
+}
+
+#[test]
+fn a_path_that_is_not_there_is_wrong_usage() {
+    let repo = Repo::empty();
+    let outcome = lint(&repo, "none.yaml", &[]);
+    assert_eq!(outcome.code, Some(2), "{outcome}");
+    outcome.says(["none.yaml can't be read"]);
+    assert_eq!(repo.xtask(&["lint", "--deny", "errors"]).code, Some(2));
+}
+
+#[test]
+fn hostile_files_are_refused_at_a_place() {
+    let repo = Repo::empty();
+    for (bytes, rule) in [
+        (b"\x00\x01".to_vec(), "schema-yaml"),
+        (b"\xff\xfea".to_vec(), "schema-yaml"),
+        (b"id:\ttiny\n".to_vec(), "schema-yaml"),
+        (b"[".repeat(100_000), "limits"),
+        (Vec::new(), "schema-kind"),
+    ] {
+        std::fs::write(repo.path("hostile.yaml"), &bytes).unwrap();
+        assert_eq!(findings(&lint(&repo, "hostile.yaml", &["--json"]))[0].0, rule);
+    }
+    std::fs::File::create(repo.path("hostile.yaml")).unwrap().set_len(100_000_000).unwrap();
+    assert_eq!(findings(&lint(&repo, "hostile.yaml", &["--json"])), [("limits".to_owned(), 1)]);
+    std::fs::write(repo.path("hostile.yaml"), format!("\u{feff}{}", NODE.replace('\n', "\r\n"))).unwrap();
+    lint(&repo, "hostile.yaml", &[]).success();
+}
+
+#[test]
+fn everything_that_this_repository_renders_is_clean() {
+    let repo = Repo::real();
+    let outcome = repo.xtask(&["lint", "--deny", "warnings", "--json"]).success();
+    let files = outcome.json();
+    assert!(files.as_array().unwrap().iter().any(|file| file["path"] == "node-definitions/frr.yaml"), "{files}");
+}
+
+#[test]
+fn a_finding_in_a_rendered_definition_names_the_line_of_the_template_or_of_what_it_includes() {
+    let repo = Repo::tiny();
+    repo.edit("node-definitions/tiny.yaml", "icon: server", "icon: {{ node }}\n{# a comment #}");
+    repo.edit("node-definitions/tiny.yaml", "boot: {timeout: 60}", "{% include \"partials/boot.yaml\" -%}");
+    repo.write("node-definitions/partials/boot.yaml", "# shared\nboot:\n  timeout: 60\n  complete: [READY]\n");
+    let outcome = repo.xtask(&["lint"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.stdout.contains("node-definitions/tiny.yaml:6:9: error[schema-choice]: ui.icon: "), "{outcome}");
+    let shared = "node-definitions/partials/boot.yaml:4:3: error[schema-unknown-key]: boot.complete: ";
+    assert!(outcome.stdout.contains(shared), "{outcome}");
+    assert!(outcome.stdout.contains("did you mean `completed`?"), "{outcome}");
+}
+
+#[test]
+fn what_only_a_switch_brings_names_the_switch() {
+    let repo = Repo::tiny();
+    repo.edit_manifest("variants:\n", "switches: {loud: false}\nvariants:\n");
+    repo.edit(
+        "node-definitions/tiny.yaml",
+        "visible: true",
+        "visible: {% if switches.loud %}loud{% else %}true{% endif %}",
+    );
+    let outcome = repo.xtask(&["lint"]);
+    assert!(outcome.stdout.contains("ui.visible: `loud` stands here"), "{outcome}");
+    assert!(outcome.stdout.contains("variant only, --switch loud)"), "{outcome}");
+}
+
+#[test]
+fn a_rule_can_be_silenced_with_a_reason() {
+    let repo = Repo::tiny();
+    repo.edit("node-definitions/tiny.yaml", "{nature: server}", "{nature: router}");
+    let outcome = repo.xtask(&["lint", "--deny", "warnings"]);
+    assert!(outcome.stdout.contains("warning[ipv6-forwarding]"), "{outcome}");
+    let silence = |rule: &str, reason: &str| format!("silenced:\n  - rule: {rule}\n    reason: {reason}\nvariants:\n");
+    repo.edit_manifest("variants:\n", &silence("ipv6-forwarding", "it routes by itself"));
+    repo.xtask(&["lint", "--deny", "warnings"]).success().says(["1 silenced by a manifest"]);
+
+    repo.edit_manifest("rule: ipv6-forwarding", "rule: ipv6-forwrding");
+    repo.xtask(&["lint"]).failure().says([
+        "node.yaml:9:11: silenced[0].rule: there is no rule `ipv6-forwrding`",
+        "did you mean `ipv6-forwarding`?",
+    ]);
+    repo.edit_manifest("rule: ipv6-forwrding", "rule: schema-range");
+    repo.xtask(&["lint"]).failure().says(["`schema-range` can't be silenced: CML refuses such a definition"]);
+    repo.edit_manifest("reason: it routes by itself", "reason: ''");
+    repo.xtask(&["lint"]).failure().says(["`reason` is empty"]);
+    repo.write(&repo.manifest(), &common::manifest(repo.node()));
+}
+
+#[test]
+fn diff_shows_what_a_change_to_a_template_would_change() {
+    let repo = Repo::tiny();
+    let against = repo.path("old.yaml");
+    let args = ["diff", "--against", against.to_str().unwrap()];
+    repo.write("old.yaml", "");
+    let whole = repo.xtask(&args).success();
+    let lines: Vec<&str> = whole.stdout.lines().filter_map(|line| line.strip_prefix('+')).skip(1).collect();
+    repo.write("old.yaml", &(lines.join("\n") + "\n"));
+    let same = repo.xtask(&args).success().says(["no difference"]);
+    assert_eq!(same.stdout, "");
+
+    repo.edit("node-definitions/tiny.yaml", "ram: 64", "ram: 128");
+    let diff = repo.xtask(&args).success().does_not_say(["no difference"]);
+    let changed: Vec<&str> = diff.stdout.lines().filter(|line| line.contains("ram: ")).collect();
+    assert_eq!(changed.iter().map(|line| &line[..1]).collect::<Vec<_>>(), ["-", "+"], "{diff}");
+    assert!(diff.stdout.starts_with(&format!("--- {}\n+++ ", against.display())), "{diff}");
+    repo.xtask(&["diff"]).success().says(["dist/ holds no definitions"]);
+}
