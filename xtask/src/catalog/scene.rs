@@ -98,11 +98,12 @@ pub struct Command {
     pub run: Vec<Pattern>,
 }
 
-/// The node is killed again and again while a command runs in it.
+/// Nodes are killed again and again while a command runs in them.
 #[derive(Clone, Debug)]
 pub struct Crash {
     pub name: String,
-    pub on: Name,
+    /// They share the rounds, and go through them at the same time.
+    pub on: Vec<Name>,
     pub times: u32,
     pub run: Vec<Pattern>,
     /// The longest time from the start of the command to the kill.
@@ -120,7 +121,7 @@ struct RawStep {
     recreate: Option<Name>,
     rewrite: Option<String>,
     crash: Option<String>,
-    on: Option<Name>,
+    on: Option<OneOrMore<Name>>,
     of: Option<Name>,
     from: Option<Command>,
     run: Option<Vec<Pattern>>,
@@ -128,8 +129,8 @@ struct RawStep {
     times: Option<u32>,
     within: Option<f64>,
     within_ms: Option<u64>,
-    prints: Option<OneOrMore>,
-    lacks: Option<OneOrMore>,
+    prints: Option<OneOrMore<Pattern>>,
+    lacks: Option<OneOrMore<Pattern>>,
     matches: Option<Pattern>,
     exits: Option<i64>,
     fails: Option<bool>,
@@ -137,13 +138,13 @@ struct RawStep {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum OneOrMore {
-    One(Pattern),
-    More(Vec<Pattern>),
+enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
 }
 
-impl From<OneOrMore> for Vec<Pattern> {
-    fn from(some: OneOrMore) -> Self {
+impl<T> From<OneOrMore<T>> for Vec<T> {
+    fn from(some: OneOrMore<T>) -> Self {
         match some {
             OneOrMore::One(one) => vec![one],
             OneOrMore::More(more) => more,
@@ -185,7 +186,7 @@ impl RawStep {
         let within = self.within.take().unwrap_or_default();
         Ok(Check {
             name,
-            on: needed(&mut self.on, "on")?,
+            on: self.take_one_node()?,
             run: words(&mut self.run, "run")?,
             wanted: self.take_wanted()?,
             within: Duration::try_from_secs_f64(within).map_err(|_| "`within` must be a number of seconds")?,
@@ -196,13 +197,23 @@ impl RawStep {
         self.crash = None;
         Ok(Crash {
             name,
-            on: needed(&mut self.on, "on")?,
+            on: self.take_nodes()?,
             times: needed(&mut self.times, "times")?,
             run: words(&mut self.run, "run")?,
             within: Duration::from_millis(needed(&mut self.within_ms, "within_ms")?),
             then: words(&mut self.then, "then")?,
             wanted: self.take_wanted()?,
         })
+    }
+
+    fn take_nodes(&mut self) -> Result<Vec<Name>, String> {
+        let nodes = Vec::from(needed(&mut self.on, "on")?);
+        if nodes.is_empty() { Err("`on` must name a node".to_owned()) } else { Ok(nodes) }
+    }
+
+    fn take_one_node(&mut self) -> Result<Name, String> {
+        let [node] = <[Name; 1]>::try_from(self.take_nodes()?).map_err(|_| "a `check` is made on one node")?;
+        Ok(node)
     }
 
     fn take_rewrite(&mut self, file: String) -> Result<Rewrite, String> {
@@ -217,7 +228,7 @@ impl RawStep {
             (None, Some(true)) => Exit::Failure,
             (Some(_), Some(true)) => return Err("`exits` and `fails` contradict each other".to_owned()),
         };
-        let list = |some: Option<OneOrMore>| some.map(Vec::from).unwrap_or_default();
+        let list = |some: Option<OneOrMore<Pattern>>| some.map(Vec::from).unwrap_or_default();
         Ok(Wanted {
             prints: list(self.prints.take()),
             lacks: list(self.lacks.take()),
@@ -288,7 +299,7 @@ impl Step {
             Self::Check(check) => vec![&check.on],
             Self::Restart(node) | Self::Recreate(node) => vec![node],
             Self::Rewrite(rewrite) => vec![&rewrite.of, &rewrite.from.on],
-            Self::Crash(crash) => vec![&crash.on],
+            Self::Crash(crash) => crash.on.iter().collect(),
         }
     }
 }
@@ -308,8 +319,8 @@ mod tests {
         assert!(matches!(step("{restart: r1}").unwrap(), Step::Restart(_)));
         let rewrite = step("{rewrite: keys, of: r1, from: {on: pc, run: [cat, x]}}").unwrap();
         assert!(matches!(rewrite, Step::Rewrite(rewrite) if rewrite.from.on.as_str() == "pc"));
-        let crash = step("{crash: c, on: r1, times: 2, run: [a], within_ms: 5, then: [b]}").unwrap();
-        assert!(matches!(crash, Step::Crash(crash) if crash.times == 2));
+        let crash = step("{crash: c, on: [r1, r2], times: 2, run: [a], within_ms: 5, then: [b]}").unwrap();
+        assert!(matches!(crash, Step::Crash(crash) if crash.times == 2 && crash.on.len() == 2));
     }
 
     #[test]
@@ -317,6 +328,7 @@ mod tests {
         assert!(step("{restart: r1, within: 3}").unwrap_err().contains("`within` has no meaning"));
         assert!(step("{check: a, restart: r1, on: r1, run: [x]}").unwrap_err().contains("`restart` has no meaning"));
         assert!(step("{check: a, run: [x]}").unwrap_err().contains("needs the key `on`"));
+        assert!(step("{check: a, on: [r1, r2], run: [x]}").unwrap_err().contains("made on one node"));
         assert!(step("{check: a, on: r1, run: []}").unwrap_err().contains("must not be empty"));
         assert!(step("{on: r1}").unwrap_err().contains("a step is a `check`"));
         assert!(step("{check: a, on: r1, run: [x], exits: 1, fails: true}").unwrap_err().contains("contradict"));

@@ -1,32 +1,61 @@
-//! Kills a node again and again while it is at work, and looks at what it starts with afterwards.
+//! Kills nodes again and again while they are at work, and looks at what they start with afterwards.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures_util::future::join_all;
 
-use super::Outcome;
 use super::judge::{Expected, fill_all};
 use super::scene::Scene;
+use super::{Outcome, Stage};
 use crate::catalog::scene::Crash;
+use crate::lab::Node;
 
-/// Plays all rounds, up to the first that goes wrong.
+/// Plays all rounds, shared out among the nodes, which go through theirs at the same time; each up to
+/// the first that goes wrong.
 pub(super) async fn play(scene: &mut Scene<'_>, crash: &Crash) -> Result<()> {
     let since = Instant::now();
-    let mut cut_off = 0;
-    for round in 1..=crash.times {
-        let moment = crash.within.mul_f64(fastrand::f64());
-        match play_round(scene, crash, round, moment).await.with_context(|| format!("round {round}"))? {
-            Round { fault: Some(fault), .. } => {
-                let said = format!("round {round}, killed after {} ms: {fault}", moment.as_millis());
-                scene.put(&crash.name, Outcome::Failed, since, said);
-                return Ok(());
-            }
-            Round { was_at_work, .. } => cut_off += u32::from(was_at_work),
+    let mut nodes = Vec::new();
+    for name in &crash.on {
+        nodes.push(scene.take(name)?);
+    }
+    let share = crash.times.div_ceil(u32::try_from(nodes.len()).unwrap_or(1));
+    let stage = scene.stage;
+    let tortures = nodes.iter_mut().map(|node| torture(stage, node, crash, share));
+    let outcomes = join_all(tortures).await;
+    for node in nodes {
+        scene.put_back(node);
+    }
+    let (mut cut_off, mut faults) = (0, Vec::new());
+    for outcome in outcomes {
+        match outcome? {
+            Ok(count) => cut_off += count,
+            Err(fault) => faults.push(fault),
         }
     }
-    let said = format!("killed {} times, {cut_off} of them before the command had ended", crash.times);
-    scene.put(&crash.name, Outcome::Passed, since, said);
+    if faults.is_empty() {
+        let times = share * u32::try_from(crash.on.len()).unwrap_or(1);
+        let said = format!("killed {times} times, {cut_off} of them before the command had ended");
+        scene.put(&crash.name, Outcome::Passed, since, said);
+    } else {
+        scene.put(&crash.name, Outcome::Failed, since, faults.join("\n"));
+    }
     Ok(())
+}
+
+/// Yields how often the command had not ended when the node was killed, or what is wrong.
+async fn torture(stage: &Stage<'_>, node: &mut Node, crash: &Crash, rounds: u32) -> Result<Result<u32, String>> {
+    let mut cut_off = 0;
+    for round in 1..=rounds {
+        let moment = crash.within.mul_f64(fastrand::f64());
+        let played = play_round(stage, node, crash, round, moment).await;
+        let Round { was_at_work, fault } = played.with_context(|| format!("{}, round {round}", node.name))?;
+        if let Some(fault) = fault {
+            return Ok(Err(format!("{}, round {round}, killed after {} ms: {fault}", node.name, moment.as_millis())));
+        }
+        cut_off += u32::from(was_at_work);
+    }
+    Ok(Ok(cut_off))
 }
 
 struct Round {
@@ -35,18 +64,16 @@ struct Round {
     fault: Option<String>,
 }
 
-async fn play_round(scene: &mut Scene<'_>, crash: &Crash, round: u32, moment: Duration) -> Result<Round> {
-    let lab = scene.stage.lab;
-    let mut context = scene.stage.subject.context.clone();
+async fn play_round(stage: &Stage<'_>, node: &mut Node, crash: &Crash, round: u32, moment: Duration) -> Result<Round> {
+    let lab = stage.lab;
+    let mut context = stage.subject.context.clone();
     context.insert("round", &round);
     let (run, then) = (fill_all(&crash.run, &context)?, fill_all(&crash.then, &context)?);
     let expected = Expected::of(&crash.wanted, &context)?;
-    let node = scene.node(&crash.on)?;
     let was_at_work = {
         let working = std::pin::pin!(lab.exec(node, &run));
         tokio::time::timeout(moment, working).await.is_err()
     };
-    let node = scene.node_mut(&crash.on)?;
     lab.kill(node).await?;
     lab.start(node).await?;
     let output = lab.exec(node, &then).await?;

@@ -58,19 +58,23 @@ pub struct Act {
 pub async fn prove(lab: &Lab<'_>, subject: &Subject) -> Result<Report> {
     let stage = Stage { lab, subject, loaded: RefCell::new(HashMap::new()) };
     let mut report = Report::new(&subject.node.container.id);
-    let fits = shipped::prove(&stage, &mut report).await?;
-    if fits {
-        for rows in play_all(&stage).await {
+    let mut own = Report::new(&report.id);
+    if let Some(running) = shipped::boot(&stage, &mut report).await? {
+        // While the node is at rest, others play.
+        let (looked_at, played) = tokio::join!(shipped::look_at(&stage, &mut own, running), play_all(&stage));
+        looked_at?;
+        report.adopt(own);
+        for rows in played {
             report.rows.extend(rows);
         }
     }
     Ok(report)
 }
 
-/// Plays the scenes, as many at a time as this machine has processors; yields their rows in the order
-/// of the manifest.
+/// Plays the scenes, one more at a time than this machine has processors, because they wait a lot;
+/// yields their rows in the order of the manifest.
 async fn play_all(stage: &Stage<'_>) -> Vec<Vec<Row>> {
-    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get) + 1;
     let playing = stream::iter(stage.subject.acts.iter().enumerate()).map(async |(place, act)| {
         let since = Instant::now();
         let spinner = stage.lab.ui.spinner(format!("scene: {}", act.scene.name));

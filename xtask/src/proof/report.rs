@@ -58,6 +58,13 @@ impl Report {
         Self { id: id.to_owned(), ok: false, figures: Figures::default(), rows: Vec::new() }
     }
 
+    /// Takes over what another report of the same node has.
+    pub(super) fn adopt(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        let Figures { memory, processes, stop, .. } = other.figures;
+        self.figures = Figures { memory, processes, stop, ..std::mem::take(&mut self.figures) };
+    }
+
     /// What was still on the engine after everything had been removed: nothing, or the row fails.
     pub fn left_behind(&mut self, count: usize) {
         self.rows.push(Row {

@@ -151,11 +151,20 @@ impl Scene<'_> {
         lab.rewrite(self.node_mut(&rewrite.of)?, &rewrite.file, output.text).await
     }
 
-    pub(super) fn node(&self, name: &Name) -> Result<&Node> {
+    fn node(&self, name: &Name) -> Result<&Node> {
         self.nodes.get(name.as_str()).with_context(|| format!("the scene has no node {name}"))
     }
 
-    pub(super) fn node_mut(&mut self, name: &Name) -> Result<&mut Node> {
+    /// For a step that works with several nodes at the same time; [`Self::put_back`] follows.
+    pub(super) fn take(&mut self, name: &Name) -> Result<Node> {
+        self.nodes.remove(name.as_str()).with_context(|| format!("the scene has no node {name}, or names it twice"))
+    }
+
+    pub(super) fn put_back(&mut self, node: Node) {
+        self.nodes.insert(node.name.clone(), node);
+    }
+
+    fn node_mut(&mut self, name: &Name) -> Result<&mut Node> {
         self.nodes.get_mut(name.as_str()).with_context(|| format!("the scene has no node {name}"))
     }
 

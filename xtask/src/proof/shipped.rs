@@ -16,8 +16,14 @@ const REST: Duration = Duration::from_secs(2);
 /// CML's second console has one process of its own here; no more time than a person would give it.
 const SHELL_TIME: Duration = Duration::from_secs(10);
 
-/// Proves that, and says whether the node is fit for further scenes.
-pub(super) async fn prove(stage: &Stage<'_>, report: &mut Report) -> Result<bool> {
+/// The node as it is shipped, and what its boot was like.
+pub(super) struct Running {
+    node: Node,
+    booted: Booted,
+}
+
+/// Boots the node. Nothing, if it is not fit for more: the report says why.
+pub(super) async fn boot(stage: &Stage<'_>, report: &mut Report) -> Result<Option<Running>> {
     let mut rows = Rows(&mut report.rows);
     let node = stage.subject.node.clone();
     let since = Instant::now();
@@ -28,26 +34,19 @@ pub(super) async fn prove(stage: &Stage<'_>, report: &mut Report) -> Result<bool
     let lacks: Vec<String> = lacks.into_iter().map(|lack| format!("{}: {}", lack.what, lack.remedy)).collect();
     rows.put("the engine's host has what the node needs", since, lacks.join("\n"));
     if !lacks.is_empty() || !faults.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     let loaded = stage.image(&stage.subject.node.archive).await?;
-    report.figures.image = Some(loaded.size);
     let since = Instant::now();
-    match boot(stage, &loaded.image).await {
-        Ok((node, booted)) => {
-            rows.put("boots within boot.timeout", since, String::new());
-            report.figures.ready = Some(booted.time);
-            running(stage, report, &node, &booted).await?;
-            Ok(true)
-        }
-        Err(error) => {
-            rows.put("boots within boot.timeout", since, format!("{error:#}"));
-            Ok(false)
-        }
-    }
+    let started = start(stage, &loaded.image).await;
+    let fault = started.as_ref().err().map_or_else(String::new, |error| format!("{error:#}"));
+    rows.put("boots within boot.timeout", since, fault);
+    report.figures.image = Some(loaded.size);
+    report.figures.ready = started.as_ref().ok().map(|running| running.booted.time);
+    Ok(started.ok())
 }
 
-async fn boot(stage: &Stage<'_>, image: &str) -> Result<(Node, Booted)> {
+async fn start(stage: &Stage<'_>, image: &str) -> Result<Running> {
     let container = stage.subject.node.container.clone();
     let interfaces = container.default_interfaces;
     let asked = Asked { name: container.id.clone(), ..Asked::default() };
@@ -56,10 +55,12 @@ async fn boot(stage: &Stage<'_>, image: &str) -> Result<(Node, Booted)> {
         stage.lab.add_interface(&mut node, None)?;
     }
     let booted = stage.lab.start(&mut node).await?;
-    Ok((node, booted))
+    Ok(Running { node, booted })
 }
 
-async fn running(stage: &Stage<'_>, report: &mut Report, node: &Node, booted: &Booted) -> Result<()> {
+/// Looks at the booted node, and stops it.
+pub(super) async fn look_at(stage: &Stage<'_>, report: &mut Report, running: Running) -> Result<()> {
+    let Running { node, booted } = &running;
     let mut rows = Rows(&mut report.rows);
     let since = Instant::now();
     if let Some(day0) = &booted.day0 {
