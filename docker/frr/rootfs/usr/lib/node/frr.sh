@@ -89,7 +89,7 @@ daemons_down() {
   local status daemon
   status=$(/usr/bin/vtysh -d watchfrr -c 'show watchfrr' 2> /dev/null)
   for daemon in $DAEMONS_RUN; do
-    grep -qE "^ +$daemon +Up" <<< "$status" || printf '%s ' "$daemon"
+    [[ $'\n'$status =~ $'\n '\ *"$daemon"\ +Up ]] || printf '%s ' "$daemon"
   done
 }
 

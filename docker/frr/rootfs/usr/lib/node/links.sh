@@ -5,7 +5,7 @@
 # make_srv6_interface: SRv6 SIDs stand on an interface, and FRR takes sr0 unless it is told otherwise. Nothing is ever sent on
 # it. It is a dummy where the kernel has them, else a bridge without ports, which does as well.
 make_srv6_interface() {
-  { ip link add sr0 type dummy || ip link add sr0 type bridge; } 2> /dev/null && ip link set sr0 up
+  ip link add sr0 up type dummy 2> /dev/null || ip link add sr0 up type bridge 2> /dev/null
 }
 
 # is_shut NAME: whether frr.conf wants that interface down.

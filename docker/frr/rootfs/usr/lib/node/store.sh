@@ -42,7 +42,9 @@ close_journal() {
 }
 
 journal_is_idle() {
-  [[ ! -s $JOURNAL || $(head -c 5 "$JOURNAL" | tr -d '\0') == idle ]]
+  local start=""
+  IFS= read -r -d '' -n 5 start < "$JOURNAL"
+  [[ ! -s $JOURNAL || ${start%$'\n'} == idle ]]
 }
 
 # write_journal OLD NEW
@@ -90,7 +92,7 @@ recover_store() {
   if [[ ! -f $STORE || ! -f $JOURNAL ]]; then
     return 0
   elif journal_is_idle; then
-    close_journal
+    [[ $(size_of "$JOURNAL") == 5 ]] || close_journal
   elif ! read_journal "$old" "$new"; then
     say "frr.conf: the last save was cut off before it began: the configuration before it is used"
     close_journal
