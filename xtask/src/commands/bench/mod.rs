@@ -41,6 +41,8 @@ enum What {
     Rebuild,
     /// `cargo xtask list`
     List,
+    /// `cargo xtask lint` of 1,000 definitions
+    Lint,
     /// This program, from nothing
     Compile,
 }
@@ -71,6 +73,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             What::Build => figures.extend(build::against_one_stage(session, &node).await?),
             What::Rebuild => figures.extend(build::after_a_change(session, &node).await?),
             What::List => figures.push(tool::list(session, args.rounds)?),
+            What::Lint => figures.push(tool::lint(session, args.rounds)?),
             What::Compile => figures.push(tool::compile(session)?),
         }
     }
