@@ -72,7 +72,7 @@ impl Composer {
                 refuse_special(&items)?;
                 Value::List(items)
             }
-            Some("omap" | "pairs") => Value::List(items.iter().map(|item| pair(item)).collect::<Result<_>>()?),
+            Some("omap" | "pairs") => Value::List(items.iter().map(pair).collect::<Result<_>>()?),
             Some(other) => return Err(Problem::new(at, format!("{} is no tag of a list", quoted(other)))),
         };
         Ok(Node::of(at, value))

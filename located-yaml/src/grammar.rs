@@ -124,10 +124,10 @@ impl Parser {
         if self.depth == DEEPEST {
             return Err(Problem::too_much(token.at, format!("nested deeper than {DEEPEST} levels; no definition is")));
         }
-        if matches!(token.kind, Kind::Alias(_)) {
-            let token = self.scanner.next()?;
-            let Kind::Alias(name) = token.kind else { unreachable!("it was just looked at") };
-            return self.composer.alias(token.at, &name);
+        if let Kind::Alias(name) = &token.kind {
+            let (at, name) = (token.at, name.clone());
+            self.scanner.next()?;
+            return self.composer.alias(at, &name);
         }
         self.depth += 1;
         let node = self.content(place);
@@ -146,11 +146,9 @@ impl Parser {
                 let items = self.flush_list()?;
                 self.composer.list(at, tag, items)
             }
-            Kind::Scalar { .. } => {
-                let Kind::Scalar { text, plain } = self.scanner.next()?.kind else {
-                    unreachable!("it was just looked at")
-                };
-                let plain = tag.map_or(plain, |tag| tag == "!");
+            Kind::Scalar { plain, .. } => {
+                let plain = tag.map_or(*plain, |tag| tag == "!");
+                let text = self.scanner.next()?.kind.into_text();
                 self.composer.scalar(at, tag, plain, text)
             }
             Kind::FlowSequenceStart => {

@@ -56,6 +56,14 @@ pub(super) struct Tag {
 }
 
 impl Kind {
+    /// The text of a scalar; nothing else has one.
+    pub fn into_text(self) -> Text {
+        match self {
+            Self::Scalar { text, .. } => text,
+            _ => Text::default(),
+        }
+    }
+
     /// For messages.
     pub fn describe(&self) -> &'static str {
         match self {
