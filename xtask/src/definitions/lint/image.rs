@@ -203,7 +203,9 @@ fn missing_files(definition: &ImageDefinition, around: &Surroundings, findings: 
     for (key, name) in keys.iter().zip(&definition.disk_images) {
         if let Some(name) = name.as_ref().filter(|name| !folder.contains(&name.value)) {
             let said = format!("there is no file {} beside the definition", quoted(&name.value));
-            let near = ui::nearest(&name.value, folder.iter().map(String::as_str));
+            let others =
+                folder.iter().map(String::as_str).filter(|other| !other.ends_with(".yaml") && !other.ends_with(".yml"));
+            let near = ui::nearest(&name.value, others.take(MOST_COMPARED));
             let finding = Finding::new(&DISK_IMAGE_MISSING, name.at, *key, said);
             findings.push(match near {
                 Some(near) => finding.help(format!("did you mean `{near}`?")),
