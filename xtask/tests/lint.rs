@@ -261,6 +261,16 @@ fn a_finding_in_a_rendered_definition_names_the_line_of_the_template_or_of_what_
 }
 
 #[test]
+fn a_template_is_judged_as_it_is_rendered() {
+    let repo = Repo::tiny();
+    repo.write("node-definitions/partials/boot.yaml", "boot: {timeout: {{ seconds }}}\n");
+    lint(&repo, "node-definitions", &[]).success().says(["1 file"]);
+    repo.edit("node-definitions/tiny.yaml", "icon: server", "icon: sever");
+    assert_eq!(findings(&lint(&repo, "node-definitions/tiny.yaml", &["--json"])), [("schema-choice".to_owned(), 6)]);
+    lint(&repo, "image-definitions", &[]).success();
+}
+
+#[test]
 fn what_only_a_switch_brings_names_the_switch() {
     let repo = Repo::tiny();
     repo.edit_manifest("variants:\n", "switches: {loud: false}\nvariants:\n");

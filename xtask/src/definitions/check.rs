@@ -31,7 +31,7 @@ pub(super) fn image_definition(rendered: &Rendered, facts: &Facts<'_>) -> Result
     must_be(rendered, &document, "sha256", facts.image_id.hex())
 }
 
-fn parse(rendered: &Rendered) -> Result<std::rc::Rc<Node>> {
+fn parse(rendered: &Rendered) -> Result<std::sync::Arc<Node>> {
     match yaml::read(rendered.text.as_bytes()) {
         Ok(document) => Ok(document.root),
         Err(problem) => bail!("{}: renders to what is not YAML: {}", rendered.show(problem.at), problem.message),

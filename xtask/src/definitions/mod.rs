@@ -10,6 +10,6 @@ pub mod lint;
 mod origin;
 mod render;
 pub mod schema;
-pub mod yaml;
 
+pub use located_yaml as yaml;
 pub use render::{Definitions, Facts, Placed, render};

@@ -46,6 +46,8 @@ enum What {
     Verify,
     /// `cargo xtask list`
     List,
+    /// `cargo xtask lint` of 1,000 definitions
+    Lint,
     /// This program, from nothing
     Compile,
 }
@@ -79,6 +81,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             What::Boot => figures.extend(node::boots(session, &node, args.rounds).await?),
             What::Verify => figures.push(node::verify(session, &node).await?),
             What::List => figures.push(tool::list(session, args.rounds)?),
+            What::Lint => figures.push(tool::lint(session, args.rounds)?),
             What::Compile => figures.push(tool::compile(session)?),
         }
     }

@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use super::{Figure, Times};
-use crate::commands::Session;
+use crate::catalog::plan::Names;
+use crate::commands::{Session, variant_definitions};
+use crate::digest::Digest;
 
 /// `list`, as a whole process.
 pub fn list(session: &Session<'_>, rounds: u32) -> Result<Figure> {
@@ -19,6 +21,30 @@ pub fn list(session: &Session<'_>, rounds: u32) -> Result<Figure> {
         times.add(since);
     }
     Ok(Figure::new("cargo xtask list, built", times.describe(), "at most 0.3 s"))
+}
+
+/// `lint` of 1,000 definitions, as a whole process: those that this repository renders, under new ids.
+pub fn lint(session: &Session<'_>, rounds: u32) -> Result<Figure> {
+    const COUNT: usize = 1000;
+    let folder = tempfile::tempdir_in(&session.cache)?;
+    let node = session.repository.nodes().next().context("there is no node")?;
+    let variant = node.variants.first().context("the node has no variant")?;
+    let image_id = Digest::of("any");
+    let definitions = variant_definitions::render(&session.repository, node, variant, &node.switches, &image_id)?;
+    let id = Names::of(node, variant, &variant.version)?.id;
+    for number in 0..COUNT {
+        let text = definitions.node.replacen(&format!("id: {id}"), &format!("id: {id}-{number}"), 1);
+        std::fs::write(folder.path().join(format!("{number}.yaml")), text)?;
+    }
+    let (program, folder) = (std::env::current_exe()?, folder.path());
+    let sh = Shell::new()?;
+    let mut times = Times::default();
+    for _ in 0..rounds.max(5) {
+        let since = Instant::now();
+        cmd!(sh, "{program} lint {folder}").quiet().ignore_stdout().ignore_stderr().run()?;
+        times.add(since);
+    }
+    Ok(Figure::new(&format!("cargo xtask lint of {COUNT} definitions, built"), times.describe(), "at most 1 s"))
 }
 
 /// Everything from nothing, sources downloaded.

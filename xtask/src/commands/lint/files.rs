@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::report::Report;
 use crate::archive;
@@ -33,8 +34,7 @@ pub(super) fn lint(paths: &[PathBuf]) -> Result<Vec<Report>> {
     files.retain(|path| known.insert(identity(path)));
     let mut folders = Folders::default();
     let mut subjects = Vec::new();
-    for path in &files {
-        let document = read(path)?;
+    for (path, document) in files.iter().zip(read_all(&files)?) {
         let around = surroundings(path, &document, &mut folders);
         subjects.push(Subject { document, around });
     }
@@ -72,6 +72,22 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Reads files on all processors.
+fn read_all(files: &[PathBuf]) -> Result<Vec<Document>> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let share = files.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let read_share = |share: &[PathBuf]| share.iter().map(|path| read(path)).collect::<Result<Vec<_>>>();
+        let readers: Vec<_> = files.chunks(share).map(|share| scope.spawn(move || read_share(share))).collect();
+        let mut documents = Vec::with_capacity(files.len());
+        for reader in readers {
+            let read = reader.join().map_err(|_| anyhow!("reading the definitions broke off"))?;
+            documents.extend(read?);
+        }
+        Ok(documents)
+    })
 }
 
 /// Reads no more of a file than a definition may have.

@@ -40,18 +40,16 @@ const USAGE: u8 = 2;
 /// # Errors
 /// [`Ended`] if something is wrong with a definition (1) or a path can't be read (2); or if the repository's data is wrong.
 pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
+    let (templates, files) = args.paths.iter().cloned().partition(|path| repository_of_template(path).is_some());
     let reports = if args.paths.is_empty() {
         rendered::lint(&Session::open(ui, root)?)?
     } else {
-        let paths = args.paths;
-        // On a thread of its own, so that Ctrl-C is heard while a large archive is read.
-        let linting = tokio::task::spawn_blocking(move || files::lint(&paths));
-        match linting.await.context("reading the definitions")? {
-            Ok(reports) => reports,
-            Err(error) => {
+        match lint_paths(ui, templates, files).await {
+            Err(error) if error.is::<std::io::Error>() => {
                 ui.error(&error);
                 return Err(Ended(USAGE).into());
             }
+            reports => reports?,
         }
     };
     let failed = |report: &Report| report.fails(args.deny == Some(Deny::Warnings));
@@ -62,4 +60,27 @@ pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     }
     report::summarize(ui, &reports);
     if reports.iter().any(failed) { Err(Ended(1).into()) } else { Ok(()) }
+}
+
+/// Files are read as they stand; templates of a repository as they are rendered.
+async fn lint_paths(ui: &Ui, templates: Vec<PathBuf>, files: Vec<PathBuf>) -> Result<Vec<Report>> {
+    // On a thread of its own, so that Ctrl-C is heard while a large archive is read.
+    let linting = tokio::task::spawn_blocking(move || files::lint(&files));
+    let mut reports = linting.await.context("reading the definitions")??;
+    for path in templates {
+        let root = repository_of_template(&path).context("the repository around it is gone")?;
+        let (session, path) = (Session::open(ui, Some(&root))?, path.canonicalize()?);
+        let is_asked_for = |report: &Report| session.repository.root.join(&report.path).starts_with(&path);
+        reports.extend(rendered::lint(&session)?.into_iter().filter(is_asked_for));
+    }
+    Ok(reports)
+}
+
+/// The repository whose template (or folder of templates) a path is.
+fn repository_of_template(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    let mut folders =
+        path.ancestors().filter(|folder| folder.ends_with("node-definitions") || folder.ends_with("image-definitions"));
+    let is_repository = |root: &&Path| root.join("docker").is_dir() && root.join("node-definitions").is_dir();
+    folders.find_map(|folder| folder.parent().filter(is_repository)).map(Path::to_owned)
 }

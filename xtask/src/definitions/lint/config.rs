@@ -1,6 +1,6 @@
 //! `config.json`, which tells CML's docker-shim how to create the container, with the place of every value. [cml-facts 5]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::definitions::finding::Finding;
 use crate::definitions::schema::NodeDefinition;
@@ -13,9 +13,9 @@ pub(super) const NAME: &str = "config.json";
 const CONTROL: [&str; 10] = ["range", "if", "else", "end", "with", "define", "block", "template", "break", "continue"];
 
 pub(super) struct Config {
-    pub root: Rc<Node>,
+    pub root: Arc<Node>,
     /// Where the text stands in the definition.
-    content: Rc<Node>,
+    content: Arc<Node>,
     path: String,
 }
 
@@ -70,7 +70,7 @@ impl Config {
     }
 }
 
-fn read(content: Rc<Node>, path: String) -> Reading {
+fn read(content: Arc<Node>, path: String) -> Reading {
     let text = content.text().unwrap_or_default();
     let (tree, error) = match parse(text) {
         Ok(root) => (Some(root), None),
@@ -92,7 +92,7 @@ fn read(content: Rc<Node>, path: String) -> Reading {
 }
 
 /// Reads JSON. It is also YAML, but for tabs, so that YAML's reader can tell the places.
-fn parse(text: &str) -> Result<Rc<Node>, (Mark, String)> {
+fn parse(text: &str) -> Result<Arc<Node>, (Mark, String)> {
     let json: serde_json::Value = serde_json::from_str(text).map_err(|error| {
         let said = error.to_string();
         let bare = said.split(" at line ").next().unwrap_or_default().to_owned();
@@ -105,7 +105,7 @@ fn parse(text: &str) -> Result<Rc<Node>, (Mark, String)> {
 }
 
 /// For what JSON allows and YAML does not: everything stands at the beginning.
-fn unplaced(json: &serde_json::Value) -> Rc<Node> {
+fn unplaced(json: &serde_json::Value) -> Arc<Node> {
     let value = match json {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(value) => Value::Bool(*value),

@@ -92,14 +92,16 @@ pub(super) fn judge(
         None => tag_of_node(definition, node, findings),
     }
     missing_files(definition, around, findings);
-    if definition.read_only.as_ref().is_some_and(|read_only| read_only.value)
-        && let Some(pyats) = &definition.pyats
-    {
-        for (key, password) in [("password", &pyats.password), ("enable_password", &pyats.enable_password)] {
-            findings.extend(password.as_ref().map(|password| node::in_the_clear(password.at, format!("pyats.{key}"))));
-        }
-    }
+    passwords(definition, findings);
     node::ids_that_differ_in_case(definition.id.as_ref(), &peers.image_ids, findings);
+}
+
+fn passwords(definition: &ImageDefinition, findings: &mut Vec<Finding>) {
+    let read_only = definition.read_only.as_ref().is_some_and(|read_only| read_only.value);
+    let Some(pyats) = definition.pyats.as_ref().filter(|_| read_only) else { return };
+    for (key, password) in [("password", &pyats.password), ("enable_password", &pyats.enable_password)] {
+        findings.extend(password.as_ref().map(|password| node::in_the_clear(password.at, format!("pyats.{key}"))));
+    }
 }
 
 fn node_of<'a>(definition: &ImageDefinition, peers: &Peers<'a>) -> Option<&'a NodeDefinition> {
@@ -201,7 +203,9 @@ fn missing_files(definition: &ImageDefinition, around: &Surroundings, findings: 
     for (key, name) in keys.iter().zip(&definition.disk_images) {
         if let Some(name) = name.as_ref().filter(|name| !folder.contains(&name.value)) {
             let said = format!("there is no file {} beside the definition", quoted(&name.value));
-            let near = ui::nearest(&name.value, folder.iter().map(String::as_str));
+            let others =
+                folder.iter().map(String::as_str).filter(|other| !other.ends_with(".yaml") && !other.ends_with(".yml"));
+            let near = ui::nearest(&name.value, others.take(MOST_COMPARED));
             let finding = Finding::new(&DISK_IMAGE_MISSING, name.at, *key, said);
             findings.push(match near {
                 Some(near) => finding.help(format!("did you mean `{near}`?")),

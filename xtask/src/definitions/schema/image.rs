@@ -1,6 +1,6 @@
 //! The image definition: one bootable image of a kind of device. [cml-facts 3]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::node::Credentials;
 use super::reader::Reader;
@@ -36,7 +36,7 @@ pub struct ImageDefinition {
 
 impl ImageDefinition {
     pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Self> {
-        let file = |reader: &mut Reader<'_>, node: &Rc<Node>| or_null(line_that(1..=255, NAME, is_name))(reader, node);
+        let file = |reader: &mut Reader<'_>, node: &Arc<Node>| or_null(line_that(1..=255, NAME, is_name))(reader, node);
         reader.object(node, |fields| {
             let definition = Self {
                 id: fields.required("id", line_that(1..=250, NAME, is_name)),

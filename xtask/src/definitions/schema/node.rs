@@ -1,6 +1,6 @@
 //! The node definition: a kind of device. [cml-facts 4]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::reader::{Fields, Reader};
 use super::scalar::{
@@ -177,7 +177,7 @@ pub struct Boot {
 }
 
 impl Boot {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             timeout: fields.required("timeout", whole(i64::MIN..=86_400)),
             completed: fields.optional("completed", |reader, node| reader.list(node, 1, line(0..=128))),
@@ -194,7 +194,7 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             linux_native: fields.required("linux_native", LinuxNative::read),
             parameters: fields.optional("parameters", parameters),
@@ -204,7 +204,7 @@ impl Simulation {
 }
 
 /// A mapping with any keys.
-fn parameters(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Vec<(String, Option<String>)>> {
+fn parameters(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Vec<(String, Option<String>)>> {
     let Some(map) = node.map() else {
         return reader.wrong_type(node, "a mapping", None);
     };
@@ -255,7 +255,7 @@ pub struct LinuxNative {
 }
 
 impl LinuxNative {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| {
             let native = Self {
                 domain_driver: fields.required("libvirt_domain_driver", one_of(DOMAIN_DRIVERS)),
@@ -317,7 +317,7 @@ pub struct Video {
 }
 
 impl Video {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             memory: fields.required("memory", whole(1..=128)),
             model: fields.optional("model", one_of(VIDEO_MODELS)),
@@ -336,7 +336,7 @@ pub struct UsageEstimations {
 }
 
 impl UsageEstimations {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             cpus: fields.optional("cpus", whole(1..=12_800)),
             ram: fields.optional("ram", whole(RAM)),
@@ -353,7 +353,7 @@ pub struct General {
 }
 
 impl General {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             nature: fields.required("nature", one_of(NATURES)),
             description: fields.optional("description", text(0..=4096)),
@@ -369,7 +369,7 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             generator: fields.required("generator", |reader, node| {
                 reader.object(node, |fields| fields.required("driver", or_null(one_of(GENERATORS))))?
@@ -387,7 +387,7 @@ pub struct Provisioning {
 }
 
 impl Provisioning {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             files: fields.required("files", |reader, node| reader.list(node, 1, ConfigurationFile::read)),
             media_type: fields.required("media_type", one_of(MEDIA_TYPES)),
@@ -401,12 +401,12 @@ pub struct ConfigurationFile {
     pub name: Option<At<String>>,
     pub editable: Option<At<bool>>,
     /// The node itself, which knows the place of each line.
-    pub content: Option<Rc<Node>>,
+    pub content: Option<Arc<Node>>,
     pub at: crate::definitions::yaml::Mark,
 }
 
 impl ConfigurationFile {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             editable: fields.required("editable", boolean),
             name: fields.required("name", line(1..=64)),
@@ -430,8 +430,8 @@ pub struct Interfaces {
 }
 
 impl Interfaces {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
-        let names = |reader: &mut Reader<'_>, node: &Rc<Node>| reader.list(node, 1, line(1..=32));
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
+        let names = |reader: &mut Reader<'_>, node: &Arc<Node>| reader.list(node, 1, line(1..=32));
         reader.object(node, |fields| {
             let interfaces = Self {
                 serial_ports: fields.required("serial_ports", whole(0..=4)),
@@ -465,7 +465,7 @@ pub struct Ui {
 }
 
 impl Ui {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             label_prefix: fields.required("label_prefix", line(1..=32)),
             icon: fields.required("icon", icon),
@@ -477,7 +477,7 @@ impl Ui {
     }
 }
 
-fn icon(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<At<String>> {
+fn icon(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<At<String>> {
     let text = lax_text(node);
     if let Some(text) = text.as_ref().filter(|text| ICONS.contains(&text.as_ref()) || is_icon(text)) {
         return Some(At { value: text.clone().into_owned(), at: node.at });
@@ -498,7 +498,7 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             image: fields.required("image", Inheritance::read),
             node: fields.required("node", Inheritance::read),
@@ -517,7 +517,7 @@ pub struct Inheritance {
 }
 
 impl Inheritance {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             ram: fields.required("ram", boolean),
             cpus: fields.required("cpus", boolean),
@@ -540,7 +540,7 @@ pub struct PyAts {
 }
 
 impl PyAts {
-    fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
             os: fields.required("os", line(1..=32)),
             series: fields.optional("series", or_null(line(1..=32))),
@@ -570,7 +570,7 @@ impl Credentials {
         }
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, Self::of)
     }
 }

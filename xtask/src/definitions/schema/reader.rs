@@ -1,7 +1,7 @@
 //! Walks through a document and collects what is wrong, each with its place and path.
 
 use std::fmt::Write;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::rules;
 use crate::definitions::finding::{Finding, MOST_FINDINGS, Rule};
@@ -50,7 +50,7 @@ impl<'f> Reader<'f> {
         &mut self,
         node: &Node,
         least: usize,
-        read: impl Fn(&mut Self, &Rc<Node>) -> Option<T>,
+        read: impl Fn(&mut Self, &Arc<Node>) -> Option<T>,
     ) -> Option<Vec<T>> {
         let Some(items) = node.list() else {
             return self.wrong_type(node, "a list", None);
@@ -100,7 +100,7 @@ impl Fields<'_, '_> {
     pub fn required<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&mut Reader<'_>, &Rc<Node>) -> Option<T>,
+        read: impl FnOnce(&mut Reader<'_>, &Arc<Node>) -> Option<T>,
     ) -> Option<T> {
         if self.map.get(key).is_none() {
             let at = self.at;
@@ -115,7 +115,7 @@ impl Fields<'_, '_> {
     pub fn optional<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&mut Reader<'_>, &Rc<Node>) -> Option<T>,
+        read: impl FnOnce(&mut Reader<'_>, &Arc<Node>) -> Option<T>,
     ) -> Option<T> {
         self.known.push(key);
         let value = &self.map.get(key)?.value;

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::reader::Reader;
 use super::{At, rules};
@@ -15,13 +15,13 @@ const MOST_DIGITS: usize = 4300;
 
 /// A text that may be null as well as absent.
 pub(super) fn or_null<T>(
-    read: impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<T>,
-) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<T> {
+    read: impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<T>,
+) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<T> {
     move |reader, node| if matches!(node.value, Value::Null) { None } else { read(reader, node) }
 }
 
 /// A text of any length, on any number of lines.
-pub(super) fn any_text(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<At<String>> {
+pub(super) fn any_text(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<At<String>> {
     match lax_text(node) {
         Some(text) => Some(At { value: text.into_owned(), at: node.at }),
         None => {
@@ -33,7 +33,7 @@ pub(super) fn any_text(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<At<St
 }
 
 /// A text whose number of characters is in that range.
-pub(super) fn text(length: RangeInclusive<usize>) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<String>> {
+pub(super) fn text(length: RangeInclusive<usize>) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<String>> {
     move |reader, node| {
         let text = any_text(reader, node)?;
         let count = text.value.chars().count();
@@ -47,7 +47,7 @@ pub(super) fn text(length: RangeInclusive<usize>) -> impl Fn(&mut Reader<'_>, &R
 }
 
 /// The same, on one line.
-pub(super) fn line(length: RangeInclusive<usize>) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<String>> {
+pub(super) fn line(length: RangeInclusive<usize>) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<String>> {
     move |reader, node| {
         let text = text(length.clone())(reader, node)?;
         one_line(reader, text)
@@ -72,7 +72,7 @@ pub(super) fn line_that(
     length: RangeInclusive<usize>,
     allowed: &'static str,
     test: fn(&str) -> bool,
-) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<String>> {
+) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<String>> {
     move |reader, node| {
         let text = line(length.clone())(reader, node)?;
         if test(&text.value) {
@@ -91,7 +91,7 @@ pub(super) fn line_that(
 /// One of some words, exactly.
 pub(super) fn one_of(
     words: &'static [&'static str],
-) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<&'static str>> {
+) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<&'static str>> {
     move |reader, node| {
         let word = lax_text(node).and_then(|text| words.iter().find(|word| **word == text));
         if let Some(word) = word {
@@ -105,7 +105,7 @@ pub(super) fn one_of(
 /// The same, but `!!binary` is not taken: pydantic's `Literal` is stricter than its enumerations.
 pub(super) fn literally_one_of(
     words: &'static [&'static str],
-) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<&'static str>> {
+) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<&'static str>> {
     move |reader, node| {
         if matches!(node.value, Value::Bytes(_)) {
             return reader.wrong_type(node, "text", None);
@@ -121,7 +121,7 @@ pub(super) fn not_one_of(reader: &mut Reader<'_>, node: &Node, words: &[&str]) {
 }
 
 /// A whole number in that range.
-pub(super) fn whole(range: RangeInclusive<i64>) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<i64>> {
+pub(super) fn whole(range: RangeInclusive<i64>) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<i64>> {
     move |reader, node| {
         let Some(value) = lax_int(node) else {
             return reader.wrong_type(node, "a whole number", None);
@@ -136,7 +136,7 @@ pub(super) fn whole(range: RangeInclusive<i64>) -> impl Fn(&mut Reader<'_>, &Rc<
 }
 
 /// One of some numbers. Of other types, pydantic's `Literal` takes only what Python finds equal.
-pub(super) fn one_of_numbers(numbers: &'static [i64]) -> impl Fn(&mut Reader<'_>, &Rc<Node>) -> Option<At<i64>> {
+pub(super) fn one_of_numbers(numbers: &'static [i64]) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<i64>> {
     move |reader, node| {
         let value = match node.value {
             Value::Int(_) | Value::Bool(_) => lax_int(node),
@@ -154,7 +154,7 @@ pub(super) fn one_of_numbers(numbers: &'static [i64]) -> impl Fn(&mut Reader<'_>
 }
 
 /// A boolean.
-pub(super) fn boolean(reader: &mut Reader<'_>, node: &Rc<Node>) -> Option<At<bool>> {
+pub(super) fn boolean(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<At<bool>> {
     match lax_bool(node) {
         Some(value) => Some(At { value, at: node.at }),
         None => reader.wrong_type(node, "true or false", None),

@@ -1,7 +1,7 @@
 //! From tokens to values: the productions of YAML 1.1, each a function.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::compose::{self, Composer};
 use super::scan::{Directive, Kind, Scanner, Tag};
@@ -45,7 +45,7 @@ enum Place {
 }
 
 impl Parser {
-    fn root(&mut self) -> Result<Rc<Node>> {
+    fn root(&mut self) -> Result<Arc<Node>> {
         let explicit = matches!(self.kind()?, Kind::Directive(_) | Kind::DocumentStart);
         self.directives()?;
         if explicit {
@@ -109,7 +109,7 @@ impl Parser {
     }
 
     /// A value that is not there is null.
-    fn empty(&mut self, properties: impl Into<Option<Properties>>) -> Result<Rc<Node>> {
+    fn empty(&mut self, properties: impl Into<Option<Properties>>) -> Result<Arc<Node>> {
         let at = self.scanner.peek()?.at;
         let properties = properties.into().unwrap_or_default();
         let plain = properties.tag.as_deref().is_none_or(|tag| tag == "!");
@@ -119,15 +119,15 @@ impl Parser {
         Ok(node)
     }
 
-    fn node(&mut self, place: Place) -> Result<Rc<Node>> {
+    fn node(&mut self, place: Place) -> Result<Arc<Node>> {
         let token = self.scanner.peek()?;
         if self.depth == DEEPEST {
             return Err(Problem::too_much(token.at, format!("nested deeper than {DEEPEST} levels; no definition is")));
         }
-        if matches!(token.kind, Kind::Alias(_)) {
-            let token = self.scanner.next()?;
-            let Kind::Alias(name) = token.kind else { unreachable!("it was just looked at") };
-            return self.composer.alias(token.at, &name);
+        if let Kind::Alias(name) = &token.kind {
+            let (at, name) = (token.at, name.clone());
+            self.scanner.next()?;
+            return self.composer.alias(at, &name);
         }
         self.depth += 1;
         let node = self.content(place);
@@ -135,7 +135,7 @@ impl Parser {
         node
     }
 
-    fn content(&mut self, place: Place) -> Result<Rc<Node>> {
+    fn content(&mut self, place: Place) -> Result<Arc<Node>> {
         let properties = self.properties()?;
         self.composer.begin_anchor(properties.anchor.as_ref())?;
         let (block, token) = (place != Place::Flow, self.scanner.peek()?);
@@ -146,11 +146,9 @@ impl Parser {
                 let items = self.flush_list()?;
                 self.composer.list(at, tag, items)
             }
-            Kind::Scalar { .. } => {
-                let Kind::Scalar { text, plain } = self.scanner.next()?.kind else {
-                    unreachable!("it was just looked at")
-                };
-                let plain = tag.map_or(plain, |tag| tag == "!");
+            Kind::Scalar { plain, .. } => {
+                let plain = tag.map_or(*plain, |tag| tag == "!");
+                let text = self.scanner.next()?.kind.into_text();
                 self.composer.scalar(at, tag, plain, text)
             }
             Kind::FlowSequenceStart => {
@@ -210,11 +208,11 @@ impl Parser {
     }
 
     /// The value after a `-`, `?` or `:`, or null where the next thing follows at once.
-    fn value_or_empty(&mut self, place: Place, ends: fn(&Kind) -> bool) -> Result<Rc<Node>> {
+    fn value_or_empty(&mut self, place: Place, ends: fn(&Kind) -> bool) -> Result<Arc<Node>> {
         if ends(self.kind()?) { self.empty(None) } else { self.node(place) }
     }
 
-    fn block_list(&mut self) -> Result<Vec<Rc<Node>>> {
+    fn block_list(&mut self) -> Result<Vec<Arc<Node>>> {
         self.scanner.next()?;
         let mut items = Vec::new();
         while matches!(self.kind()?, Kind::BlockEntry) {
@@ -225,7 +223,7 @@ impl Parser {
         Ok(items)
     }
 
-    fn flush_list(&mut self) -> Result<Vec<Rc<Node>>> {
+    fn flush_list(&mut self) -> Result<Vec<Arc<Node>>> {
         let mut items = Vec::new();
         while matches!(self.kind()?, Kind::BlockEntry) {
             self.scanner.next()?;
@@ -235,7 +233,7 @@ impl Parser {
         Ok(items)
     }
 
-    fn block_mapping(&mut self) -> Result<Vec<(Rc<Node>, Rc<Node>)>> {
+    fn block_mapping(&mut self) -> Result<Vec<(Arc<Node>, Arc<Node>)>> {
         let ends = |kind: &Kind| matches!(kind, Kind::Key | Kind::Value | Kind::BlockEnd);
         self.scanner.next()?;
         let mut pairs = Vec::new();
@@ -260,7 +258,7 @@ impl Parser {
         }
     }
 
-    fn flow_list(&mut self) -> Result<Vec<Rc<Node>>> {
+    fn flow_list(&mut self) -> Result<Vec<Arc<Node>>> {
         self.scanner.next()?;
         let mut items = Vec::new();
         while !matches!(self.kind()?, Kind::FlowSequenceEnd) {
@@ -281,7 +279,7 @@ impl Parser {
     }
 
     /// `[key: value]` is a list of one mapping.
-    fn single_pair(&mut self) -> Result<Rc<Node>> {
+    fn single_pair(&mut self) -> Result<Arc<Node>> {
         let at = self.scanner.next()?.at;
         let key = self.value_or_empty(Place::Flow, |kind| {
             matches!(kind, Kind::Value | Kind::FlowEntry | Kind::FlowSequenceEnd)
@@ -290,7 +288,7 @@ impl Parser {
         self.composer.mapping(at, None, vec![(key, value)])
     }
 
-    fn flow_value(&mut self, ends: fn(&Kind) -> bool) -> Result<Rc<Node>> {
+    fn flow_value(&mut self, ends: fn(&Kind) -> bool) -> Result<Arc<Node>> {
         if !matches!(self.kind()?, Kind::Value) {
             return self.empty(None);
         }
@@ -298,7 +296,7 @@ impl Parser {
         self.value_or_empty(Place::Flow, ends)
     }
 
-    fn flow_mapping(&mut self) -> Result<Vec<(Rc<Node>, Rc<Node>)>> {
+    fn flow_mapping(&mut self) -> Result<Vec<(Arc<Node>, Arc<Node>)>> {
         let ends = |kind: &Kind| matches!(kind, Kind::FlowEntry | Kind::FlowMappingEnd);
         self.scanner.next()?;
         let mut pairs = Vec::new();

@@ -14,10 +14,10 @@ mod grammar;
 mod scalar;
 mod scan;
 
-pub(in crate::definitions) use scalar::saturated;
+pub use scalar::saturated;
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The largest file that is read, in bytes. CML's web server takes no larger body. [cml-facts 4]
 pub const LARGEST: usize = 20_000_000;
@@ -68,7 +68,7 @@ pub enum Value {
     Date,
     /// An element of `!!omap` or `!!pairs`, which no field takes.
     Pair,
-    List(Vec<Rc<Node>>),
+    List(Vec<Arc<Node>>),
     Map(Map),
 }
 
@@ -109,8 +109,8 @@ pub struct Map(Vec<Entry>);
 /// A key and its value.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub key: Rc<Node>,
-    pub value: Rc<Node>,
+    pub key: Arc<Node>,
+    pub value: Arc<Node>,
 }
 
 impl Map {
@@ -124,8 +124,8 @@ impl Map {
     }
 }
 
-impl FromIterator<(Rc<Node>, Rc<Node>)> for Map {
-    fn from_iter<I: IntoIterator<Item = (Rc<Node>, Rc<Node>)>>(pairs: I) -> Self {
+impl FromIterator<(Arc<Node>, Arc<Node>)> for Map {
+    fn from_iter<I: IntoIterator<Item = (Arc<Node>, Arc<Node>)>>(pairs: I) -> Self {
         Self(pairs.into_iter().map(|(key, value)| Entry { key, value }).collect())
     }
 }
@@ -154,7 +154,7 @@ impl Node {
         }
     }
 
-    pub fn list(&self) -> Option<&[Rc<Node>]> {
+    pub fn list(&self) -> Option<&[Arc<Node>]> {
         match &self.value {
             Value::List(list) => Some(list),
             _ => None,
@@ -162,7 +162,7 @@ impl Node {
     }
 
     /// The value of a key, if this is a mapping that has it.
-    pub fn get(&self, key: &str) -> Option<&Rc<Node>> {
+    pub fn get(&self, key: &str) -> Option<&Arc<Node>> {
         Some(&self.map()?.get(key)?.value)
     }
 
@@ -231,7 +231,7 @@ pub struct Duplicate {
 /// A document that could be read.
 #[derive(Debug)]
 pub struct Document {
-    pub root: Rc<Node>,
+    pub root: Arc<Node>,
     pub duplicates: Vec<Duplicate>,
 }
 

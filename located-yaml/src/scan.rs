@@ -56,6 +56,14 @@ pub(super) struct Tag {
 }
 
 impl Kind {
+    /// The text of a scalar; nothing else has one.
+    pub fn into_text(self) -> Text {
+        match self {
+            Self::Scalar { text, .. } => text,
+            _ => Text::default(),
+        }
+    }
+
     /// For messages.
     pub fn describe(&self) -> &'static str {
         match self {
@@ -205,15 +213,13 @@ impl Scanner {
     fn take(&mut self, count: usize) -> String {
         let end = (self.index + count).min(self.characters.len());
         let taken: String = self.characters[self.index..end].iter().collect();
-        self.forward(count);
+        self.at.column += end - self.index - taken.matches('\u{feff}').count();
+        self.index = end;
         taken
     }
 
     fn take_while(&mut self, test: impl Fn(char) -> bool) -> String {
-        let mut count = 0;
-        while self.index + count < self.characters.len() && test(self.ahead(count)) {
-            count += 1;
-        }
+        let count = self.characters[self.index..].iter().take_while(|c| test(**c)).count();
         self.take(count)
     }
 
@@ -225,9 +231,7 @@ impl Scanner {
 
     fn skip_comment(&mut self) {
         if self.here() == '#' {
-            while !is_line_end(self.here()) {
-                self.forward(1);
-            }
+            self.take_while(|c| !is_line_end(c));
         }
     }
 

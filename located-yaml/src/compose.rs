@@ -1,7 +1,7 @@
 //! Anchors, tags, merge keys: what turns the bare tree into the values that Python would have.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Duplicate, Entry, MOST_MERGED, MOST_VALUES, Map, Mark, Node, Problem, Text, Value, quoted, scalar};
 
@@ -12,7 +12,7 @@ type Result<T> = std::result::Result<T, Problem>;
 #[derive(Default)]
 pub(super) struct Composer {
     /// `None` while the value is being read.
-    anchors: HashMap<String, Option<Rc<Node>>>,
+    anchors: HashMap<String, Option<Arc<Node>>>,
     values: usize,
     merged: usize,
     pub duplicates: Vec<Duplicate>,
@@ -29,14 +29,14 @@ impl Composer {
         }
     }
 
-    pub fn anchor(&mut self, anchor: Option<(Mark, String)>, node: &Rc<Node>) -> Result<()> {
+    pub fn anchor(&mut self, anchor: Option<(Mark, String)>, node: &Arc<Node>) -> Result<()> {
         if let Some((_, name)) = anchor {
             self.anchors.insert(name, Some(node.clone()));
         }
         Ok(())
     }
 
-    pub fn alias(&mut self, at: Mark, name: &str) -> Result<Rc<Node>> {
+    pub fn alias(&mut self, at: Mark, name: &str) -> Result<Arc<Node>> {
         self.count(at)?;
         match self.anchors.get(name) {
             Some(Some(node)) => Ok(node.clone()),
@@ -45,7 +45,7 @@ impl Composer {
         }
     }
 
-    pub fn scalar(&mut self, at: Mark, tag: Option<&str>, plain: bool, text: Text) -> Result<Rc<Node>> {
+    pub fn scalar(&mut self, at: Mark, tag: Option<&str>, plain: bool, text: Text) -> Result<Arc<Node>> {
         self.count(at)?;
         let tag = match tag {
             None | Some("!") if plain => scalar::tag_of_plain(&text.text),
@@ -62,10 +62,10 @@ impl Composer {
             "value" => Special::Equals,
             _ => Special::No,
         };
-        Ok(Rc::new(Node { at, value, special }))
+        Ok(Arc::new(Node { at, value, special }))
     }
 
-    pub fn list(&mut self, at: Mark, tag: Option<&str>, items: Vec<Rc<Node>>) -> Result<Rc<Node>> {
+    pub fn list(&mut self, at: Mark, tag: Option<&str>, items: Vec<Arc<Node>>) -> Result<Arc<Node>> {
         self.count(at)?;
         let value = match short(tag) {
             None | Some("!" | "seq") => {
@@ -78,7 +78,7 @@ impl Composer {
         Ok(Node::of(at, value))
     }
 
-    pub fn mapping(&mut self, at: Mark, tag: Option<&str>, pairs: Vec<(Rc<Node>, Rc<Node>)>) -> Result<Rc<Node>> {
+    pub fn mapping(&mut self, at: Mark, tag: Option<&str>, pairs: Vec<(Arc<Node>, Arc<Node>)>) -> Result<Arc<Node>> {
         self.count(at)?;
         let map = self.merge(pairs)?;
         let value = match short(tag) {
@@ -91,7 +91,7 @@ impl Composer {
     }
 
     /// What `<<` brings stands before a mapping's own keys, so that these win.
-    fn merge(&mut self, pairs: Vec<(Rc<Node>, Rc<Node>)>) -> Result<Map> {
+    fn merge(&mut self, pairs: Vec<(Arc<Node>, Arc<Node>)>) -> Result<Map> {
         let (mut merged, mut own) = (Vec::new(), Vec::with_capacity(pairs.len()));
         for (key, value) in pairs {
             if key.special == Special::Merge {
@@ -111,7 +111,7 @@ impl Composer {
         Ok(Map(merged))
     }
 
-    fn merged(&mut self, value: &Rc<Node>) -> Result<Vec<Entry>> {
+    fn merged(&mut self, value: &Arc<Node>) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         match &value.value {
             Value::Map(map) => entries.extend_from_slice(&map.0),
@@ -177,8 +177,8 @@ pub(super) enum Special {
 
 impl Node {
     /// A value at a place.
-    pub fn of(at: Mark, value: Value) -> Rc<Self> {
-        Rc::new(Self { at, value, special: Special::No })
+    pub fn of(at: Mark, value: Value) -> Arc<Self> {
+        Arc::new(Self { at, value, special: Special::No })
     }
 }
 
@@ -191,14 +191,14 @@ fn misplaced(node: &Node) -> Problem {
     Problem::new(node.at, format!("{text} means something as a key only; quote it if it is text"))
 }
 
-pub(super) fn refuse_special(items: &[Rc<Node>]) -> Result<()> {
+pub(super) fn refuse_special(items: &[Arc<Node>]) -> Result<()> {
     match items.iter().find(|item| item.special != Special::No) {
         Some(item) => Err(misplaced(item)),
         None => Ok(()),
     }
 }
 
-fn pair(item: &Rc<Node>) -> Result<Rc<Node>> {
+fn pair(item: &Arc<Node>) -> Result<Arc<Node>> {
     match item.map() {
         Some(map) if map.0.len() == 1 => Ok(Node::of(item.at, Value::Pair)),
         _ => Err(Problem::new(item.at, "expected a mapping with one key")),

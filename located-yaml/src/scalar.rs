@@ -192,8 +192,8 @@ fn sixties(text: &str) -> Option<i64> {
     })
 }
 
-/// A number without a sign; what is too large becomes the largest.
-pub(in crate::definitions) fn saturated(digits: &str, radix: u32) -> Option<i64> {
+/// The number that these digits are, without a sign; what is too large becomes the largest. `None` if one is no digit.
+pub fn saturated(digits: &str, radix: u32) -> Option<i64> {
     let mut size = 0_i64;
     if digits.is_empty() {
         return None;
