@@ -127,7 +127,9 @@ fn day0_fault(code: i64, said: &str) -> String {
 }
 
 async fn interfaces_fault(stage: &Stage<'_>, node: &Node) -> Result<String> {
-    let Some(text) = read_inside(stage, node, "/proc/net/dev").await? else { return Ok(UNREADABLE.to_owned()) };
+    let Some(text) = read_inside(stage, node, &["/proc/net/dev".to_owned()]).await? else {
+        return Ok(UNREADABLE.to_owned());
+    };
     let there = |name: &str| text.lines().any(|line| line.trim_start().starts_with(&format!("{name}:")));
     let wanted = node.container.interfaces.iter().take(node.container.default_interfaces);
     let missing: Vec<&str> = wanted.map(String::as_str).filter(|name| !there(name)).collect();
@@ -135,11 +137,19 @@ async fn interfaces_fault(stage: &Stage<'_>, node: &Node) -> Result<String> {
 }
 
 async fn sysctls_fault(stage: &Stage<'_>, node: &Node) -> Result<String> {
+    let wanted = node.container.config.docker.sysctls();
+    // All in one command where that works: each is one line.
+    let paths: Vec<String> = wanted.iter().map(|(name, _)| format!("/proc/sys/{}", name.replace('.', "/"))).collect();
+    let all = read_inside(stage, node, &paths).await?.unwrap_or_default();
+    let lines: Vec<&str> = all.lines().collect();
     let mut faults = Vec::new();
-    for (name, wanted) in node.container.config.docker.sysctls() {
-        let path = format!("/proc/sys/{}", name.replace('.', "/"));
-        match read_inside(stage, node, &path).await? {
-            Some(value) if same_setting(&value, &wanted) => {}
+    for (index, ((name, wanted), path)) in wanted.iter().zip(&paths).enumerate() {
+        let value = match lines.get(index).filter(|_| lines.len() == paths.len()) {
+            Some(line) => Some((*line).to_owned()),
+            None => read_inside(stage, node, std::slice::from_ref(path)).await?,
+        };
+        match value {
+            Some(value) if same_setting(&value, wanted) => {}
             Some(value) => faults.push(format!("{name} is {}, not {wanted}", value.trim())),
             None => faults.push(format!("{name}: {UNREADABLE}")),
         }
@@ -154,8 +164,9 @@ fn same_setting(one: &str, other: &str) -> bool {
     one.split_whitespace().eq(other.split_whitespace())
 }
 
-async fn read_inside(stage: &Stage<'_>, node: &Node, path: &str) -> Result<Option<String>> {
-    let read = stage.lab.exec(node, &["cat".to_owned(), path.to_owned()]).await?;
+async fn read_inside(stage: &Stage<'_>, node: &Node, paths: &[String]) -> Result<Option<String>> {
+    let words: Vec<String> = std::iter::once("cat".to_owned()).chain(paths.iter().cloned()).collect();
+    let read = stage.lab.exec(node, &words).await?;
     Ok((read.code == 0).then_some(read.text))
 }
 
