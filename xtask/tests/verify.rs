@@ -80,6 +80,23 @@ fn fails_at(repo: &Repo, check: &str, words: &[&str]) {
     assert_eq!(nothing_left(repo), (0, 0, 0));
 }
 
+/// The same for a definition that `save` would not even write, because `lint` finds the mistake: it
+/// is tried as any file is.
+#[track_caller]
+fn a_definition_fails_at(repo: &Repo, (from, to): (&str, &str), check: &str, words: &[&str]) {
+    repo.xtask(&["save"]).success();
+    let good = std::fs::read_to_string(repo.node_definition()).unwrap();
+    assert!(good.contains(from), "{from} is not in {good}");
+    let (path, archive) = (repo.path("mistaken.yaml"), repo.archive());
+    std::fs::write(&path, good.replace(from, to)).unwrap();
+    let words_for =
+        ["verify", "--json", "--definition", path.to_str().unwrap(), "--archive", archive.to_str().unwrap()];
+    let outcome = repo.xtask(&words_for);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert_fault(&outcome, check, words);
+    assert_eq!(nothing_left(repo), (0, 0, 0));
+}
+
 #[track_caller]
 fn assert_fault(outcome: &Outcome, check: &str, words: &[&str]) {
     let row = row(outcome, check);
@@ -192,9 +209,9 @@ fn an_entry_point_that_is_not_there_is_told() {
 #[test]
 fn a_flag_and_its_value_in_one_element_are_explained() {
     let repo = node();
-    define(&repo, r#""--sysctl", "net.ipv4.ip_default_ttl=77""#, r#""--sysctl net.ipv6.conf.all.forwarding=1""#);
-    fails_at(
+    a_definition_fails_at(
         &repo,
+        (r#""--sysctl", "net.ipv4.ip_default_ttl=77""#, r#""--sysctl net.ipv6.conf.all.forwarding=1""#),
         "boots within boot.timeout",
         &[
             "Docker says: unknown flag: --sysctl net.ipv6.conf.all.forwarding",
@@ -207,12 +224,15 @@ fn a_flag_and_its_value_in_one_element_are_explained() {
 #[test]
 fn a_sysctl_in_misc_args_as_one_element_is_explained() {
     let repo = node();
-    define(&repo, r#""misc_args": []"#, r#""misc_args": ["--sysctl net.ipv6.conf.all.forwarding=1"]"#);
-    fails_at(
+    a_definition_fails_at(
         &repo,
+        (r#""misc_args": []"#, r#""misc_args": ["--sysctl net.ipv6.conf.all.forwarding=1"]"#),
         "boots within boot.timeout",
         &["Docker says: unknown flag", "`misc_args` holds", "by custom in `run_args`"],
     );
+    // Nobody comes so far with a definition of this repository.
+    define(&repo, r#""misc_args": []"#, r#""misc_args": ["--sysctl net.ipv6.conf.all.forwarding=1"]"#);
+    repo.xtask(&["verify"]).failure().says(["one-argument", "tiny.yaml:"]);
 }
 
 #[test]
@@ -233,9 +253,14 @@ fn an_sshd_without_audit_write_is_explained() {
     let sshd = repo.path(&format!("docker/{}/sshd", repo.node()));
     std::fs::copy("/bin/sleep", sshd).unwrap();
     repo.edit(&repo.dockerfile(), "COPY greeting", "COPY sshd /bin/sshd\nCOPY greeting");
-    fails_at(&repo, "sshd may log people in", &["does not grant AUDIT_WRITE", "CAP_AUDIT_WRITE"]);
     define(&repo, r#""caps": ["#, r#""caps": ["CAP_AUDIT_WRITE", "#);
     repo.xtask(&["verify"]).success();
+    a_definition_fails_at(
+        &repo,
+        ("CAP_AUDIT_WRITE", "CAP_KILL"),
+        "sshd may log people in",
+        &["does not grant AUDIT_WRITE", "Add \"CAP_AUDIT_WRITE\""],
+    );
 }
 
 #[test]
