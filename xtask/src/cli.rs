@@ -54,6 +54,10 @@ enum Command {
     Stop(commands::stop::Args),
     /// Proves that a node works: boots it as CML does and checks what its manifest says.
     Verify(commands::verify::Args),
+    /// Puts a node onto CML servers.
+    Upload(commands::upload::Args),
+    /// CML servers: what stands on them, and taking it off or back.
+    Cml(commands::cml::Args),
     /// Removes this project's images and files, nothing else's.
     Clean(commands::clean::Args),
     /// Format, lints, unit tests and end-to-end tests.
@@ -114,6 +118,8 @@ async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
         Command::Logs(args) => commands::logs::run(&session()?, args).await,
         Command::Stop(args) => commands::stop::run(&session()?, args).await,
         Command::Verify(args) => commands::verify::run(&session()?, args).await,
+        Command::Upload(args) => commands::upload::run(&session()?, args).await,
+        Command::Cml(args) => commands::cml::run(&session()?, args).await,
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
         Command::Ci(args) => commands::ci::run(&session()?, args).await,
         Command::Bench(args) => commands::bench::run(&session()?, args).await,

@@ -5,15 +5,18 @@ pub mod build;
 mod choose;
 pub mod ci;
 pub mod clean;
+pub mod cml;
 pub mod inspect;
 mod labs;
 pub mod list;
 pub mod logs;
 pub mod run;
 pub mod save;
+mod servers;
 pub mod setup;
 pub mod shell;
 pub mod stop;
+pub mod upload;
 pub mod verify;
 
 use std::collections::BTreeMap;
