@@ -68,6 +68,9 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    if crate::cml::askpass::answered() {
+        return ExitCode::SUCCESS;
+    }
     let cli = Cli::parse();
     let ui = Ui::new(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -6,14 +6,18 @@
 
 pub mod address;
 pub mod api;
+pub mod askpass;
 pub mod bundle;
 pub mod by_api;
+pub mod by_ssh;
 pub mod compare;
 pub mod http;
 pub mod known;
 pub mod report;
 pub mod secret;
 pub mod settings;
+pub mod ssh;
+pub mod transfer;
 pub mod trust;
 
 use std::path::PathBuf;

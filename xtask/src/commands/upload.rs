@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use super::servers::{self, ServerArgs};
+use super::servers::{self, ServerArgs, Via};
 use super::{NodeArgs, RecipeArgs, Session, save};
 use crate::cml::by_api::Options;
-use crate::cml::{Bundle, by_api};
+use crate::cml::{Bundle, by_api, by_ssh};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -15,6 +15,12 @@ pub struct Args {
     recipe: RecipeArgs,
     #[command(flatten)]
     servers: ServerArgs,
+    /// By ssh: install it as root, too, not only bring it; the API installs anyway
+    #[arg(long)]
+    install: bool,
+    /// By ssh: do not restart CML after the installation; the nodes count from its next restart
+    #[arg(long)]
+    no_restart: bool,
     /// Replace what is in use, read-only, or could not start there
     #[arg(long)]
     force: bool,
@@ -31,10 +37,16 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
     let bundles = bundles(session, &args).await?;
-    let options = Options { force: args.force, dry_run: args.dry_run };
+    let by_api = Options { force: args.force, dry_run: args.dry_run };
+    let by_ssh = by_ssh::Options { install: args.install, restart: !args.no_restart, dry_run: args.dry_run };
     let reports = servers::each(&servers, |target| {
         let bundles = &bundles;
-        async move { install(&target, bundles, options).await }
+        async move {
+            match target.via {
+                Via::Ssh => deliver(&target, bundles, by_ssh).await,
+                Via::Api | Via::Auto => install(&target, bundles, by_api).await,
+            }
+        }
     });
     servers::conclude(session.ui, reports.await, args.json)
 }
@@ -65,5 +77,18 @@ async fn install(target: &servers::Target<'_>, bundles: &[Bundle], options: Opti
         anyhow::Ok(())
     };
     done.error = work.await.err();
+    done
+}
+
+async fn deliver(target: &servers::Target<'_>, bundles: &[Bundle], options: by_ssh::Options) -> servers::Done {
+    let mut done = servers::Done::default();
+    let work = async {
+        let _lock = target.lock().await?;
+        by_ssh::deliver(target.access, target.address, bundles, options).await
+    };
+    match work.await {
+        Ok((version, nodes)) => (done.version, done.nodes) = (version, nodes),
+        Err(error) => done.error = Some(error),
+    }
     done
 }

@@ -3,8 +3,9 @@
 use anyhow::Result;
 
 use crate::cml::by_api::{self, Options};
+use crate::cml::by_ssh;
 use crate::commands::Session;
-use crate::commands::servers::{self, Done, ServerArgs, Target};
+use crate::commands::servers::{self, Done, ServerArgs, Target, Via};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -15,6 +16,9 @@ pub struct Args {
     /// Roll back even if somebody else has changed it since
     #[arg(long)]
     force: bool,
+    /// By ssh: do not restart CML afterwards; it counts from its next restart
+    #[arg(long)]
+    no_restart: bool,
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -31,15 +35,20 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let options = Options { force: args.force, dry_run: args.dry_run };
     let reports = servers::each(&servers, |target| {
         let id = &id;
-        async move { rollback(&target, id, options).await }
+        async move { rollback(&target, id, options, !args.no_restart).await }
     });
     servers::conclude(session.ui, reports.await, args.json)
 }
 
-async fn rollback(target: &Target<'_>, id: &str, options: Options) -> Done {
+async fn rollback(target: &Target<'_>, id: &str, options: Options, restart: bool) -> Done {
     let mut done = Done::default();
     let work = async {
         let _lock = target.lock().await?;
+        if target.via == Via::Ssh {
+            let options = by_ssh::Options { install: true, restart, dry_run: options.dry_run };
+            done.nodes.push(by_ssh::undo(target.access, target.address, "rollback", id, options).await?);
+            return Ok(());
+        }
         let controller = target.controller(&mut done).await?;
         done.nodes.push(by_api::rollback(target.access, &controller, id, options).await?);
         Ok(())

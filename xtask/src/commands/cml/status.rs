@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
-use crate::cml::{Bundle, by_api};
+use crate::cml::ssh::Ssh;
+use crate::cml::{Bundle, by_api, by_ssh};
 use crate::commands::Session;
-use crate::commands::servers::{self, Done, ServerArgs, Target};
+use crate::commands::servers::{self, Done, ServerArgs, Target, Via};
 use crate::ui;
 
 #[derive(clap::Args)]
@@ -34,6 +35,9 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 async fn ask(target: &Target<'_>, bundles: &[Bundle], json: bool) -> Done {
     let mut done = Done::default();
     let work = async {
+        if target.via == Via::Ssh {
+            return ask_by_ssh(target, bundles, json, &mut done).await;
+        }
         let controller = target.controller(&mut done).await?;
         let free = controller.free_space().await?.map_or_else(|| "unknown".to_owned(), ui::size);
         let ready = if controller.ready { "ready" } else { "not ready" };
@@ -50,4 +54,23 @@ async fn ask(target: &Target<'_>, bundles: &[Bundle], json: bool) -> Done {
     };
     done.error = work.await.err();
     done
+}
+
+async fn ask_by_ssh(target: &Target<'_>, bundles: &[Bundle], json: bool, done: &mut Done) -> Result<()> {
+    let ssh = Ssh::open(target.access, target.address).await?;
+    let about = by_ssh::about(&ssh).await?;
+    if !json {
+        headline(target, about.version.as_deref(), about.ready, Some(about.free))?;
+    }
+    done.version = about.version;
+    for bundle in bundles {
+        done.nodes.push(by_ssh::status(&ssh, bundle).await?);
+    }
+    Ok(())
+}
+
+fn headline(target: &Target<'_>, version: Option<&str>, ready: bool, free: Option<u64>) -> Result<()> {
+    let free = free.map_or_else(|| "unknown".to_owned(), ui::size);
+    let (version, ready) = (version.unwrap_or("of unknown version"), if ready { "ready" } else { "not ready" });
+    target.access.ui.result(format_args!("{}  CML {version}, {ready}, free space {free}", target.address))
 }

@@ -3,11 +3,13 @@
 #![allow(dead_code, clippy::expect_used, clippy::missing_panics_doc)]
 
 pub mod controller;
+pub mod host;
 
 use tempfile::TempDir;
 
 use super::common::Repo;
 use controller::Controller;
+use host::Host;
 
 pub const USER: &str = "lab-admin";
 pub const PASSWORD: &str = "Wr4p-the.pipe";
@@ -65,6 +67,34 @@ impl Stage {
         stage.repo.set("VIRL2_USER", USER);
         stage.repo.set("VIRL2_PASS", PASSWORD);
         stage
+    }
+
+    /// That knows how to log in to this host by ssh; its known hosts are a file of its own.
+    pub fn of_host(host: &Host) -> Self {
+        let mut stage = Self::new();
+        let home = stage.home.path().display().to_string();
+        let config = format!(
+            "Host *\n  UserKnownHostsFile {home}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  IdentityFile {home}/none\n  IdentitiesOnly yes\n"
+        );
+        std::fs::write(stage.home.path().join("ssh_config"), config).expect("a file of ours");
+        stage.ssh_is("exec /usr/bin/ssh -F \"$CONFIG\" \"$@\"");
+        let path = format!("{home}/bin:{}", std::env::var("PATH").unwrap_or_default());
+        stage.repo.set("PATH", path);
+        stage.repo.set("CML_SSH_PASS", PASSWORD);
+        stage.repo.set("VIRL2_URL", host.url());
+        stage
+    }
+
+    /// What `ssh` does in this stage: words of shell.
+    pub fn ssh_is(&self, words: &str) {
+        let bin = self.home.path().join("bin");
+        std::fs::create_dir_all(&bin).expect("a folder of ours");
+        let text = format!("#!/bin/sh\nCONFIG={}/ssh_config\n{words}\n", self.home.path().display());
+        // Written aside: a running one must not change under its shell.
+        std::fs::write(bin.join("ssh.new"), text).expect("a file of ours");
+        std::fs::set_permissions(bin.join("ssh.new"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("chmod");
+        std::fs::rename(bin.join("ssh.new"), bin.join("ssh")).expect("a file of ours");
     }
 
     /// Changes the node, so that image, archive and definitions become others.
