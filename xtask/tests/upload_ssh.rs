@@ -367,6 +367,98 @@ fn a_server_that_is_too_old_gets_nothing() {
     assert_eq!(host.left_in_var_tmp(), "");
 }
 
+/// A node that needs the host to forward IPv6.
+fn that_forwards(stage: &Stage) {
+    let with = r#""run_args": ["--sysctl", "net.ipv6.conf.all.forwarding=1"]"#;
+    stage.repo.edit(
+        "node-definitions/tiny.yaml",
+        r#"{"docker": {"image": "{{ image }}"}}"#,
+        &format!(r#"{{"docker": {{"image": "{{{{ image }}}}", {with}}}}}"#),
+    );
+}
+
+#[test]
+fn doctor_finds_a_ready_host_ready_and_shows_what_it_would_put_right() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    that_forwards(&stage);
+    stage.repo.xtask(&["save"]).success();
+    let outcome = stage.repo.xtask(&["cml", "doctor"]).success();
+    assert!(
+        outcome.stdout.contains("net.ipv6.conf.all.forwarding is on, at the next boot too")
+            && !outcome.stdout.contains("WRONG"),
+        "{outcome}"
+    );
+
+    host.sh("mkdir /root/kept; mv /etc/sysctl.d/50-server.conf /root/kept/; echo '#net.ipv6.conf.all.forwarding=1' >/etc/sysctl.conf");
+    let before = host.sh("sha256sum /etc/sysctl.conf /etc/sysctl.d/*; ls /etc/modules-load.d");
+    let outcome = stage.repo.xtask(&["cml", "doctor"]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(
+        outcome.stdout.contains("WRONG  net.ipv6.conf.all.forwarding is on, but not at the next boot"),
+        "{outcome}"
+    );
+    // Nobody here needs that one by itself, so it is only worth knowing.
+    assert!(outcome.stdout.contains("note   net.ipv4.ip_forward is on, but not at the next boot"), "{outcome}");
+    outcome.says(["`cargo xtask cml doctor --fix` puts right what it can"]);
+    for words in [["cml", "doctor", "--fix", "--dry-run"].as_slice(), &["cml", "doctor", "--fix"]] {
+        let outcome = stage.repo.xtask(words);
+        outcome.says(["/etc/sysctl.d/99-zz-cml-nodes.conf becomes:", "+ net.ipv6.conf.all.forwarding = 1"]);
+        assert_eq!(host.sh("sha256sum /etc/sysctl.conf /etc/sysctl.d/*; ls /etc/modules-load.d"), before, "{words:?}");
+    }
+}
+
+#[test]
+fn doctor_fix_writes_drop_ins_and_reboots_only_when_told() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    that_forwards(&stage);
+    stage.repo.xtask(&["save"]).success();
+    // As Ubuntu has it.
+    host.sh("echo net.ipv6.conf.all.forwarding=0 >/etc/sysctl.conf; ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf");
+    stage.repo.xtask(&["upload", "--install"]).failure().says([
+        "could not start on",
+        "not at the next boot",
+        "cml doctor --fix",
+        "--force",
+    ]);
+    assert!(host.held(&stage.repo.id()).is_none() && host.left_in_var_tmp().is_empty());
+    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success().says(["a reboot is due before it counts"]);
+    assert_eq!(host.run("cat /run/virl2/reboots").0, 1, "it does not reboot unasked");
+    assert_eq!(host.sh("cat /etc/sysctl.conf"), "net.ipv6.conf.all.forwarding=0\n", "what is not ours is let be");
+    assert!(host.sh("cat /etc/sysctl.d/99-zz-cml-nodes.conf").contains("net.ipv6.conf.all.forwarding = 1"));
+    stage
+        .repo
+        .xtask(&["upload", "--install", "--no-restart", "--force"])
+        .success()
+        .says(["installing all the same (--force)"]);
+    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes", "--reboot"]).success().says(["rebooting"]);
+    wait_until("it reboots", || host.run("cat /run/virl2/reboots").0 == 0);
+}
+
+#[test]
+fn doctor_asks_for_vrf_only_where_a_node_needs_it() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    stage.repo.xtask(&["save"]).success();
+    let outcome = stage.repo.xtask(&["cml", "doctor"]).success();
+    assert!(outcome.stdout.contains("vrf is not loaded, and no node here needs it"), "{outcome}");
+    that_forwards(&stage);
+    stage.repo.edit("node-definitions/tiny.yaml", "net.ipv6.conf.all.forwarding=1", "net.vrf.strict_mode=1");
+    stage.repo.xtask(&["save"]).success();
+    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success();
+    assert!(host.sh("cat /etc/modules-load.d/cml-nodes.conf").contains("vrf\n"));
+    host.sh("rm /usr/local/bin/docker-shim; sed -i 's/^OPTS=\"/OPTS=\"-day0privs privileged /' /etc/default/docker-shim.env; echo disabled >/run/virl2/ssh-enabled");
+    let outcome = stage.repo.xtask(&["cml", "doctor"]);
+    for found in [
+        "docker-shim is not there",
+        "-day0privs is `privileged`",
+        "the SSH service does not start with the server (disabled)",
+    ] {
+        assert!(outcome.stdout.contains(found), "{found}: {outcome}");
+    }
+}
+
 #[test]
 fn a_restart_that_fails_is_told() {
     let host = Host::start();

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::bundle::{Bundle, Definition};
+use super::bundle::{ArchiveFile, Bundle, Definition};
+use super::doctor::{self, Needs, Verdict};
 use super::http::Progress;
 use super::report::{NodeReport, State};
 use super::ssh::{Lost, Ssh, last_line};
@@ -34,6 +35,8 @@ pub struct Options {
     pub install: bool,
     pub restart: bool,
     pub dry_run: bool,
+    /// Install what could not start there, too.
+    pub force: bool,
 }
 
 /// What the server says of itself.
@@ -72,6 +75,7 @@ pub async fn deliver(
     access: &Access,
     address: &Address,
     bundles: &[Bundle],
+    needs: Needs,
     options: Options,
 ) -> Result<(Option<String>, Vec<NodeReport>)> {
     let mut connection = Connection { access, address, ssh: Ssh::open(access, address).await? };
@@ -92,7 +96,10 @@ pub async fn deliver(
         }
     }
     if !lacking.is_empty() {
-        let folder = folder_of(address, &lacking.iter().map(|(bundle, ..)| *bundle).collect::<Vec<_>>());
+        if options.install {
+            refuse_what_could_not_start(&connection.ssh, needs, options.force).await?;
+        }
+        let folder = folder_of(&connection.ssh, &lacking.iter().map(|(bundle, ..)| *bundle).collect::<Vec<_>>());
         for (bundle, has_archive, differences) in &lacking {
             check_space(address, &about, bundle, *has_archive)?;
             let sent = connection.bring(&folder, bundle, *has_archive).await?;
@@ -112,6 +119,26 @@ pub async fn deliver(
         }
     }
     Ok((about.version, reports))
+}
+
+async fn refuse_what_could_not_start(ssh: &Ssh<'_>, needs: Needs, force: bool) -> Result<()> {
+    let (_, findings) = doctor::examine(ssh, needs).await?;
+    let wrong: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Wrong)
+        .map(|finding| format!("{} ({})", finding.what, finding.remedy))
+        .collect();
+    if force && !wrong.is_empty() {
+        ssh.access().ui.warn(format_args!("{}: installing all the same (--force): {}", ssh.address, wrong.join("; ")));
+        return Ok(());
+    }
+    anyhow::ensure!(
+        wrong.is_empty(),
+        "the node could not start on {}: {}\n`cargo xtask cml doctor --fix` puts it right; --force installs all the same",
+        ssh.address,
+        wrong.join("; ")
+    );
+    Ok(())
 }
 
 /// The state of each node there.
@@ -256,10 +283,10 @@ fn folders(address: &Address) -> &str {
     address.path.as_deref().map_or(FOLDERS, |path| path.trim_end_matches('/'))
 }
 
-/// One folder for just these contents, so that a transfer which was cut off is found again.
-fn folder_of(address: &Address, bundles: &[&Bundle]) -> String {
-    let digest = crate::digest::Digest::of(sums(bundles));
-    format!("{}/cml-nodes-{}", folders(address), digest.short())
+/// One folder for just these contents and this user, so that a transfer which was cut off is found again.
+fn folder_of(ssh: &Ssh<'_>, bundles: &[&Bundle]) -> String {
+    let digest = crate::digest::Digest::of(format!("{}\n{}", ssh.user(), sums(bundles)));
+    format!("{}/cml-nodes-{}", folders(&ssh.address), digest.short())
 }
 
 fn sums(bundles: &[&Bundle]) -> String {
@@ -289,22 +316,23 @@ impl Connection<'_> {
         let (progress, archive) = (Progress::default(), &bundle.archive);
         for again in (0..TRIES).rev() {
             let done = self.bring_once(folder, bundle, has_archive, &progress).await;
-            match done {
-                Err(error) if again > 0 && error.chain().any(|cause| cause.is::<Lost>()) => {
+            let lost = done.as_ref().is_err_and(|error| error.chain().any(|cause| cause.is::<Lost>()));
+            let done = match done {
+                Err(error) if again > 0 && lost => {
                     self.access.ui.note(format_args!("{error:#}; connecting again"));
                     tokio::time::sleep(Duration::from_secs(1)).await;
-                    self.ssh = Ssh::open(self.access, self.address).await?;
+                    Ssh::open(self.access, self.address).await.map(|ssh| self.ssh = ssh)
                 }
-                Err(error) => {
-                    return Err(error.context(format!(
-                        "{} did not get all of {}; what has arrived is kept, a repeat goes on from there",
-                        self.address, archive.name
-                    )));
-                }
-                Ok(()) => return Ok(progress.bytes()),
-            }
+                done => return done.map(|()| progress.bytes()).map_err(|error| self.kept(error, archive)),
+            };
+            done.map_err(|error| self.kept(error, archive))?;
         }
         Ok(progress.bytes())
+    }
+
+    fn kept(&self, error: anyhow::Error, archive: &ArchiveFile) -> anyhow::Error {
+        let (at, name) = (self.address, &archive.name);
+        error.context(format!("{at} did not get all of {name}; what has arrived is kept, a repeat goes on from there"))
     }
 
     async fn bring_once(&self, folder: &str, bundle: &Bundle, has_archive: bool, progress: &Progress) -> Result<()> {

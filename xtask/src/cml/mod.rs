@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod by_api;
 pub mod by_ssh;
 pub mod compare;
+pub mod doctor;
 pub mod http;
 pub mod known;
 pub mod report;

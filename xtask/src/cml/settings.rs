@@ -13,6 +13,9 @@ use super::secret::Secret;
 
 const FILE: &str = ".virlrc";
 
+/// Variables that hold passwords and tokens.
+pub const SECRETS: [&str; 4] = ["VIRL2_PASS", "VIRL_PASSWORD", "VIRL2_JWT", "CML_SSH_PASS"];
+
 /// What the environment and `.virlrc` say.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {

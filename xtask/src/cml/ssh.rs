@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::askpass::Answering;
 use super::http::Progress;
 use super::secret::Secret;
+use super::settings::SECRETS;
 use super::{Access, Address};
 
 /// CML's port for ssh; on 22 is its console server. [cml-facts 2]
@@ -108,6 +109,10 @@ impl<'a> Ssh<'a> {
 
     pub fn access(&self) -> &'a Access {
         self.access
+    }
+
+    pub fn user(&self) -> &str {
+        &self.user
     }
 
     pub fn is_root(&self) -> bool {
@@ -289,6 +294,10 @@ fn program(access: &Access, address: &Address, user: &str, folder: &TempDir) -> 
         command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
     } else {
         command.args(["-o", "StrictHostKeyChecking=accept-new"]);
+    }
+    // It has no use for them, and might be told to send them on.
+    for name in SECRETS {
+        command.env_remove(name);
     }
     // What it says is read here, in English.
     command.env("LC_ALL", "C");

@@ -11,9 +11,11 @@ use super::Session;
 use crate::cml::address::Scheme;
 use crate::cml::api::Controller;
 use crate::cml::bundle::{ArchiveFile, Definition};
+use crate::cml::doctor::Needs;
 use crate::cml::report::{NodeReport, ServerReport};
 use crate::cml::trust::Fingerprint;
 use crate::cml::{Access, Address, Bundle, Settings, known};
+use crate::definitions::container::Container;
 use crate::dist;
 use crate::lock::Lock;
 use crate::ui::{self, Ui};
@@ -237,6 +239,20 @@ pub fn bundle(session: &Session<'_>, id: &str) -> Result<Bundle> {
 /// Every node that is saved here.
 pub fn saved(session: &Session<'_>) -> Vec<Bundle> {
     session.dist.ids().iter().filter_map(|id| bundle(session, id).ok()).collect()
+}
+
+/// What these nodes need of a server.
+///
+/// # Errors
+/// If a node definition is none of a container.
+pub fn needs(bundles: &[Bundle]) -> Result<Needs> {
+    let mut all = Needs::default();
+    for bundle in bundles {
+        let container = Container::read(&bundle.node_definition.text).with_context(|| bundle.id.clone())?;
+        let config = &container.config;
+        all = all.and(Needs::of(&config.docker.sysctls(), !config.day0cmd.is_empty(), bundle.archive.size));
+    }
+    Ok(all)
 }
 
 /// The id that a person means by NODE: an id itself, or the only one that is saved of a node.

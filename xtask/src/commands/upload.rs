@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::servers::{self, ServerArgs, Via};
 use super::{NodeArgs, RecipeArgs, Session, save};
 use crate::cml::by_api::Options;
+use crate::cml::doctor::Needs;
 use crate::cml::{Bundle, by_api, by_ssh};
 
 #[derive(clap::Args)]
@@ -38,12 +39,14 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
     let bundles = bundles(session, &args).await?;
     let by_api = Options { force: args.force, dry_run: args.dry_run };
-    let by_ssh = by_ssh::Options { install: args.install, restart: !args.no_restart, dry_run: args.dry_run };
+    let by_ssh =
+        by_ssh::Options { install: args.install, restart: !args.no_restart, dry_run: args.dry_run, force: args.force };
+    let needs = servers::needs(&bundles)?;
     let reports = servers::each(&servers, |target| {
         let bundles = &bundles;
         async move {
             match target.via {
-                Via::Ssh => deliver(&target, bundles, by_ssh).await,
+                Via::Ssh => deliver(&target, bundles, needs, by_ssh).await,
                 Via::Api | Via::Auto => install(&target, bundles, by_api).await,
             }
         }
@@ -80,11 +83,16 @@ async fn install(target: &servers::Target<'_>, bundles: &[Bundle], options: Opti
     done
 }
 
-async fn deliver(target: &servers::Target<'_>, bundles: &[Bundle], options: by_ssh::Options) -> servers::Done {
+async fn deliver(
+    target: &servers::Target<'_>,
+    bundles: &[Bundle],
+    needs: Needs,
+    options: by_ssh::Options,
+) -> servers::Done {
     let mut done = servers::Done::default();
     let work = async {
         let _lock = target.lock().await?;
-        by_ssh::deliver(target.access, target.address, bundles, options).await
+        by_ssh::deliver(target.access, target.address, bundles, needs, options).await
     };
     match work.await {
         Ok((version, nodes)) => (done.version, done.nodes) = (version, nodes),

@@ -1,5 +1,6 @@
 //! `cargo xtask cml …`: what stands on a server, and taking it off or back.
 
+mod doctor;
 mod remove;
 mod rollback;
 mod status;
@@ -23,6 +24,8 @@ enum Command {
     Remove(remove::Args),
     /// Back to what the last installation replaced.
     Rollback(rollback::Args),
+    /// Whether servers are ready for the nodes here; --fix puts right what it can.
+    Doctor(doctor::Args),
 }
 
 /// # Errors
@@ -32,5 +35,6 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         Command::Status(args) => status::run(session, args).await,
         Command::Remove(args) => remove::run(session, args).await,
         Command::Rollback(args) => rollback::run(session, args).await,
+        Command::Doctor(args) => doctor::run(session, args).await,
     }
 }

@@ -45,7 +45,7 @@ async fn remove(target: &Target<'_>, id: &str, options: Options, restart: bool) 
     let work = async {
         let _lock = target.lock().await?;
         if target.via == Via::Ssh {
-            let options = by_ssh::Options { install: true, restart, dry_run: options.dry_run };
+            let options = by_ssh::Options { install: true, restart, dry_run: options.dry_run, force: options.force };
             done.nodes.push(by_ssh::undo(target.access, target.address, "remove", id, options).await?);
             return Ok(());
         }
