@@ -38,8 +38,7 @@ fn path(key: &str) -> PathBuf {
 
 /// The program on the real repository, with the memory and the trust of a stage.
 fn upload(stage: &Stage, args: &[&str]) -> serde_json::Value {
-    let root = real_root().to_str().unwrap();
-    stage.repo.xtask(&[&["--root", root], args].concat()).success().json()
+    stage.repo.xtask_at(real_root(), args).success().json()
 }
 
 /// An engine that has nothing yet takes the archive and calls the image what the definition says.
