@@ -148,6 +148,10 @@ impl Drop for Controller {
     }
 }
 
+/// Node definitions, image definitions, registered files, and the drop folder.
+pub type Snapshot =
+    (BTreeMap<String, Value>, BTreeMap<String, Value>, BTreeMap<String, (String, Bytes)>, BTreeMap<String, Bytes>);
+
 impl State {
     fn fresh() -> Self {
         Self {
@@ -168,10 +172,7 @@ impl State {
     }
 
     /// All that a node is made of, to be compared.
-    pub fn snapshot(
-        &self,
-    ) -> (BTreeMap<String, Value>, BTreeMap<String, Value>, BTreeMap<String, (String, Bytes)>, BTreeMap<String, Bytes>)
-    {
+    pub fn snapshot(&self) -> Snapshot {
         (self.node_definitions.clone(), self.image_definitions.clone(), self.images.clone(), self.drop_folder.clone())
     }
 
