@@ -60,6 +60,10 @@ enum Command {
     Lint(commands::lint::Args),
     /// What changed between the definitions in dist/ and what would be rendered now.
     Diff(commands::diff::Args),
+    /// Puts a node onto CML servers.
+    Upload(commands::upload::Args),
+    /// CML servers: what stands on them, and taking it off or back.
+    Cml(commands::cml::Args),
     /// Removes this project's images and files, nothing else's.
     Clean(commands::clean::Args),
     /// Format, lints, unit tests and end-to-end tests.
@@ -70,6 +74,9 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    if crate::cml::askpass::answered() {
+        return ExitCode::SUCCESS;
+    }
     let cli = Cli::parse();
     let ui = Ui::new(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -130,6 +137,8 @@ async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
         Command::New(args) => commands::new::run(&session()?, args),
         Command::Lint(args) => commands::lint::run(ui, cli.root.as_deref(), args).await,
         Command::Diff(args) => commands::diff::run(&session()?, args),
+        Command::Upload(args) => commands::upload::run(&session()?, args).await,
+        Command::Cml(args) => commands::cml::run(&session()?, args).await,
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
         Command::Ci(args) => commands::ci::run(&session()?, args).await,
         Command::Bench(args) => commands::bench::run(&session()?, args).await,

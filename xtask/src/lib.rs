@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod catalog;
 pub mod cli;
+pub mod cml;
 pub mod commands;
 pub mod definitions;
 pub mod digest;

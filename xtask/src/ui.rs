@@ -177,6 +177,35 @@ impl Ui {
         Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
+    /// Asks for a line on the terminal.
+    ///
+    /// # Errors
+    /// If the terminal can't be read.
+    pub async fn ask_text(&self, question: &str) -> Result<String> {
+        self.bars.suspend(|| {
+            eprint!("{question}");
+            io::stderr().flush()
+        })?;
+        let (answer, asked) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let _ = answer.send(io::stdin().lock().read_line(&mut line).map(|_| line));
+        });
+        let line = asked.await.context("asking a question")?.context("reading the answer")?;
+        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    /// Asks for a line that the terminal does not show.
+    ///
+    /// # Errors
+    /// As [`Self::ask_text`].
+    pub async fn ask_secret(&self, question: &str) -> Result<String> {
+        let _hidden = Hidden::begin();
+        let line = self.ask_text(question).await;
+        self.line("");
+        line
+    }
+
     /// Whether a question can be asked and answered.
     pub fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
@@ -197,6 +226,22 @@ impl Ui {
         self.bars.suspend(|| {
             let _ = writeln!(io::stderr(), "{text}");
         });
+    }
+}
+
+/// While it lives, the terminal does not show what is typed. Ends by being dropped, so by Ctrl-C, too.
+struct Hidden;
+
+impl Hidden {
+    fn begin() -> Self {
+        let _ = std::process::Command::new("stty").arg("-echo").status();
+        Self
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("stty").arg("echo").status();
     }
 }
 

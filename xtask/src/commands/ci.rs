@@ -31,6 +31,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     step("unit tests", &["test", "--workspace", "--lib", "--quiet"])?;
     // The end-to-end tests use the real engine.
     host::engine(ui, consent(args.yes), &session.cache).await?;
+    host::test_tools(ui, consent(args.yes)).await?;
     step("end-to-end tests", &["test", "--workspace", "--test", "*"])?;
     ui.headline("every node is built, saved and proved");
     verify::run(session, verify::Args::all(args.yes)).await?;

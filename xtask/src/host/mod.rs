@@ -96,6 +96,30 @@ pub async fn engine(ui: &Ui, consent: Consent, cache: &Path) -> Result<Engine> {
     }
 }
 
+/// Brings what only the tests of this project need.
+///
+/// # Errors
+/// As [`set_up`].
+pub async fn test_tools(ui: &Ui, consent: Consent) -> Result<()> {
+    let has_venv = std::process::Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
+    let tools = [
+        ("shellcheck", is_installed("shellcheck")),
+        ("openssh-client", is_installed("ssh")),
+        ("python3-venv", has_venv.is_ok_and(|output| output.status.success())),
+    ];
+    let packages: Vec<&str> = tools.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    ui.note(format_args!("missing for the tests: {}", packages.join(", ")));
+    let system = System::detect();
+    if !system.has_apt() {
+        bail!("{}", system.advice());
+    }
+    agree(ui, consent).await?;
+    install(ui, &packages)
+}
+
 /// The program that runs a command as root: `sudo`, or for root itself `env`, which just runs it.
 ///
 /// # Errors

@@ -228,9 +228,18 @@ impl Repo {
         Running(self.command(outer, args).stdin_null().start().expect("the program starts"))
     }
 
+    /// Runs `cargo xtask ARGS` in another repository, in all else as here.
+    pub fn xtask_at(&self, root: &Path, args: &[&str]) -> Outcome {
+        Running(self.command_at(root, &[], args).stdin_null().start().expect("the program starts")).end()
+    }
+
     fn command(&self, outer: &[&str], args: &[&str]) -> duct::Expression {
+        self.command_at(self.folder.path(), outer, args)
+    }
+
+    fn command_at(&self, root: &Path, outer: &[&str], args: &[&str]) -> duct::Expression {
         let mut words: Vec<OsString> = outer.iter().map(OsString::from).collect();
-        words.extend([env!("CARGO_BIN_EXE_xtask").into(), "--root".into(), self.folder.path().into()]);
+        words.extend([env!("CARGO_BIN_EXE_xtask").into(), "--root".into(), root.into()]);
         words.extend(args.iter().map(OsString::from));
         let mut command = duct::cmd(words.remove(0), words)
             .env("XDG_CACHE_HOME", self.cache.path())

@@ -5,6 +5,7 @@ mod archive;
 mod build;
 mod node;
 mod tool;
+mod upload;
 
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ enum What {
     Boot,
     /// `cargo xtask verify`
     Verify,
+    /// `upload` by ssh over loopback, against `scp`
+    Upload,
     /// `cargo xtask list`
     List,
     /// `cargo xtask lint` of 1,000 definitions
@@ -80,6 +83,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             What::Rebuild => figures.extend(build::after_a_change(session, &node).await?),
             What::Boot => figures.extend(node::boots(session, &node, args.rounds).await?),
             What::Verify => figures.push(node::verify(session, &node).await?),
+            What::Upload => figures.extend(upload::by_ssh(session, &node, args.rounds).await?),
             What::List => figures.push(tool::list(session, args.rounds)?),
             What::Lint => figures.push(tool::lint(session, args.rounds)?),
             What::Compile => figures.push(tool::compile(session)?),

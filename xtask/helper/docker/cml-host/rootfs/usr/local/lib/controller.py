@@ -1,0 +1,29 @@
+"""What the controller says on its own server: its version, and that it is ready two seconds after a restart."""
+
+import http.server
+import json
+import pathlib
+import ssl
+import time
+
+
+class Controller(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        version, since = pathlib.Path("/run/virl2/version"), pathlib.Path("/run/virl2/since")
+        ready = not since.exists() or time.time() - since.stat().st_mtime > 2
+        text = version.read_text().strip() if version.exists() else "2.9.0+build.3"
+        body = json.dumps({"version": text, "ready": ready}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 443), Controller)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/etc/ssl/controller.pem")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()

@@ -1,0 +1,131 @@
+//! Where a server is, as a person writes it: `cml.example.org`, `admin@10.0.0.5:1122`,
+//! `https://cml.example.org/lab/`, `ssh://admin@[2001:db8::1]:22/srv/tmp`.
+
+use std::fmt;
+
+use anyhow::{Context, Result, bail};
+
+/// The way in that an address asks for by its scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Api,
+    Ssh,
+}
+
+/// A server's address. What is not said is left to each way in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub scheme: Option<Scheme>,
+    pub user: Option<String>,
+    /// A name or an address, without brackets.
+    pub host: String,
+    pub port: Option<u16>,
+    /// For the API what stands before `/api/v0`, for ssh the folder that files go to.
+    pub path: Option<String>,
+}
+
+impl Address {
+    /// # Errors
+    /// If it is no address, or holds a password: arguments are seen by everybody on the machine.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("https", rest)) => (Some(Scheme::Api), rest),
+            Some(("ssh" | "sftp", rest)) => (Some(Scheme::Ssh), rest),
+            Some(("http", _)) => bail!("`{}`: CML is spoken to by https only", hidden(text)),
+            Some((other, _)) => bail!("`{other}://` is neither https:// nor ssh://"),
+            None => (None, text),
+        };
+        let (authority, path) = match rest.split_once('/') {
+            Some((authority, path)) => (authority, Some(format!("/{path}")).filter(|path| path != "/")),
+            None => (rest, None),
+        };
+        let (user, place) = match authority.rsplit_once('@') {
+            Some((user, _)) if user.contains(':') => {
+                bail!(
+                    "`{}` holds a password, which everybody on this machine can read there; put it into VIRL2_PASS or .virlrc",
+                    hidden(text)
+                )
+            }
+            Some((user, place)) => (Some(user.to_owned()), place),
+            None => (None, authority),
+        };
+        let (host, port) = host_and_port(place).with_context(|| format!("`{text}` is no server's address"))?;
+        // What begins with a dash would be an option to ssh.
+        let plain = |text: &str| {
+            !text.is_empty() && !text.starts_with('-') && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        };
+        anyhow::ensure!(plain(host) && user.as_deref().is_none_or(plain), "`{text}` is no server's address");
+        Ok(Self { scheme, user, host: host.to_owned(), port, path })
+    }
+
+    /// The host as it stands in a URL.
+    pub fn url_host(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+}
+
+/// As messages name the server: without user and path.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url_host())?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+fn host_and_port(place: &str) -> Result<(&str, Option<u16>)> {
+    let port = |text: &str| text.parse().with_context(|| format!("`{text}` is no port"));
+    if let Some(rest) = place.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').context("a bracket is not closed")?;
+        return Ok((host, rest.strip_prefix(':').map(port).transpose()?));
+    }
+    match place.split_once(':') {
+        // More than one colon: an IPv6 address without brackets, which has no port.
+        Some((_, rest)) if rest.contains(':') => Ok((place, None)),
+        Some((host, rest)) => Ok((host, Some(port(rest)?))),
+        None => Ok((place, None)),
+    }
+}
+
+/// An address without what stands before the `@`.
+fn hidden(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, place)) => format!("…@{place}"),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (Option<Scheme>, Option<String>, String, Option<u16>, Option<String>) {
+        let address = Address::parse(text).unwrap();
+        (address.scheme, address.user, address.host, address.port, address.path)
+    }
+
+    #[test]
+    fn addresses_are_read_as_ssh_and_urls_write_them() {
+        assert_eq!(parts("cml"), (None, None, "cml".into(), None, None));
+        assert_eq!(parts("admin@10.0.0.5:1122"), (None, Some("admin".into()), "10.0.0.5".into(), Some(1122), None));
+        assert_eq!(parts("https://cml/lab/"), (Some(Scheme::Api), None, "cml".into(), None, Some("/lab/".into())));
+        let long = parts("ssh://me@[2001:db8::1]:22/srv/tmp");
+        assert_eq!(
+            long,
+            (Some(Scheme::Ssh), Some("me".into()), "2001:db8::1".into(), Some(22), Some("/srv/tmp".into()))
+        );
+        assert_eq!(parts("2001:db8::1").2, "2001:db8::1");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for wrong in ["", "-oProxyCommand=x", "me@-x", "cml:port", "[::1", "http://cml", "ftp://cml", "a b"] {
+            assert!(Address::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_and_not_repeated() {
+        let said = format!("{:#}", Address::parse("https://admin:s3cret@cml").unwrap_err());
+        assert!(said.contains("holds a password") && !said.contains("s3cret"), "{said}");
+    }
+}

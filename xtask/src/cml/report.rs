@@ -1,0 +1,72 @@
+//! What became of each server, for people and for `--json`.
+
+use serde::Serialize;
+
+/// One server's part of a command.
+#[derive(Debug, Serialize)]
+pub struct ServerReport {
+    pub server: String,
+    /// `api` or `ssh`
+    pub via: &'static str,
+    /// CML's, as it writes it.
+    pub version: Option<String>,
+    pub nodes: Vec<NodeReport>,
+    pub error: Option<String>,
+}
+
+/// What became of one node on one server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeReport {
+    pub id: String,
+    pub state: State,
+    /// What was, would be, or is different.
+    pub details: Vec<String>,
+    /// Bytes of archive that were sent.
+    pub sent: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The server has not got it.
+    Absent,
+    /// The server has just this.
+    Same,
+    /// The server has another.
+    Differs,
+    Installed,
+    /// On the server, to be installed by hand.
+    Transferred,
+    /// With `--dry-run`.
+    WouldInstall,
+    Removed,
+    RolledBack,
+}
+
+impl State {
+    /// For people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Same => "the same",
+            Self::Differs => "differs",
+            Self::Installed => "installed",
+            Self::Transferred => "transferred, not installed yet",
+            Self::WouldInstall => "would be installed",
+            Self::Removed => "removed",
+            Self::RolledBack => "rolled back",
+        }
+    }
+}
+
+impl NodeReport {
+    pub fn new(id: &str, state: State) -> Self {
+        Self { id: id.to_owned(), state, details: Vec::new(), sent: 0 }
+    }
+
+    #[must_use]
+    pub fn with(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
+    }
+}

@@ -1,0 +1,152 @@
+//! Servers and credentials by the conventions of CML's own client: the environment first, then
+//! `.virlrc` in the working folder, then in the home folder. [cml-facts 2]
+//!
+//! That client reads no `.virlrc` of the folders above: whoever can write to one of them could send
+//! the next password elsewhere. Neither does this program.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::address::Address;
+use super::secret::Secret;
+
+const FILE: &str = ".virlrc";
+
+/// Variables that hold passwords and tokens.
+pub const SECRETS: [&str; 4] = ["VIRL2_PASS", "VIRL_PASSWORD", "VIRL2_JWT", "CML_SSH_PASS"];
+
+/// What the environment and `.virlrc` say.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub url: Option<String>,
+    pub user: Option<String>,
+    pub password: Option<Secret>,
+    pub token: Option<Secret>,
+    /// A file of certificates that are trusted to sign the server's.
+    pub authorities: Option<PathBuf>,
+    pub ssh_user: Option<String>,
+    pub ssh_password: Option<Secret>,
+}
+
+/// Where settings are looked up, apart from the process so that tests can set it.
+pub struct Sources<'a> {
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Working folder, then home.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Settings {
+    /// # Errors
+    /// If a `.virlrc` can't be read.
+    pub fn discover() -> Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let folders = std::env::current_dir().ok().into_iter().chain(std::env::home_dir()).collect();
+        Self::from_sources(&Sources { variable: &variable, folders })
+    }
+
+    /// # Errors
+    /// As [`Self::discover`].
+    pub fn from_sources(sources: &Sources<'_>) -> Result<Self> {
+        let files = sources.folders.iter().map(|folder| read_file(folder)).collect::<Result<Vec<_>>>()?;
+        // In files the client knows only the first name of each.
+        let get = |names: &[&str]| {
+            let set = names.iter().find_map(|name| (sources.variable)(name).filter(|value| !value.is_empty()));
+            set.or_else(|| files.iter().find_map(|lines| value_in(lines, names.first().copied()?)))
+        };
+        let bundle = get(&["CA_BUNDLE", "CML_VERIFY_CERT"]);
+        let is_switch = |text: &String| matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "0" | "1");
+        Ok(Self {
+            url: get(&["VIRL2_URL", "VIRL_HOST"]),
+            user: get(&["VIRL2_USER", "VIRL_USERNAME"]),
+            password: get(&["VIRL2_PASS", "VIRL_PASSWORD"]).map(Secret::new),
+            token: get(&["VIRL2_JWT"]).map(Secret::new),
+            // Trust is not switched off by a file that was forgotten: that takes --insecure.
+            authorities: bundle.filter(|text| !is_switch(text)).map(PathBuf::from),
+            ssh_user: get(&["CML_SSH_USER"]),
+            ssh_password: get(&["CML_SSH_PASS"]).map(Secret::new),
+        })
+    }
+
+    /// The servers that a command means: those of `--cml`, else the one of the settings.
+    ///
+    /// # Errors
+    /// If there is none, one is no address, or one is named twice.
+    pub fn servers(&self, named: &[String]) -> Result<Vec<Address>> {
+        let mut found: Vec<Address> = Vec::new();
+        let named: Vec<&String> = if named.is_empty() { self.url.iter().collect() } else { named.iter().collect() };
+        for text in named {
+            let address = Address::parse(text)?;
+            let again = found.iter().any(|other| (&other.host, other.port) == (&address.host, address.port));
+            anyhow::ensure!(!again, "{address} is named twice");
+            found.push(address);
+        }
+        anyhow::ensure!(
+            !found.is_empty(),
+            "which CML server? Name it with --cml HOST, or set VIRL2_URL in the environment or in {FILE}"
+        );
+        Ok(found)
+    }
+
+    /// Whether the API can be logged in to without a question.
+    pub fn can_log_in(&self) -> bool {
+        self.token.is_some() || (self.user.is_some() && self.password.is_some())
+    }
+}
+
+fn read_file(folder: &Path) -> Result<String> {
+    let path = folder.join(FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).with_context(|| format!("{} can't be read", path.display())),
+    }
+}
+
+/// `KEY=VALUE`, with or without double quotes around the value.
+fn value_in(text: &str, name: &str) -> Option<String> {
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix('='))?;
+    let value = line.trim();
+    let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+    (!bare.is_empty()).then(|| bare.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(variables: &[(&str, &str)], work: &str, home: &str) -> Settings {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        for (folder, text) in folders.iter().zip([work, home]) {
+            std::fs::write(folder.path().join(FILE), text).unwrap();
+        }
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let folders = folders.iter().map(|folder| folder.path().to_owned()).collect();
+        Settings::from_sources(&Sources { variable: &variable, folders }).unwrap()
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_working_folder_and_that_over_home() {
+        let home = "VIRL2_URL=home\nVIRL2_USER=me\nVIRL2_PASS=\"s p\"\n";
+        let settings = found(&[("VIRL_HOST", "environment")], "VIRL2_URL=work\n", home);
+        assert_eq!(settings.url.as_deref(), Some("environment"));
+        assert_eq!(settings.password.unwrap().reveal(), "s p");
+        assert_eq!(found(&[], "VIRL2_URL=work", home).url.as_deref(), Some("work"));
+        assert_eq!(found(&[], "", home).url.as_deref(), Some("home"));
+    }
+
+    #[test]
+    fn trust_is_not_switched_off_by_a_setting() {
+        assert!(found(&[("CML_VERIFY_CERT", "False")], "", "").authorities.is_none());
+        assert_eq!(found(&[("CA_BUNDLE", "/ca.pem")], "", "").authorities, Some("/ca.pem".into()));
+    }
+
+    #[test]
+    fn without_a_server_it_says_where_one_could_stand() {
+        let said = found(&[], "", "").servers(&[]).unwrap_err().to_string();
+        assert!(said.contains("--cml HOST") && said.contains("VIRL2_URL") && said.contains(".virlrc"), "{said}");
+        let twice = ["a".to_owned(), "me@a".to_owned()];
+        assert!(found(&[], "", "").servers(&twice).unwrap_err().to_string().contains("named twice"));
+    }
+}

@@ -1,0 +1,171 @@
+//! `upload` by ssh over loopback, beside `scp`, onto the container that stands in for a CML server in the tests.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use xshell::{Shell, cmd};
+
+use super::{Figure, Times, ratio};
+use crate::catalog::Repository;
+use crate::commands::{NodeArgs, RecipeArgs, Session, build, save};
+use crate::dist::Dist;
+use crate::ui;
+
+/// The recipe of the container, beside the link helper's.
+const HOST: &str = "cml-host";
+
+/// How much of the archive has arrived when the transfer is cut off, in per cent.
+const CUT_AT: u64 = 90;
+
+pub async fn by_ssh(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
+    let saved = save::up_to_date(session, node).await?;
+    let (id, size) = (saved.inspected.plan.names.id.clone(), saved.archive.size);
+    let server = Server::start(session).await?;
+    let archive = session.dist.archive(&id);
+    let (mut ours, mut scp, mut repeat) = (Times::default(), Times::default(), Times::default());
+    for round in 1..=rounds {
+        session.ui.headline(format_args!("upload, round {round} of {rounds}"));
+        server.forget()?;
+        scp.0.push(server.scp(&archive)?);
+        server.forget()?;
+        ours.0.push(server.upload(session, &[])?.0);
+    }
+    let there = size * CUT_AT / 100;
+    server.sh(&format!("truncate -s {there} /var/tmp/cml-nodes-*/virl-base-images/*/*.gz"))?;
+    let resent = server.upload(session, &[])?.1;
+    server.upload(session, &["--install", "--no-restart", "--force"])?;
+    for _ in 0..rounds.max(3) {
+        let (time, sent) = server.upload(session, &["--install"])?;
+        anyhow::ensure!(sent == 0, "a repeat sent {sent} bytes");
+        repeat.0.push(time);
+    }
+    let part = 100.0 * ratio(scp.median(), ours.median());
+    let again = 100.0 * resent as f64 / size as f64;
+    Ok(vec![
+        Figure::new(&format!("upload of {} by ssh, whole command", ui::size(size)), ours.describe(), ""),
+        Figure::new("scp of the archive", scp.describe(), ""),
+        Figure::new("upload / scp, as a rate", format!("{part:.0} %"), "at least 80 %"),
+        Figure::new(&format!("cut at {CUT_AT} %: sent again"), format!("{again:.1} %"), "at most 12 %"),
+        Figure::new("upload with nothing to do", repeat.describe(), "at most 2 s, no archive bytes"),
+    ])
+}
+
+/// The container, and a login to it. Goes when dropped.
+struct Server {
+    folder: tempfile::TempDir,
+    name: String,
+    port: String,
+}
+
+impl Server {
+    async fn start(session: &Session<'_>) -> Result<Self> {
+        let image = image(session).await?;
+        let folder = tempfile::tempdir_in(&session.cache)?;
+        let name = format!("cml-nodes-bench-{}", std::process::id());
+        let sh = Shell::new()?;
+        let key = folder.path().join("key");
+        cmd!(sh, "ssh-keygen -q -t ed25519 -N '' -f {key}").quiet().run().context("the bench needs openssh-client")?;
+        let forwarding = ["--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "net.ipv6.conf.all.forwarding=1"];
+        cmd!(sh, "docker run --detach --name {name} --publish 127.0.0.1::1122 {forwarding...} {image}")
+            .quiet()
+            .ignore_stdout()
+            .run()?;
+        let mut server = Self { folder, name, port: String::new() };
+        let name = &server.name;
+        let ports = cmd!(sh, "docker port {name} 1122/tcp").quiet().read()?;
+        server.port =
+            ports.lines().next().and_then(|line| line.rsplit(':').next()).context("docker tells no port")?.to_owned();
+        let public = std::fs::read_to_string(key.with_extension("pub"))?;
+        server.sh(&format!(
+            "mkdir -p ~admin/.ssh && echo '{}' >~admin/.ssh/authorized_keys && chown -R admin: ~admin/.ssh &&
+             echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin &&
+             while [ ! -e /run/sshd.pid ]; do sleep 0.1; done",
+            public.trim()
+        ))?;
+        server.write_ssh()?;
+        Ok(server)
+    }
+
+    /// An `ssh` with a key and known hosts of its own, for us and for scp alike.
+    fn write_ssh(&self) -> Result<()> {
+        let at = self.folder.path().display();
+        let options = format!(
+            "-i {at}/key -o IdentitiesOnly=yes -o UserKnownHostsFile={at}/known -o StrictHostKeyChecking=accept-new"
+        );
+        let path = self.ssh();
+        std::fs::create_dir_all(path.parent().unwrap_or(self.folder.path()))?;
+        std::fs::write(&path, format!("#!/bin/sh\nexec /usr/bin/ssh {options} \"$@\"\n"))?;
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        Ok(())
+    }
+
+    fn ssh(&self) -> PathBuf {
+        self.folder.path().join("bin/ssh")
+    }
+
+    /// Runs words of shell as root on the server.
+    fn sh(&self, words: &str) -> Result<()> {
+        let (sh, name) = (Shell::new()?, &self.name);
+        cmd!(sh, "docker exec {name} sh -c {words}")
+            .quiet()
+            .ignore_stdout()
+            .run()
+            .context("the container that stands in for CML")
+    }
+
+    /// Takes away what was sent before.
+    fn forget(&self) -> Result<()> {
+        self.sh("rm -rf /var/tmp/*")
+    }
+
+    fn scp(&self, archive: &Path) -> Result<std::time::Duration> {
+        let (sh, ssh, port) = (Shell::new()?, self.ssh(), &self.port);
+        let since = Instant::now();
+        cmd!(sh, "scp -q -S {ssh} -P {port} {archive} admin@127.0.0.1:/var/tmp/").quiet().run()?;
+        Ok(since.elapsed())
+    }
+
+    /// The whole command, as a process of its own; yields its time and the bytes of archive that it sent.
+    fn upload(&self, session: &Session<'_>, further: &[&str]) -> Result<(std::time::Duration, u64)> {
+        let (sh, program, root) = (Shell::new()?, std::env::current_exe()?, &session.repository.root);
+        let (url, state) = (format!("ssh://admin@127.0.0.1:{}", self.port), self.folder.path().join("state"));
+        let bin = self.folder.path().join("bin").display().to_string();
+        let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
+        let since = Instant::now();
+        let told = cmd!(sh, "{program} --root {root} upload --cml {url} --json {further...}")
+            .env("PATH", path)
+            .env("XDG_STATE_HOME", state)
+            .quiet()
+            .ignore_stderr()
+            .read()
+            .context("uploading")?;
+        let time = since.elapsed();
+        let report: serde_json::Value = serde_json::from_str(&told)?;
+        let sent = report.pointer("/0/nodes/0/sent").and_then(serde_json::Value::as_u64);
+        Ok((time, sent.context("the report does not tell what was sent")?))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let name = &self.name;
+        if let Ok(sh) = Shell::new() {
+            let _ = cmd!(sh, "docker rm --force --volumes {name}").quiet().ignore_stdout().ignore_stderr().run();
+        }
+    }
+}
+
+async fn image(session: &Session<'_>) -> Result<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
+    let hushed = session.ui.hushed();
+    let own = Session {
+        ui: &hushed,
+        repository: Repository::open(&root)?,
+        dist: Dist::new(root.join("dist")),
+        cache: session.cache.clone(),
+    };
+    let args = NodeArgs { recipe: RecipeArgs { yes: true, ..RecipeArgs::default() }, ..NodeArgs::of(HOST) };
+    Ok(build::up_to_date(&own, &args).await?.plan.names.image)
+}

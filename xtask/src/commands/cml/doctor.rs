@@ -1,0 +1,132 @@
+//! `cargo xtask cml doctor`
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use crate::cml::doctor::{self, Finding, Needs, Verdict};
+use crate::cml::ssh::Ssh;
+use crate::commands::Session;
+use crate::commands::servers::{self, Done, ServerArgs, Target};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    servers: ServerArgs,
+    /// Write what is missing to files of our own in /etc/sysctl.d and /etc/modules-load.d; shows it first
+    #[arg(long)]
+    fix: bool,
+    /// With --fix: reboot the server, too, if that is due
+    #[arg(long, requires = "fix")]
+    reboot: bool,
+    /// Without a question
+    #[arg(long, short)]
+    yes: bool,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Examined<'a> {
+    server: String,
+    version: Option<&'a str>,
+    findings: &'a [Finding],
+}
+
+/// # Errors
+/// If a server can't be asked, or something is wrong that the nodes here need.
+pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let servers = servers::open(session.ui, &args.servers)?;
+    let needs = servers::needs(&servers::saved(session))?;
+    let reports = servers::each(&servers, |target| {
+        let args = &args;
+        async move { Done { error: examine(&target, needs, args).await.err(), ..Done::default() } }
+    });
+    servers::conclude(session.ui, reports.await, false)
+}
+
+async fn examine(target: &Target<'_>, needs: Needs, args: &Args) -> Result<()> {
+    let ssh = Ssh::open(target.access, target.address).await?;
+    let (version, findings) = doctor::examine(&ssh, needs).await?;
+    let examined = Examined { server: target.address.to_string(), version: version.as_deref(), findings: &findings };
+    if args.json {
+        target.access.ui.result(serde_json::to_string(&examined)?)?;
+    } else {
+        print(target, &findings)?;
+    }
+    if args.fix {
+        return fix(target, &ssh, &findings, args).await;
+    }
+    let wrong = findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();
+    match wrong {
+        0 => Ok(()),
+        _ if findings.iter().any(Finding::can_be_fixed) => {
+            bail!(
+                "{} is not ready for the nodes here: {wrong} findings; `cargo xtask cml doctor --fix` puts right what it can",
+                target.address
+            )
+        }
+        _ => bail!("{} is not ready for the nodes here: {wrong} findings", target.address),
+    }
+}
+
+fn print(target: &Target<'_>, findings: &[Finding]) -> Result<()> {
+    let ui = &target.access.ui;
+    for finding in findings {
+        let mark = match finding.verdict {
+            Verdict::Fine => "ok",
+            Verdict::Note => "note",
+            Verdict::Wrong => "WRONG",
+        };
+        ui.result(format_args!("{}  {mark:<5}  {}", target.address, finding.what))?;
+        if !finding.remedy.is_empty() {
+            ui.result(format_args!("           {}", finding.remedy))?;
+        }
+    }
+    Ok(())
+}
+
+async fn fix(target: &Target<'_>, ssh: &Ssh<'_>, findings: &[Finding], args: &Args) -> Result<()> {
+    let (ui, at) = (&target.access.ui, target.address);
+    let changes = doctor::changes(findings);
+    for change in &changes {
+        ui.note(format_args!("{at}: {} becomes:", change.path));
+        for line in change.text.lines() {
+            ui.note(format_args!("  + {line}"));
+        }
+    }
+    if args.dry_run {
+        return Ok(());
+    }
+    if !changes.is_empty() {
+        agree(target, args.yes, "Write this?").await?;
+        doctor::apply(ssh, &changes).await?;
+        ui.note(format_args!("{at}: written"));
+    }
+    if !doctor::needs_reboot(findings) {
+        ui.note(format_args!("{at}: nothing else is to be put right"));
+    } else if args.reboot {
+        doctor::reboot(ssh).await?;
+        ui.note(format_args!("{at}: rebooting"));
+    } else {
+        ui.warn(format_args!("{at}: a reboot is due before it counts; `--fix --reboot` does it"));
+    }
+    Ok(())
+}
+
+async fn agree(target: &Target<'_>, yes: bool, question: &str) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    let _one_at_a_time = target.access.questions.lock().await;
+    let ui = &target.access.ui;
+    anyhow::ensure!(
+        ui.can_ask() && ui.ask(question).await?,
+        "{}: nothing was changed; --yes agrees to it",
+        target.address
+    );
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! `cargo xtask cml status`
+
+use anyhow::Result;
+
+use crate::cml::ssh::Ssh;
+use crate::cml::{Bundle, by_api, by_ssh};
+use crate::commands::Session;
+use crate::commands::servers::{self, Done, ServerArgs, Target, Via};
+use crate::ui;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    servers: ServerArgs,
+    /// The result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// # Errors
+/// If a server does not answer.
+pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let servers = servers::open(session.ui, &args.servers)?;
+    let bundles = servers::saved(session);
+    if bundles.is_empty() {
+        session.ui.note("no node is saved here; `cargo xtask save` makes one");
+    }
+    let reports = servers::each(&servers, |target| {
+        let bundles = &bundles;
+        async move { ask(&target, bundles, args.json).await }
+    });
+    servers::conclude(session.ui, reports.await, args.json)
+}
+
+async fn ask(target: &Target<'_>, bundles: &[Bundle], json: bool) -> Done {
+    let mut done = Done::default();
+    let work = async {
+        if target.via == Via::Ssh {
+            return ask_by_ssh(target, bundles, json, &mut done).await;
+        }
+        let controller = target.controller(&mut done).await?;
+        let free = controller.free_space().await?.map_or_else(|| "unknown".to_owned(), ui::size);
+        let ready = if controller.ready { "ready" } else { "not ready" };
+        if !json {
+            target
+                .access
+                .ui
+                .result(format_args!("{}  CML {}, {ready}, free space {free}", target.address, controller.version))?;
+        }
+        for bundle in bundles {
+            done.nodes.push(by_api::status(&controller, bundle).await?);
+        }
+        Ok(())
+    };
+    done.error = work.await.err();
+    done
+}
+
+async fn ask_by_ssh(target: &Target<'_>, bundles: &[Bundle], json: bool, done: &mut Done) -> Result<()> {
+    let ssh = Ssh::open(target.access, target.address).await?;
+    let about = by_ssh::about(&ssh).await?;
+    if !json {
+        headline(target, about.version.as_deref(), about.ready, Some(about.free))?;
+    }
+    done.version = about.version;
+    for bundle in bundles {
+        done.nodes.push(by_ssh::status(&ssh, bundle).await?);
+    }
+    Ok(())
+}
+
+fn headline(target: &Target<'_>, version: Option<&str>, ready: bool, free: Option<u64>) -> Result<()> {
+    let free = free.map_or_else(|| "unknown".to_owned(), ui::size);
+    let (version, ready) = (version.unwrap_or("of unknown version"), if ready { "ready" } else { "not ready" });
+    target.access.ui.result(format_args!("{}  CML {version}, {ready}, free space {free}", target.address))
+}

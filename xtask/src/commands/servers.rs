@@ -1,0 +1,287 @@
+//! What the commands on CML servers share: which ones, by which way, all at once, and the result.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::ValueEnum;
+use futures_util::future::join_all;
+use tokio::sync::Mutex;
+
+use super::Session;
+use crate::cml::address::Scheme;
+use crate::cml::api::Controller;
+use crate::cml::bundle::{ArchiveFile, Definition};
+use crate::cml::doctor::Needs;
+use crate::cml::report::{NodeReport, ServerReport};
+use crate::cml::trust::Fingerprint;
+use crate::cml::{Access, Address, Bundle, Settings, known};
+use crate::definitions::container::Container;
+use crate::dist;
+use crate::lock::Lock;
+use crate::ui::{self, Ui};
+
+/// Which servers, and how they are reached.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServerArgs {
+    /// A server, as ssh or URLs write it: [user@]host[:port], https://…, ssh://…; may be repeated [default: VIRL2_URL]
+    #[arg(long, value_name = "HOST")]
+    cml: Vec<String>,
+    /// The way in; `auto` takes the API if its password is known, else ssh
+    #[arg(long, value_enum, default_value_t = Via::Auto)]
+    via: Via,
+    /// The SHA-256 fingerprint of the server's certificate, read off the server; remembered
+    #[arg(long, value_name = "SHA256", value_parser = fingerprint, conflicts_with = "insecure")]
+    fingerprint: Option<Fingerprint>,
+    /// Believe whoever answers; never remembered
+    #[arg(long)]
+    insecure: bool,
+    /// Seconds that a server which says nothing is waited for
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    timeout: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    Auto,
+    /// CML's REST API: no root, no restart
+    Api,
+    /// Port 1122: copies files, and a script installs them as root
+    Ssh,
+}
+
+/// All servers of a command.
+pub struct Servers {
+    access: Access,
+    addresses: Vec<(Address, Via)>,
+}
+
+/// One of them.
+#[derive(Clone)]
+pub struct Target<'a> {
+    pub access: &'a Access,
+    pub address: &'a Address,
+    /// Not `Auto`.
+    pub via: Via,
+}
+
+/// What became of a server.
+#[derive(Default)]
+pub struct Done {
+    pub version: Option<String>,
+    pub nodes: Vec<NodeReport>,
+    pub error: Option<anyhow::Error>,
+}
+
+/// # Errors
+/// If no server is named, or the settings can't be read.
+pub fn open(ui: &Ui, args: &ServerArgs) -> Result<Servers> {
+    let settings = Settings::discover()?;
+    let addresses = settings.servers(&args.cml)?;
+    anyhow::ensure!(
+        args.fingerprint.is_none() || addresses.len() == 1,
+        "--fingerprint is one server's, but there are several"
+    );
+    let addresses =
+        addresses.into_iter().map(|address| (address.clone(), way(args.via, &address, &settings))).collect();
+    let access = Access {
+        ui: ui.clone(),
+        settings,
+        patience: Duration::from_secs(args.timeout),
+        insecure: args.insecure,
+        fingerprint: args.fingerprint.clone(),
+        memory: known::folder()?,
+        questions: Mutex::new(()),
+        typed: Mutex::new(None),
+    };
+    Ok(Servers { access, addresses })
+}
+
+fn way(asked: Via, address: &Address, settings: &Settings) -> Via {
+    match (asked, address.scheme) {
+        (Via::Auto, Some(Scheme::Api)) => Via::Api,
+        (Via::Auto, Some(Scheme::Ssh)) => Via::Ssh,
+        (Via::Auto, None) if settings.can_log_in() => Via::Api,
+        (Via::Auto, None) => Via::Ssh,
+        (asked, _) => asked,
+    }
+}
+
+/// Works on all servers at once. One that fails does not stop the others.
+pub async fn each<'a, F: Future<Output = Done>>(
+    servers: &'a Servers,
+    work: impl Fn(Target<'a>) -> F,
+) -> Vec<ServerReportOf> {
+    let works = servers.addresses.iter().map(|(address, via)| {
+        let done = work(Target { access: &servers.access, address, via: *via });
+        async move { ServerReportOf { address: address.clone(), via: *via, done: done.await } }
+    });
+    join_all(works).await
+}
+
+/// A server with what became of it.
+pub struct ServerReportOf {
+    address: Address,
+    via: Via,
+    done: Done,
+}
+
+/// Prints the results, and fails if a server did.
+///
+/// # Errors
+/// If one did.
+pub fn conclude(ui: &Ui, mut reports: Vec<ServerReportOf>, json: bool) -> Result<()> {
+    if json {
+        let reports: Vec<ServerReport> = reports.iter().map(ServerReportOf::report).collect();
+        ui.result(serde_json::to_string_pretty(&reports)?)?;
+    } else {
+        for report in &reports {
+            print(ui, report)?;
+        }
+    }
+    let all = reports.len();
+    reports.retain(|report| report.done.error.is_some());
+    let failed = reports.len();
+    let mut last = None;
+    for report in reports {
+        if let Some(error) = last.replace((report.address, report.done.error)) {
+            tell(ui, error);
+        }
+    }
+    match last {
+        None => Ok(()),
+        Some((_, Some(error))) if all == 1 => Err(error),
+        Some(error) => {
+            tell(ui, error);
+            Err(anyhow!("{failed} of {all} servers failed; the others are done"))
+        }
+    }
+}
+
+fn tell(ui: &Ui, (address, error): (Address, Option<anyhow::Error>)) {
+    if let Some(error) = error {
+        ui.error(&error.context(format!("{address} failed")));
+    }
+}
+
+fn print(ui: &Ui, report: &ServerReportOf) -> Result<()> {
+    for node in &report.done.nodes {
+        let sent = if node.sent > 0 { format!(", {} sent", ui::size(node.sent)) } else { String::new() };
+        ui.result(format_args!("{}  {}  {}{sent}", report.address, node.id, node.state.describe()))?;
+        for detail in &node.details {
+            ui.result(format_args!("    {detail}"))?;
+        }
+    }
+    Ok(())
+}
+
+impl ServerReportOf {
+    fn report(&self) -> ServerReport {
+        ServerReport {
+            server: self.address.to_string(),
+            via: if self.via == Via::Api { "api" } else { "ssh" },
+            version: self.done.version.clone(),
+            nodes: self.done.nodes.clone(),
+            error: self.done.error.as_ref().map(|error| format!("{error:#}")),
+        }
+    }
+}
+
+impl<'a> Target<'a> {
+    /// Waits until no other command of this machine changes that server.
+    ///
+    /// # Errors
+    /// If the lock can't be made.
+    pub async fn lock(&self) -> Result<Lock> {
+        let path = known::lock_of(&self.access.memory, self.address);
+        Lock::acquire(&path, &self.access.ui, &format!("works on {}", self.address)).await
+    }
+
+    /// Makes contact with the controller and logs in; notes its version.
+    ///
+    /// # Errors
+    /// As [`Controller::open`].
+    pub async fn controller(&self, done: &mut Done) -> Result<Controller<'a>> {
+        let controller = Controller::open(self.access, self.address).await?;
+        done.version = Some(controller.version.clone());
+        controller.log_in().await?;
+        Ok(controller)
+    }
+}
+
+/// The three artefacts of `dist/` with that id.
+///
+/// # Errors
+/// If they are not there, or don't agree.
+pub fn bundle(session: &Session<'_>, id: &str) -> Result<Bundle> {
+    let dist = &session.dist;
+    let record = dist.record(id).with_context(|| format!("nothing is known of {id}; `cargo xtask save` makes it"))?;
+    let archive =
+        dist.whole_archive(id).with_context(|| format!("{id} is not saved as it is; run `cargo xtask save`"))?;
+    let read = |path: &std::path::Path| {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+        Definition::read(text).with_context(|| path.display().to_string())
+    };
+    Ok(Bundle {
+        id: id.to_owned(),
+        node: record.node,
+        node_definition: read(&dist.node_definition(id))?,
+        image_definition: read(&dist.image_definition(id))?,
+        archive: ArchiveFile {
+            path: dist.archive(id),
+            name: dist::archive_name(id),
+            size: archive.size,
+            digest: archive.digest,
+        },
+        image_id: record.image_id,
+    })
+}
+
+/// Every node that is saved here.
+pub fn saved(session: &Session<'_>) -> Vec<Bundle> {
+    session.dist.ids().iter().filter_map(|id| bundle(session, id).ok()).collect()
+}
+
+/// What these nodes need of a server.
+///
+/// # Errors
+/// If a node definition is none of a container.
+pub fn needs(bundles: &[Bundle]) -> Result<Needs> {
+    let mut all = Needs::default();
+    for bundle in bundles {
+        let container = Container::read(&bundle.node_definition.text).with_context(|| bundle.id.clone())?;
+        let config = &container.config;
+        all = all.and(Needs::of(&config.docker.sysctls(), !config.day0cmd.is_empty(), bundle.archive.size));
+    }
+    Ok(all)
+}
+
+/// The id that a person means by NODE: an id itself, or the only one that is saved of a node.
+///
+/// # Errors
+/// If it could be several.
+pub fn id_of(session: &Session<'_>, node: &str) -> Result<String> {
+    let ids = session.dist.ids();
+    if ids.iter().any(|id| id == node) {
+        return Ok(node.to_owned());
+    }
+    let of_node: Vec<&String> =
+        ids.iter().filter(|id| session.dist.record(id).is_some_and(|record| record.node == node)).collect();
+    match of_node.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => {
+            let plain = !node.is_empty()
+                && !node.starts_with(['.', '-'])
+                && node.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+            anyhow::ensure!(plain, "`{}` is neither a node nor an id", ui::printable(node));
+            Ok(node.to_owned())
+        }
+        several => {
+            let ids: Vec<&str> = several.iter().map(|id| id.as_str()).collect();
+            Err(anyhow!("several versions of {node} are saved here; which one? {}", ids.join(", ")))
+        }
+    }
+}
+
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    Fingerprint::parse(text).map_err(|error| format!("{error:#}"))
+}

@@ -1,0 +1,74 @@
+"""Does with CML's own client what `cargo xtask upload` does. Arguments: what to do, id, node definition, archive, image definition."""
+
+import pathlib
+import sys
+import warnings
+
+warnings.simplefilter("ignore")
+from virl2_client import ClientLibrary  # noqa: E402
+from virl2_client.exceptions import APIError  # noqa: E402
+
+work, ident, node, archive, image = sys.argv[1:]
+node_text, image_text = pathlib.Path(node).read_text(), pathlib.Path(image).read_text()
+
+client = ClientLibrary(raise_for_auth_failure=True)
+assert client.is_system_ready(), "not ready"
+definitions = client.definitions
+
+
+def refused(status, call, *arguments):
+    try:
+        call(*arguments)
+    except APIError as error:
+        assert error.response.status_code == status, f"{error.response.status_code} instead of {status}: {error}"
+        assert "{" not in str(error), f"the client found no description: {error}"
+    else:
+        raise AssertionError(f"{call.__name__}{arguments!r} should be refused")
+
+
+def upload():
+    assert definitions.upload_node_definition(node_text) == "Success"
+    definitions.upload_image_file(archive)
+    assert definitions.download_image_file_list() == [pathlib.Path(archive).name]
+    assert definitions.upload_image_definition(image_text) == "Success"
+    assert definitions.download_image_file_list() == [], "the file is moved out of the drop folder"
+
+
+def check():
+    assert ident in [definition["id"] for definition in definitions.node_definitions()]
+    assert ident in [definition["id"] for definition in definitions.image_definitions()]
+    assert [one["id"] for one in definitions.image_definitions_for_node_definition(ident)] == [ident]
+    assert f"id: {ident}" in definitions.download_node_definition(ident)
+    assert f"disk_image: {pathlib.Path(archive).name}" in definitions.download_image_definition(ident)
+    assert client.get_system_stats()["all"]["disk"]["free"] > 0
+    assert client.get_lab_list(show_all=True) == []
+
+
+def everything():
+    refused(404, definitions.download_node_definition, ident)
+    refused(400, definitions.upload_node_definition, "id: x\nunknown: 1\n")
+    refused(404, definitions.upload_node_definition, node_text, True)
+    refused(400, definitions.upload_image_definition, image_text)
+    upload()
+    check()
+    refused(400, definitions.upload_node_definition, node_text)
+    assert definitions.upload_node_definition(node_text, update=True) == "Success"
+    assert definitions.upload_image_definition(image_text, update=True) == "Success"
+    assert definitions.set_image_definition_read_only(ident, True)["read_only"] is True
+    refused(403, definitions.upload_image_definition, image_text, True)
+    refused(403, definitions.remove_image_definition, ident)
+    definitions.set_image_definition_read_only(ident, False)
+    definitions.set_node_definition_read_only(ident, True)
+    refused(403, definitions.upload_node_definition, node_text, True)
+    definitions.set_node_definition_read_only(ident, False)
+    refused(400, definitions.remove_node_definition, ident)
+    definitions.remove_image_definition(ident)
+    definitions.remove_node_definition(ident)
+    definitions.upload_image_file(archive)
+    assert definitions.remove_dropfolder_image(pathlib.Path(archive).name) == "Success"
+    # A token that has expired is renewed once.
+    client.jwtoken = "header.payload.expired"
+    definitions.node_definitions()
+
+
+{"upload": upload, "check": check, "everything": everything}[work]()

@@ -1,0 +1,145 @@
+//! A container that is laid out as a CML server: sshd on 1122, `admin` with sudo, CML's folders and owners. Its recipe is
+//! `helper/docker/cml-host`. In place of systemd, which a plain container can't run, it has a `systemctl` that notes what it is told.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::PASSWORD;
+
+/// A running host. It goes with the test.
+pub struct Host {
+    name: String,
+    port: u16,
+}
+
+/// A node as a server holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub node_definition: String,
+    pub image_definition: String,
+    pub archive_sum: String,
+    /// Owner and mode of each file, and of the folder.
+    pub owners: String,
+}
+
+impl Host {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With further arguments for `docker run`.
+    pub fn start_with(further: &[&str]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}-{}-cml-host", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let password = format!("ADMIN_PASSWORD={PASSWORD}");
+        let mut words = vec!["run", "--detach", "--name", &name, "--publish", "127.0.0.1::1122", "--env", &password];
+        words.extend(["--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "net.ipv6.conf.all.forwarding=1"]);
+        words.extend(further);
+        words.push(image());
+        docker(&words);
+        let mut host = Self { port: 0, name };
+        let port = docker(&["port", &host.name, "1122/tcp"]);
+        host.port = port.lines().next().and_then(|line| line.rsplit(':').next()?.trim().parse().ok()).expect("a port");
+        crate::common::wait_until("sshd listens", || {
+            host.run("ls /proc/*/comm | xargs cat 2>/dev/null | grep -q sshd && [ -d /var/lib/libvirt/images/virl-base-images ]").0 == 0 && speaks_ssh(host.port)
+        });
+        host
+    }
+
+    pub fn url(&self) -> String {
+        format!("ssh://127.0.0.1:{}", self.port)
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Runs words of shell as root on the host; yields exit code and output.
+    pub fn run(&self, words: &str) -> (i32, String) {
+        let output = Command::new("docker").args(["exec", &self.name, "sh", "-c", words]).output().expect("docker");
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    /// The same; they must succeed.
+    #[track_caller]
+    pub fn sh(&self, words: &str) -> String {
+        let (code, text) = self.run(words);
+        assert_eq!(code, 0, "`{words}` on the host: {text}");
+        text
+    }
+
+    /// `docker pause`, `unpause`, `stop`.
+    pub fn docker(&self, what: &str) {
+        docker(&[what, &self.name]);
+    }
+
+    /// Copies a file from the host.
+    pub fn fetch(&self, path: &str, to: &Path) {
+        docker(&["cp", &format!("{}:{path}", self.name), to.to_str().expect("UTF-8")]);
+    }
+
+    /// What stands there under an id, if anything does.
+    pub fn held(&self, id: &str) -> Option<Held> {
+        let words = format!(
+            "cd /var/lib/libvirt/images; n=node-definitions/{id}.yaml; d=virl-base-images/{id}
+             [ -e $n ] || [ -e $d ] || exit 9
+             cat $n; echo ----; cat $d/{id}.yaml; echo ----; sha256sum <$d/{id}.tar.gz; echo ----; stat -c '%n %U:%G %a' $n $d $d/*"
+        );
+        let (code, text) = self.run(&words);
+        if code == 9 {
+            return None;
+        }
+        assert_eq!(code, 0, "half a node stands there: {text}");
+        let parts: Vec<String> = text.split("----\n").map(str::to_owned).collect();
+        let [node_definition, image_definition, archive_sum, owners] = parts.try_into().expect("four parts");
+        Some(Held { node_definition, image_definition, archive_sum: archive_sum[..64].to_owned(), owners })
+    }
+
+    /// How often CML was restarted.
+    pub fn restarts(&self) -> usize {
+        self.run("cat /run/virl2/restarts 2>/dev/null").1.lines().count()
+    }
+
+    /// Folders of uploads that are left.
+    pub fn left_in_var_tmp(&self) -> String {
+        self.run("ls /var/tmp").1
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rm", "--force", "--volumes", &self.name]).output();
+    }
+}
+
+fn speaks_ssh(port: u16) -> bool {
+    use std::io::Read;
+    let mut greeting = [0; 4];
+    let stream = std::net::TcpStream::connect(("127.0.0.1", port));
+    stream.is_ok_and(|mut stream| stream.read_exact(&mut greeting).is_ok() && &greeting == b"SSH-")
+}
+
+/// Builds the image once, as the project builds a node.
+fn image() -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let output = command.arg("--root").arg(root).args(["build", "cml-host"]).output().expect("the program starts");
+        assert!(
+            output.status.success(),
+            "the host's image can't be built: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    })
+}
+
+fn docker(words: &[&str]) -> String {
+    let output = Command::new("docker").args(words).output().expect("docker");
+    assert!(output.status.success(), "docker {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

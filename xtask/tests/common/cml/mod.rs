@@ -1,0 +1,104 @@
+//! What stands in for CML: a controller that keeps the rules of its API.
+
+#![allow(dead_code, clippy::expect_used, clippy::missing_panics_doc)]
+
+pub mod controller;
+pub mod host;
+
+use tempfile::TempDir;
+
+use super::common::Repo;
+use controller::Controller;
+use host::Host;
+
+pub const USER: &str = "lab-admin";
+pub const PASSWORD: &str = "Wr4p-the.pipe";
+
+/// A node definition that a controller accepts, as a template.
+const NODE_DEFINITION: &str = r#"id: {{ id }}
+general: {nature: server, read_only: false}
+ui: {label: {{ label | json }}, label_prefix: t-, icon: server, group: Others, visible: true, description: "{{ description }}"}
+boot: {timeout: 30, completed: [READY], uses_regex: false}
+sim:
+  linux_native: {libvirt_domain_driver: docker, driver: server, ram: 64, cpus: 1}
+device:
+  interfaces: {serial_ports: 2, has_loopback_zero: false, physical: [eth0], default_count: 1}
+configuration:
+  generator: {driver: null}
+  provisioning:
+    volume_name: cfg
+    media_type: raw
+    files:
+      - name: config.json
+        editable: false
+        content: |
+          {"docker": {"image": "{{ image }}"}}
+"#;
+
+/// A repository with one node, and folders of its own for what is remembered.
+pub struct Stage {
+    pub repo: Repo,
+    pub home: TempDir,
+}
+
+impl Stage {
+    /// With a node whose archive is small.
+    pub fn new() -> Self {
+        let mut repo = Repo::tiny();
+        let home = tempfile::tempdir().expect("a temporary folder");
+        repo.write("node-definitions/tiny.yaml", NODE_DEFINITION);
+        for name in
+            ["VIRL2_URL", "VIRL_HOST", "VIRL2_JWT", "CML_VERIFY_CERT", "CA_BUNDLE", "CML_SSH_USER", "CML_SSH_PASS"]
+        {
+            repo.set(name, "");
+        }
+        repo.set("HOME", home.path());
+        repo.set("XDG_STATE_HOME", home.path().join("state"));
+        Self { repo, home }
+    }
+
+    /// That knows how to log in to this controller, and trusts its certificate.
+    pub fn of(controller: &Controller) -> Self {
+        let mut stage = Self::new();
+        let bundle = stage.home.path().join("authority.pem");
+        std::fs::write(&bundle, &controller.certificate).expect("a file of ours");
+        stage.repo.set("CA_BUNDLE", bundle);
+        stage.repo.set("VIRL2_URL", controller.url());
+        stage.repo.set("VIRL2_USER", USER);
+        stage.repo.set("VIRL2_PASS", PASSWORD);
+        stage
+    }
+
+    /// That knows how to log in to this host by ssh; its known hosts are a file of its own.
+    pub fn of_host(host: &Host) -> Self {
+        let mut stage = Self::new();
+        let home = stage.home.path().display().to_string();
+        let config = format!(
+            "Host *\n  UserKnownHostsFile {home}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  IdentityFile {home}/none\n  IdentitiesOnly yes\n"
+        );
+        std::fs::write(stage.home.path().join("ssh_config"), config).expect("a file of ours");
+        stage.ssh_is("exec /usr/bin/ssh -F \"$CONFIG\" \"$@\"");
+        let path = format!("{home}/bin:{}", std::env::var("PATH").unwrap_or_default());
+        stage.repo.set("PATH", path);
+        stage.repo.set("CML_SSH_PASS", PASSWORD);
+        stage.repo.set("VIRL2_URL", host.url());
+        stage
+    }
+
+    /// What `ssh` does in this stage: words of shell.
+    pub fn ssh_is(&self, words: &str) {
+        let bin = self.home.path().join("bin");
+        std::fs::create_dir_all(&bin).expect("a folder of ours");
+        let text = format!("#!/bin/sh\nCONFIG={}/ssh_config\n{words}\n", self.home.path().display());
+        // Written aside: a running one must not change under its shell.
+        std::fs::write(bin.join("ssh.new"), text).expect("a file of ours");
+        std::fs::set_permissions(bin.join("ssh.new"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("chmod");
+        std::fs::rename(bin.join("ssh.new"), bin.join("ssh")).expect("a file of ours");
+    }
+
+    /// Changes the node, so that image, archive and definitions become others.
+    pub fn change_node(&self, greeting: &str) {
+        self.repo.write(&format!("docker/{}/greeting", self.repo.node()), greeting);
+    }
+}

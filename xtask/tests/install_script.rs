@@ -1,0 +1,300 @@
+//! `cml_install_image.sh` on a host that is laid out as a CML server: all or nothing, whatever happens, wherever it happens.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+#[path = "common/cml/mod.rs"]
+mod cml;
+mod common;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use cml::host::{Held, Host};
+use xtask::cml::by_ssh::SCRIPT;
+
+const ID: &str = "tiny-1-0";
+
+/// Shell that lays a bundle of `version` into `folder`, with `script` beside it.
+fn lay(folder: &str, version: &str, script: &str) -> String {
+    format!(
+        "set -e; mkdir -p {folder}/node-definitions {folder}/virl-base-images/{ID}; cd {folder}
+echo 'id: {ID}\nversion: {version}' >node-definitions/{ID}.yaml
+echo 'id: {ID}\nnode_definition_id: {ID}\ndisk_image: {ID}.tar.gz\nversion: {version}' >virl-base-images/{ID}/{ID}.yaml
+echo 'archive {version}' >virl-base-images/{ID}/{ID}.tar.gz
+sha256sum node-definitions/* virl-base-images/{ID}/* >SHA256SUMS
+cat >cml_install_image.sh <<'SCRIPT'
+{script}
+SCRIPT
+"
+    )
+}
+
+/// Shell that installs a bundle in the ordinary way.
+fn install(version: &str) -> String {
+    let folder = format!("/var/tmp/cml-nodes-{version}");
+    format!("{} \n sh {folder}/cml_install_image.sh >/dev/null", lay(&folder, version, SCRIPT))
+}
+
+/// The script, in which something happens once when it comes to `step`. The guard reads the same script.
+fn with(step: &str, happens: &str) -> String {
+    assert!(SCRIPT.contains("step() { say \"step: $1\"; }\n"), "the tests hook in there");
+    let hooked = format!(
+        "step() {{ say \"step: $1\"; if [ \"$1\" = {step} ] && mkdir /run/once-{step} 2>/dev/null; then {happens}; fi; }}\n"
+    );
+    SCRIPT.replace("step() { say \"step: $1\"; }\n", &hooked)
+}
+
+fn without_guard(script: &str) -> String {
+    assert!(script.contains("start_guard() {\n"));
+    script.replace("start_guard() {\n", "start_guard() {\n\treturn 0\n")
+}
+
+/// Every step that the script names, in its order.
+fn steps() -> Vec<&'static str> {
+    let names = SCRIPT.lines().filter_map(|line| line.trim().strip_prefix("step "));
+    let mut seen = BTreeSet::new();
+    names.filter(|name| seen.insert(*name)).collect()
+}
+
+fn is_way_back(step: &str) -> bool {
+    step.starts_with("back")
+}
+
+fn host_with(version: &str) -> (Host, Held) {
+    let host = Host::start();
+    host.sh(&install(version));
+    let held = host.held(ID).unwrap();
+    (host, held)
+}
+
+/// Waits until nothing of an interrupted installation is left, which the guard sees to.
+fn wait_for_guard(host: &Host) {
+    host.sh(&format!(
+        "for n in $(seq 200); do [ -e /var/lib/libvirt/images/.cml-nodes/{ID}/state ] || exit 0; sleep 0.05; done; echo 'the guard did nothing'; exit 1"
+    ));
+}
+
+#[test]
+fn shellcheck_finds_nothing() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cml/cml_install_image.sh");
+    let output = Command::new("shellcheck").args(["--shell=sh", path]).output();
+    let output = output.expect("shellcheck is part of `cargo xtask setup` (package shellcheck)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn it_installs_with_owner_and_modes_and_clears_itself_away() {
+    let (host, held) = host_with("one");
+    assert!(held.node_definition.contains("version: one") && held.image_definition.contains("version: one"));
+    for line in held.owners.lines() {
+        assert!(line.contains(" libvirt-qemu:virl2 "), "{line}");
+        assert!(
+            line.ends_with(if line.contains(".yaml ") || line.contains(".gz ") { " 644" } else { " 755" }),
+            "{line}"
+        );
+    }
+    assert_eq!(host.left_in_var_tmp(), "");
+}
+
+#[test]
+fn from_the_drop_folder_it_leaves_what_is_not_its_own() {
+    let host = Host::start();
+    let folder = "/var/local/virl2/dropfolder";
+    host.sh(&format!("echo mine >{folder}/other.qcow2; {}", lay(folder, "one", SCRIPT)));
+    host.sh(&format!("sh {folder}/cml_install_image.sh"));
+    assert!(host.held(ID).is_some());
+    assert_eq!(host.sh(&format!("ls {folder}")), "other.qcow2\n");
+}
+
+#[test]
+fn rollback_and_remove_go_there_and_back() {
+    let (host, one) = host_with("one");
+    host.sh(&install("two"));
+    let two = host.held(ID).unwrap();
+    let call = |words: &str| host.run(&format!("sh /var/lib/libvirt/images/.cml-nodes/cml_install_image.sh {words}"));
+    assert_eq!(call(&format!("rollback {ID}")).0, 0);
+    assert_eq!(host.held(ID).unwrap(), one);
+    assert_eq!(call(&format!("rollback {ID}")).0, 0);
+    assert_eq!(host.held(ID).unwrap(), two, "a rollback can be rolled back");
+    assert_eq!(call(&format!("remove {ID}")).0, 0);
+    assert_eq!(host.held(ID), None);
+    assert_eq!(call(&format!("remove {ID}")), (0, format!("absent {ID}\n")));
+    assert_eq!(call(&format!("rollback {ID}")).0, 0);
+    assert_eq!(host.held(ID).unwrap(), two);
+    let (code, said) = call("rollback other");
+    assert!(code == 1 && said.contains("nothing is kept of what other replaced"), "{said}");
+}
+
+#[test]
+fn killed_at_every_step_it_leaves_the_whole_old_node_or_the_whole_new_one_and_a_repeat_completes() {
+    let (host, old) = host_with("old");
+    host.sh(&install("new"));
+    let new = host.held(ID).unwrap();
+    let mut results = BTreeSet::new();
+    for step in steps().into_iter().filter(|step| !is_way_back(step)) {
+        let back = format!("rm -rf /run/once-* /var/tmp/*; {}", install("old"));
+        let script = with(step, "kill -9 $$");
+        let (_, said) = host.run(&format!(
+            "({back}); ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh; echo ended $?",
+            lay("/var/tmp/cml-nodes-new", "new", &script)
+        ));
+        assert!(said.contains("ended 137"), "it was not killed at {step}: {said}");
+        wait_for_guard(&host);
+        let held = host.held(ID).expect(step);
+        assert!(held == old || held == new, "killed at {step}, it leaves a mixture: {held:?}");
+        results.insert(held == new);
+        host.sh(&install("new"));
+        assert_eq!(host.held(ID).unwrap(), new, "{step}");
+        assert_eq!(host.left_in_var_tmp(), "", "{step}");
+    }
+    assert_eq!(results.len(), 2, "some steps leave the old one, some the new one");
+}
+
+#[test]
+fn if_the_power_fails_at_any_step_the_next_call_makes_up_for_it() {
+    let (host, old) = host_with("old");
+    host.sh(&install("new"));
+    let new = host.held(ID).unwrap();
+    for step in steps().into_iter().filter(|step| !is_way_back(step)) {
+        let back = format!("rm -rf /run/once-* /var/tmp/*; {}", install("old"));
+        // Nobody is left to make up for it, not even the guard.
+        let script = without_guard(&with(step, "kill -9 $$"));
+        let (_, said) = host.run(&format!(
+            "({back}); ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh; echo ended $?",
+            lay("/var/tmp/cml-nodes-new", "new", &script)
+        ));
+        assert!(said.contains("ended 137"), "it was not killed at {step}: {said}");
+        host.sh("sh /var/lib/libvirt/images/.cml-nodes/cml_install_image.sh recover || sh /var/tmp/cml-nodes-new/cml_install_image.sh recover");
+        let held = host.held(ID).expect(step);
+        assert!(held == old || held == new, "{step}: {held:?}");
+        host.sh(&install("new"));
+        assert_eq!(host.held(ID).unwrap(), new, "{step}");
+    }
+}
+
+#[test]
+fn a_failure_or_a_signal_at_any_step_puts_everything_back() {
+    let (host, old) = host_with("old");
+    host.sh(&install("new"));
+    let new = host.held(ID).unwrap();
+    for (happens, code) in [("exit 7", 7), ("kill -TERM $$", 143), ("kill -HUP $$", 129), ("kill -INT $$", 130)] {
+        for step in steps().into_iter().filter(|step| !is_way_back(step)) {
+            let back = format!("rm -rf /run/once-* /var/tmp/*; {}", install("old"));
+            let script = with(step, happens);
+            let (_, said) = host.run(&format!(
+                "({back}); ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh; echo ended $?",
+                lay("/var/tmp/cml-nodes-new", "new", &script)
+            ));
+            assert!(said.contains(&format!("ended {code}")), "{step}, {happens}: {said}");
+            let held = host.held(ID).expect(step);
+            // All moves are made by then.
+            let through = ["keep-old", "keep-old-halfway", "forget-state", "sweep", "clear-away"].contains(&step);
+            assert_eq!(held, if through { new.clone() } else { old.clone() }, "{step}, {happens}: {said}");
+            assert_eq!(said.contains("is as it was before"), !through, "{step}, {happens}: {said}");
+            wait_for_guard(&host);
+            assert_eq!(host.held(ID).unwrap(), held, "the guard has nothing to do");
+        }
+    }
+}
+
+#[test]
+fn killed_on_the_way_back_it_still_ends_whole() {
+    let (host, old) = host_with("old");
+    host.sh(&install("new"));
+    let new = host.held(ID).unwrap();
+    let ways_back: Vec<&str> = steps().into_iter().filter(|step| is_way_back(step)).collect();
+    assert!(ways_back.len() >= 3);
+    for failing in ["take-old-image", "put-image", "put-node-definition"] {
+        for killed in &ways_back {
+            let back = format!("rm -rf /run/once-* /var/tmp/*; {}", install("old"));
+            let hook =
+                format!("if [ \"$1\" = {killed} ] && mkdir /run/once-{killed} 2>/dev/null; then kill -9 $$; fi; }}\n");
+            let script = with(failing, "exit 7").replacen("fi; }\n", &format!("fi; {hook}"), 1);
+            let (_, said) = host.run(&format!(
+                "({back}); ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh; echo ended $?",
+                lay("/var/tmp/cml-nodes-new", "new", &script)
+            ));
+            // Not every way back comes by every step.
+            assert!(said.contains("ended 137") || said.contains("ended 7"), "{failing}, {killed}: {said}");
+            wait_for_guard(&host);
+            assert_eq!(host.held(ID).expect(killed), old, "{failing}, {killed}");
+        }
+    }
+    host.sh(&install("new"));
+    assert_eq!(host.held(ID).unwrap(), new);
+}
+
+#[test]
+fn a_first_installation_and_a_removal_are_all_or_nothing_too() {
+    let host = Host::start();
+    host.sh(&install("new"));
+    let new = host.held(ID).unwrap();
+    let script = "/var/lib/libvirt/images/.cml-nodes/cml_install_image.sh";
+    for step in steps().into_iter().filter(|step| !is_way_back(step)) {
+        let (_, said) = host.run(&format!(
+            "sh {script} remove {ID}; rm -rf /run/once-* /var/tmp/*; ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh; echo ended $?",
+            lay("/var/tmp/cml-nodes-new", "new", &with(step, "kill -9 $$"))
+        ));
+        assert!(said.contains("ended 137"), "{step}: {said}");
+        wait_for_guard(&host);
+        assert!(host.held(ID).is_none_or(|held| held == new), "{step}");
+        host.sh(&install("new"));
+
+        let not_reached = ["stage-archive", "check-sums", "set-owner", "clear-away"].contains(&step);
+        let (_, said) = host.run(&format!(
+            "rm -rf /run/once-* /var/tmp/*; ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh remove {ID}; echo ended $?",
+            lay("/var/tmp/cml-nodes-new", "new", &with(step, "kill -9 $$"))
+        ));
+        assert!(said.contains(if not_reached { "ended 0" } else { "ended 137" }), "{step}: {said}");
+        wait_for_guard(&host);
+        assert!(host.held(ID).is_none_or(|held| held == new), "{step}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_refused_before_anything_changes() {
+    let (host, old) = host_with("old");
+    let folder = "/var/tmp/cml-nodes-new";
+    let cases = [
+        ("echo x >>virl-base-images/ID/ID.tar.gz", "is damaged: its sum is not the one in SHA256SUMS"),
+        ("echo x >>node-definitions/ID.yaml", "is damaged"),
+        ("rm virl-base-images/ID/ID.tar.gz", "is missing, and the server has not got it either"),
+        ("rm SHA256SUMS", "there is no /var/tmp/cml-nodes-new/SHA256SUMS"),
+        ("sed -i s/^id:.*/id:\\ other/ node-definitions/ID.yaml", "is not the definition of tiny-1-0"),
+        ("sed -i s/^disk_image:.*/disk_image:\\ other.tar.gz/ virl-base-images/ID/ID.yaml", "names another archive"),
+        ("sed -i 's|node-definitions/ID|node-definitions/../../x|' SHA256SUMS", "is no id of a node"),
+        ("echo id: ID >/var/lib/libvirt/images/node-definitions/copy.yaml", "has the id tiny-1-0, too"),
+    ];
+    for (change, said) in cases {
+        host.sh(&format!("rm -rf {folder}; {}\ncd {folder}; {}", lay(folder, "new", SCRIPT), change.replace("ID", ID)));
+        let (code, text) = host.run(&format!("sh {folder}/cml_install_image.sh"));
+        assert!(code == 1 && text.contains(said), "{change}: {text}");
+        assert_eq!(host.held(ID).unwrap(), old, "{change}");
+    }
+    host.sh("rm /var/lib/libvirt/images/node-definitions/copy.yaml");
+    let (code, text) =
+        host.run(&format!("{}\nsu admin -c 'sh {folder}/cml_install_image.sh'", lay(folder, "new", SCRIPT)));
+    assert!(code == 1 && text.contains("this needs root: sudo sh"), "{text}");
+    host.sh(&format!("{}\nexec 9>/var/lib/libvirt/images/.cml-nodes/lock; flock 9; (sleep 9) & exec 9>&-; ! sh {folder}/cml_install_image.sh", lay(folder, "new", SCRIPT)));
+    assert_eq!(host.held(ID).unwrap(), old);
+}
+
+#[test]
+fn a_full_disk_is_told_before_or_during_the_copy_and_changes_nothing() {
+    let host = Host::start_with(&["--mount", "type=tmpfs,destination=/var/lib/libvirt/images,tmpfs-size=3000000"]);
+    host.sh(&install("old"));
+    let old = host.held(ID).unwrap();
+    let folder = "/var/tmp/cml-nodes-new";
+    let big = format!(
+        "{}\ncd {folder}; head -c 5000000 /dev/urandom >virl-base-images/{ID}/{ID}.tar.gz; sha256sum node-definitions/* virl-base-images/{ID}/* >SHA256SUMS",
+        lay(folder, "new", SCRIPT)
+    );
+    host.sh(&big);
+    let (code, said) = host.run(&format!("sh {folder}/cml_install_image.sh"));
+    assert!(code == 1 && said.contains("kB left, tiny-1-0 needs"), "{said}");
+    // It lied about its free space: the copy itself fails.
+    host.sh(&format!("sed -i 's/^check_space() {{/check_space() {{ return 0/' {folder}/cml_install_image.sh"));
+    let (code, said) = host.run(&format!("sh {folder}/cml_install_image.sh"));
+    assert!(code != 0 && said.contains("No space left on device") && said.contains("is as it was before"), "{said}");
+    assert_eq!(host.held(ID).unwrap(), old);
+}

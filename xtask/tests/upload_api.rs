@@ -1,0 +1,405 @@
+//! `upload` by the API, against a controller that keeps CML's rules.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+#[path = "common/cml/mod.rs"]
+mod cml;
+mod common;
+
+use cml::controller::{Controller, Trouble};
+use cml::{PASSWORD, Stage, USER};
+use common::{image_id_of_archive, noise};
+
+const ARCHIVE: &str = "POST images/upload";
+
+/// Requests that change something.
+fn changes(controller: &Controller) -> Vec<String> {
+    let read_only = |line: &String| !line.starts_with("GET ") && line != "POST authenticate";
+    controller.take_log().into_iter().filter(read_only).collect()
+}
+
+#[test]
+fn a_node_arrives_whole_and_a_repeat_sends_nothing() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    let id = stage.repo.id();
+    let outcome = stage.repo.xtask(&["upload"]).success();
+    assert!(outcome.stdout.contains(&format!("{id}  installed")), "{outcome}");
+    let (name, file) = controller.state().images[&id].clone();
+    assert_eq!(name, format!("{id}.tar.gz"));
+    assert!(file == std::fs::read(stage.repo.archive()).unwrap());
+    assert_eq!(controller.state().image_definitions[&id]["sha256"], image_id_of_archive(&stage.repo.archive()));
+    assert!(controller.state().drop_folder.is_empty());
+    assert_eq!(changes(&controller), ["POST node_definitions", ARCHIVE, "POST image_definitions"]);
+
+    let again = stage.repo.xtask(&["upload", "--json"]).success().json();
+    assert_eq!((&again[0]["nodes"][0]["state"], &again[0]["nodes"][0]["sent"]), (&"same".into(), &0.into()));
+    assert_eq!(changes(&controller), [""; 0]);
+}
+
+#[test]
+fn a_changed_node_is_replaced_archive_first_and_image_definition_last() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["upload"]).success();
+    let before = controller.state().snapshot();
+    changes(&controller);
+    stage.change_node("changed\n");
+    stage.repo.edit_manifest("A node for tests", "A changed node");
+    stage.repo.xtask(&["upload"]).success();
+    assert_eq!(changes(&controller), [ARCHIVE, "PUT node_definitions", "PUT image_definitions"]);
+    let after = controller.state().snapshot();
+    assert!(before.0 != after.0 && before.1 != after.1 && before.2 != after.2);
+
+    // Only a definition: no archive goes.
+    stage.repo.edit("node-definitions/tiny.yaml", "ram: 64", "ram: 65");
+    let outcome = stage.repo.xtask(&["upload"]).success();
+    assert!(outcome.stdout.contains("node definition: sim.linux_native.ram"), "{outcome}");
+    assert_eq!(changes(&controller), ["PUT node_definitions"]);
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_and_does_nothing() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    let outcome = stage.repo.xtask(&["upload", "--dry-run"]).success();
+    assert!(outcome.stdout.contains("would be installed"), "{outcome}");
+    assert_eq!(changes(&controller), [""; 0]);
+    assert!(controller.state().node_definitions.is_empty());
+}
+
+#[test]
+fn status_tells_absent_same_and_what_differs() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["save"]).success();
+    let status = || stage.repo.xtask(&["cml", "status"]).success().stdout;
+    assert!(status().contains("  absent"), "{}", status());
+    stage.repo.xtask(&["upload"]).success();
+    assert!(
+        status().contains("CML 2.9.0+build.3, ready, free space 50.00 GB") && status().contains("  the same"),
+        "{}",
+        status()
+    );
+    controller.state().node_definitions.get_mut(&stage.repo.id()).unwrap()["sim"]["linux_native"]["ram"] = 128.into();
+    assert!(status().contains("  differs\n    node definition: sim.linux_native.ram"), "{}", status());
+}
+
+#[test]
+fn whatever_fails_at_whatever_step_nothing_is_changed_and_a_repeat_completes() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["upload"]).success();
+    stage.change_node("changed\n");
+    stage.repo.edit_manifest("A node for tests", "A changed node");
+    let before = controller.state().snapshot();
+    let troubles = [
+        Trouble::Status(500, "The database is on fire."),
+        Trouble::Html(200),
+        Trouble::CutAfter(10),
+        Trouble::AnswerLost,
+    ];
+    for step in ["GET list_image_definition_drop_folder", ARCHIVE, "PUT node_definitions", "PUT image_definitions"] {
+        for trouble in &troubles {
+            // So often that trying again does not help, where it is tried.
+            let times = if step.starts_with("POST") { 1 } else { 4 };
+            controller.trouble(step, times, trouble.clone());
+            let outcome = stage.repo.xtask(&["upload"]);
+            controller.end_all_trouble();
+            if outcome.code == Some(0) {
+                panic!("{step} with {trouble:?} should fail:\n{outcome}");
+            }
+            let outcome = outcome.failure();
+            // An image definition that was taken without our knowing can't be taken back; then the new node is whole.
+            let whole = controller.state().snapshot() == before;
+            let lost_at_the_end = step == "PUT image_definitions" && matches!(trouble, Trouble::AnswerLost);
+            assert!(whole || lost_at_the_end, "{step} with {trouble:?} left something behind:\n{outcome}");
+            assert!(!outcome.stderr.contains(PASSWORD), "{outcome}");
+        }
+    }
+    stage.repo.xtask(&["upload"]).success();
+    let after = controller.state().snapshot();
+    assert!(after.2[&stage.repo.id()].1 == std::fs::read(stage.repo.archive()).unwrap());
+    assert!(after.3.is_empty(), "the drop folder is empty");
+}
+
+#[test]
+fn a_first_upload_that_fails_leaves_nothing() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    for step in ["POST node_definitions", ARCHIVE, "POST image_definitions"] {
+        controller.trouble(step, 1, Trouble::AnswerLost);
+        stage.repo.xtask(&["upload"]).failure().says(["the connection to", "was cut", "nothing was changed on"]);
+        let left = controller.state().snapshot();
+        assert!(left.0.is_empty() && left.1.is_empty() && left.2.is_empty() && left.3.is_empty(), "{step}");
+    }
+    stage.repo.xtask(&["upload"]).success();
+}
+
+#[test]
+fn an_upload_killed_at_any_request_is_completed_by_a_repeat_which_sends_the_archive_once() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    let id = stage.repo.id();
+    for step in ["POST node_definitions", ARCHIVE, "POST image_definitions"] {
+        controller.trouble(step, 1, Trouble::Silence);
+        let upload = stage.repo.start(&["upload"]);
+        common::wait_until("the request has come", || controller.state().log.iter().any(|line| line == step));
+        upload.signal("KILL");
+        assert_eq!(upload.end().code, None);
+        controller.take_log();
+        stage.repo.xtask(&["upload"]).success();
+        let log = changes(&controller);
+        assert!(controller.state().images[&id].1 == std::fs::read(stage.repo.archive()).unwrap());
+        assert_eq!(log.iter().any(|line| line == ARCHIVE), step != "POST image_definitions", "{step}: {log:?}");
+        stage.repo.xtask(&["cml", "rollback", &id]).success();
+        let left = controller.state().snapshot();
+        assert!(left.0.is_empty() && left.1.is_empty() && left.2.is_empty() && left.3.is_empty(), "{step}");
+        controller.take_log();
+    }
+}
+
+#[test]
+fn an_expired_token_is_renewed_once_in_the_middle_of_the_upload() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    controller.trouble(ARCHIVE, 1, Trouble::Expired);
+    stage.repo.xtask(&["upload"]).success().says(["the session has expired; logging in again"]);
+    let log = controller.take_log();
+    assert_eq!(log.iter().filter(|line| *line == "POST authenticate").count(), 2, "{log:?}");
+    assert_eq!(log.iter().filter(|line| *line == ARCHIVE).count(), 2, "{log:?}");
+}
+
+#[test]
+fn a_busy_controller_is_asked_again_and_a_dead_one_is_not_asked_for_ever() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    controller.trouble(ARCHIVE, 2, Trouble::Status(429, "Too many requests."));
+    controller.trouble("GET node_definitions", 1, Trouble::Status(503, "Starting."));
+    stage.repo.xtask(&["upload"]).success().says(["it has no time now (429); trying again", "(503); trying again"]);
+    controller.trouble("GET ", 1000, Trouble::Status(502, "Bad gateway."));
+    stage.repo.xtask(&["cml", "status"]).failure().says(["(502)"]);
+}
+
+#[test]
+fn a_silent_controller_is_given_up() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    // Larger than what the connection's buffers swallow.
+    let greeting = stage.repo.path(&format!("docker/{}/greeting", stage.repo.node()));
+    std::fs::write(greeting, noise(3, 40_000_000)).unwrap();
+    controller.trouble(ARCHIVE, 1, Trouble::Silence);
+    stage.repo.xtask(&["upload", "--timeout", "2"]).failure().says(["has been silent for 2 s"]);
+    assert!(controller.state().node_definitions.is_empty());
+}
+
+#[test]
+fn a_proxys_page_is_not_taken_for_an_answer() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    controller.trouble("GET system_information", 1, Trouble::Html(200));
+    stage.repo.xtask(&["upload"]).failure().says(["Gateway of the campus", "is this a CML controller?"]);
+}
+
+#[test]
+fn nobody_is_there() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    let address = format!("127.0.0.1:{port}");
+    stage.repo.xtask(&["cml", "status", "--cml", &address]).failure().says([&address, "can't be reached", "refused"]);
+}
+
+#[test]
+fn several_servers_go_at_once_and_one_that_fails_does_not_stop_the_others() {
+    let (one, two, old) = (Controller::start(), Controller::start(), Controller::start());
+    let mut stage = Stage::of(&one);
+    let authorities = stage.home.path().join("authorities.pem");
+    std::fs::write(&authorities, [&one, &two, &old].map(|server| server.certificate.as_str()).concat()).unwrap();
+    stage.repo.set("CA_BUNDLE", authorities);
+    old.state().version = "2.8.1+build.1".to_owned();
+    let urls = [one.url(), old.url(), two.url()];
+    let outcome = stage.repo.xtask(&["upload", "--json", "--cml", &urls[0], "--cml", &urls[1], "--cml", &urls[2]]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let outcome = outcome.says(["runs CML 2.8.1+build.1; containers need 2.9", "1 of 3 servers failed"]);
+    let report = outcome.json();
+    assert_eq!(report[0]["nodes"][0]["state"], "installed");
+    assert!(report[1]["error"].as_str().unwrap().contains("2.8.1"));
+    assert_eq!(report[2]["nodes"][0]["state"], "installed");
+    for server in [&one, &two] {
+        assert!(server.state().images.contains_key(&stage.repo.id()));
+    }
+}
+
+#[test]
+fn an_unknown_certificate_is_shown_and_pinned_only_when_told() {
+    let controller = Controller::start();
+    let mut stage = Stage::of(&controller);
+    stage.repo.set("CA_BUNDLE", "");
+    let said = stage.repo.xtask(&["upload"]).failure().says([&controller.fingerprint, "--fingerprint", "CA_BUNDLE"]);
+    assert!(!said.stderr.contains(PASSWORD));
+    assert!(controller.take_log().is_empty(), "not a word is said to somebody unknown");
+    stage.repo.xtask(&["upload", "--fingerprint", &controller.fingerprint]).success().says(["is pinned in"]);
+    stage.repo.xtask(&["upload"]).success().does_not_say(["fingerprint"]);
+
+    // Another certificate at the same place: everything stops.
+    let other = Controller::start();
+    let pins = stage.home.path().join("state/cml-nodes/known_controllers");
+    let moved = std::fs::read_to_string(&pins).unwrap().replace(&controller.address(), &other.address());
+    std::fs::write(&pins, moved).unwrap();
+    let outcome = stage.repo.xtask(&["upload", "--cml", &other.url()]).failure();
+    outcome.says(["does not show the certificate that is pinned", &other.fingerprint]);
+    assert!(other.take_log().is_empty());
+}
+
+#[test]
+fn insecure_is_loud_and_never_remembered() {
+    let controller = Controller::start();
+    let mut stage = Stage::of(&controller);
+    stage.repo.set("CA_BUNDLE", "");
+    stage.repo.xtask(&["upload", "--insecure"]).success().says(["warning: --insecure: whoever answers"]);
+    stage.repo.xtask(&["upload"]).failure().says(["is not trusted"]);
+}
+
+#[test]
+fn a_wrong_password_is_told_without_it_and_nothing_is_shown_of_the_right_one() {
+    let controller = Controller::start();
+    let mut stage = Stage::of(&controller);
+    let verbose = stage.repo.xtask(&["-v", "upload"]).success();
+    let tokens_and_all = [PASSWORD, ".payload."];
+    for secret in tokens_and_all {
+        assert!(!verbose.stderr.contains(secret) && !verbose.stdout.contains(secret), "{verbose}");
+    }
+    stage.repo.set("VIRL2_PASS", "Wr0ng-one");
+    let outcome = stage.repo.xtask(&["-v", "upload"]).failure();
+    outcome.says(["does not accept the password of", USER]).does_not_say(["Wr0ng-one"]);
+}
+
+#[test]
+fn credentials_come_from_virlrc_too() {
+    let controller = Controller::start();
+    let mut stage = Stage::of(&controller);
+    let virlrc = format!("VIRL2_URL={}\nVIRL2_USER={USER}\nVIRL2_PASS=\"{PASSWORD}\"\n", controller.url());
+    std::fs::write(stage.home.path().join(".virlrc"), virlrc).unwrap();
+    for name in ["VIRL2_URL", "VIRL2_USER", "VIRL2_PASS"] {
+        stage.repo.set(name, "");
+    }
+    stage.repo.xtask(&["upload"]).success();
+    std::fs::remove_file(stage.home.path().join(".virlrc")).unwrap();
+    stage.repo.xtask(&["upload"]).failure().says(["which CML server?", "--cml HOST", ".virlrc"]);
+    let address = controller.url();
+    stage.repo.xtask(&["upload", "--cml", &address]).failure().says(["wants a user and a password", "VIRL2_PASS"]);
+}
+
+#[test]
+fn a_node_in_use_is_explained_and_replaced_only_with_force() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["upload"]).success();
+    controller.add_lab("Spine and leaf", &stage.repo.id());
+    stage.change_node("changed\n");
+    changes(&controller);
+    let outcome = stage.repo.xtask(&["upload"]).failure();
+    outcome.says(["is in use on", "`r1` in the lab `Spine and leaf`", "--force"]);
+    stage.repo.xtask(&["cml", "remove", stage.repo.node()]).failure().says(["is in use on"]);
+    assert_eq!(changes(&controller), [""; 0]);
+    stage.repo.xtask(&["upload", "--force"]).success();
+}
+
+#[test]
+fn read_only_of_somebody_else_needs_force_and_of_our_own_does_not() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    let template = stage.repo.read("image-definitions/container.yaml");
+    stage.repo.write("image-definitions/container.yaml", &format!("{template}read_only: true\n"));
+    stage.repo.xtask(&["upload"]).success();
+    stage.change_node("changed\n");
+    stage.repo.xtask(&["upload"]).success();
+    let id = stage.repo.id();
+    assert_eq!(controller.state().image_definitions[&id]["read_only"], true);
+
+    controller.state().image_definitions.get_mut(&id).unwrap()["label"] = "somebody else's".into();
+    let before = controller.state().snapshot();
+    stage.repo.xtask(&["upload"]).failure().says(["is read-only, and was not put there by this machine", "--force"]);
+    assert!(controller.state().snapshot() == before);
+    // What fails after the protection was lifted puts it back.
+    stage.change_node("changed again\n");
+    controller.trouble("PUT image_definitions", 1, Trouble::Status(400, "no"));
+    controller.state().takes_files_when_replacing = true;
+    let trouble = stage.repo.xtask(&["upload", "--force"]);
+    assert_eq!(trouble.code, Some(1), "{trouble}");
+    assert!(controller.state().snapshot() == before, "{trouble}");
+    stage.repo.xtask(&["upload", "--force"]).success();
+}
+
+#[test]
+fn a_controller_that_takes_no_file_for_an_old_definition_is_noticed() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["upload"]).success();
+    controller.state().takes_files_when_replacing = false;
+    let before = controller.state().snapshot();
+    stage.change_node("changed\n");
+    stage.repo.xtask(&["upload"]).failure().says(["does not take another archive", "--force", "nothing was changed"]);
+    assert!(controller.state().snapshot() == before);
+    stage.repo.xtask(&["upload", "--force"]).success();
+    assert!(controller.state().images[&stage.repo.id()].1 == std::fs::read(stage.repo.archive()).unwrap());
+}
+
+#[test]
+fn remove_and_rollback() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    let id = stage.repo.id();
+    stage.repo.xtask(&["upload"]).success();
+    let old = controller.state().snapshot();
+    stage.repo.edit("node-definitions/tiny.yaml", "ram: 64", "ram: 65");
+    stage.repo.xtask(&["upload"]).success();
+    stage.repo.xtask(&["cml", "rollback", stage.repo.node()]).success();
+    assert!(controller.state().snapshot() == old);
+    stage.change_node("changed\n");
+    stage.repo.xtask(&["upload"]).success();
+    stage.repo.xtask(&["cml", "rollback", &id]).failure().says(["the API gives no archive back", "--via ssh"]);
+    stage.repo.xtask(&["cml", "remove", &id]).success();
+    let left = controller.state().snapshot();
+    assert!(left.0.is_empty() && left.1.is_empty() && left.2.is_empty() && left.3.is_empty());
+    let again = stage.repo.xtask(&["cml", "remove", &id]).success();
+    assert!(again.stdout.contains("absent"), "{again}");
+}
+
+#[test]
+fn a_full_disk_is_noticed_before_anything_is_sent() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    controller.state().free = 10;
+    stage.repo.xtask(&["upload"]).failure().says(["the disk has 10 B left"]);
+    assert_eq!(changes(&controller), [""; 0]);
+}
+
+#[test]
+fn an_archive_that_was_changed_after_it_was_saved_is_made_anew_not_sent() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["save"]).success();
+    let good = std::fs::read(stage.repo.archive()).unwrap();
+    // Same size, same time, other bytes: only its digest tells.
+    let times = std::fs::metadata(stage.repo.archive()).unwrap().modified().unwrap();
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    std::fs::write(stage.repo.archive(), bad).unwrap();
+    std::fs::File::options().write(true).open(stage.repo.archive()).unwrap().set_modified(times).unwrap();
+    stage.repo.xtask(&["upload"]).failure().says(["has changed since it was saved"]);
+    assert!(controller.state().images.is_empty() && controller.state().drop_folder.is_empty());
+}
+
+#[test]
+fn two_uploads_at_once_both_end_well() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["save"]).success();
+    let runs = [stage.repo.start(&["upload"]), stage.repo.start(&["upload"])];
+    for run in runs {
+        run.end().success();
+    }
+    assert_eq!(controller.take_log().iter().filter(|line| *line == ARCHIVE).count(), 1);
+}

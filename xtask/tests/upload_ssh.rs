@@ -1,0 +1,469 @@
+//! `upload` by ssh, onto a host that is laid out as a CML server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+#[path = "common/cml/mod.rs"]
+mod cml;
+mod common;
+
+use cml::host::Host;
+use cml::{PASSWORD, Stage};
+use common::engine::PrivateEngine;
+use common::{image_id_of_archive, noise, runs, wait_until};
+
+/// A node whose archive has several megabytes.
+fn with_large_archive(stage: &Stage) {
+    let greeting = stage.repo.path(&format!("docker/{}/greeting", stage.repo.node()));
+    std::fs::write(greeting, noise(5, 24_000_000)).unwrap();
+}
+
+/// A stage whose ssh takes the first megabytes of an archive, and the rest only when the test says so.
+fn with_slow_archive(stage: &Stage) {
+    with_large_archive(stage);
+    let home = stage.home.path().display();
+    stage.ssh_is(&format!(
+        "case \"$*\" in *'cat >>'*) (head -c 4000000; while [ ! -e {home}/go ]; do sleep 0.1; done; cat) | /usr/bin/ssh -F \"$CONFIG\" \"$@\";; \
+         *) exec /usr/bin/ssh -F \"$CONFIG\" \"$@\";; esac"
+    ));
+}
+
+fn go(stage: &Stage) {
+    std::fs::write(stage.home.path().join("go"), "").unwrap();
+}
+
+fn wait_for_half_an_archive(host: &Host) {
+    wait_until("a part of the archive has arrived", || {
+        host.run("[ $(cat /var/tmp/cml-nodes-*/virl-base-images/*/*.gz | wc -c) -ge 3000000 ]").0 == 0
+    });
+}
+
+fn size_of_archive(stage: &Stage) -> u64 {
+    std::fs::metadata(stage.repo.archive()).unwrap().len()
+}
+
+fn holds_what_is_here(host: &Host, stage: &Stage) {
+    let held = host.held(&stage.repo.id()).expect("it is installed");
+    let digest = xtask::digest::Digest::of_file(&stage.repo.archive()).unwrap();
+    assert_eq!(held.archive_sum, digest.hex());
+    assert_eq!(held.node_definition, std::fs::read_to_string(stage.repo.node_definition()).unwrap());
+    assert_eq!(held.image_definition, std::fs::read_to_string(stage.repo.image_definition()).unwrap());
+}
+
+#[test]
+fn without_install_it_ends_with_the_one_command_to_run() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    let outcome = stage.repo.xtask(&["upload"]).success().says(["Permanently added", "To install it, run:"]);
+    assert!(outcome.stdout.contains("transferred, not installed yet"), "{outcome}");
+    assert!(host.held(&stage.repo.id()).is_none());
+    let command =
+        outcome.stderr.lines().find_map(|line| line.trim().split_once("admin@127.0.0.1 ")).unwrap().1.to_owned();
+    assert!(command.starts_with("sudo sh /var/tmp/cml-nodes-"), "{command}");
+    let ran =
+        host.sh(&format!("su admin -c \"echo '{PASSWORD}' | sudo -S -p '' {}\"", command.trim_start_matches("sudo ")));
+    assert!(ran.contains("installed"), "{ran}");
+    holds_what_is_here(&host, &stage);
+    assert_eq!((host.restarts(), host.left_in_var_tmp().as_str()), (1, ""));
+    let again = stage.repo.xtask(&["upload", "--json"]).success().json();
+    assert_eq!((&again[0]["nodes"][0]["state"], &again[0]["nodes"][0]["sent"]), (&"same".into(), &0.into()));
+}
+
+#[test]
+fn with_install_the_archive_that_arrives_is_loaded_by_an_engine_and_has_the_right_id() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    let outcome = stage.repo.xtask(&["upload", "--install"]).success();
+    assert!(outcome.stdout.contains("  installed"), "{outcome}");
+    holds_what_is_here(&host, &stage);
+    assert_eq!((host.restarts(), host.left_in_var_tmp().as_str()), (1, ""));
+    let (engine, id) = (PrivateEngine::start(), stage.repo.id());
+    let archive = stage.home.path().join("fetched.tar.gz");
+    host.fetch(&format!("/var/lib/libvirt/images/virl-base-images/{id}/{id}.tar.gz"), &archive);
+    let loaded = common::engine::Engine::at(&engine.socket());
+    loaded.load(&archive);
+    let wanted = image_id_of_archive(&archive);
+    assert!(stage.repo.read(&format!("dist/virl-base-images/{id}/{id}.yaml")).contains(&wanted));
+    if loaded.names_images_by_configuration() {
+        assert_eq!(loaded.id(&stage.repo.image()), format!("sha256:{wanted}"));
+    }
+    stage.repo.xtask(&["upload", "--install"]).success();
+    assert_eq!(host.restarts(), 1, "nothing to do, so nothing is restarted");
+}
+
+#[test]
+fn a_changed_definition_goes_without_the_archive_and_no_restart_means_none() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    host.sh("echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin");
+    stage.repo.xtask(&["upload", "--install", "--no-restart"]).success();
+    stage.repo.edit("node-definitions/tiny.yaml", "ram: 64", "ram: 65");
+    let report = stage.repo.xtask(&["upload", "--install", "--no-restart", "--json"]).success().json();
+    assert_eq!(report[0]["nodes"][0]["sent"], 0);
+    assert_eq!(report[0]["version"], "2.9.0+build.3");
+    holds_what_is_here(&host, &stage);
+    assert_eq!(host.restarts(), 0);
+}
+
+#[test]
+fn status_remove_and_rollback() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    let node = stage.repo.node().to_owned();
+    stage.repo.xtask(&["upload", "--install", "--no-restart"]).success();
+    let old = host.held(&stage.repo.id()).unwrap();
+    stage.change_node("changed\n");
+    stage.repo.xtask(&["save"]).success();
+    let outcome = stage.repo.xtask(&["cml", "status"]).success();
+    assert!(outcome.stdout.contains("CML 2.9.0+build.3, ready, free space"), "{outcome}");
+    assert!(outcome.stdout.contains("differs\n    image definition: sha256\n    archive: another"), "{outcome}");
+    stage.repo.xtask(&["upload", "--install", "--no-restart"]).success();
+    assert!(stage.repo.xtask(&["cml", "status"]).success().stdout.contains("the same"));
+    stage.repo.xtask(&["cml", "rollback", &node]).success();
+    assert_eq!(host.held(&stage.repo.id()).unwrap(), old);
+    assert_eq!(host.restarts(), 1);
+    stage.repo.xtask(&["cml", "remove", &node, "--dry-run"]).success();
+    assert!(host.held(&stage.repo.id()).is_some());
+    stage.repo.xtask(&["cml", "remove", &node, "--no-restart"]).success();
+    assert!(host.held(&stage.repo.id()).is_none());
+    let gone = stage.repo.xtask(&["cml", "remove", &node, "--no-restart"]).success();
+    assert!(gone.stdout.contains("absent"), "{gone}");
+    assert!(stage.repo.xtask(&["cml", "status"]).success().stdout.contains("absent"));
+    assert_eq!(host.left_in_var_tmp(), "");
+}
+
+#[test]
+fn cut_at_nine_tenths_it_sends_the_tenth_that_is_missing() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    with_large_archive(&stage);
+    stage.repo.xtask(&["upload"]).success();
+    let size = size_of_archive(&stage);
+    let there = size / 10 * 9;
+    let sent = |stage: &Stage| {
+        stage.repo.xtask(&["upload", "--json"]).success().json()[0]["nodes"][0]["sent"].as_u64().unwrap()
+    };
+    host.sh(&format!("truncate -s {there} /var/tmp/cml-nodes-*/virl-base-images/*/*.gz"));
+    assert_eq!(sent(&stage), size - there);
+    // What is there is not the beginning of the archive: it does not count.
+    host.sh(&format!("cd /var/tmp/cml-nodes-*/virl-base-images/*/; truncate -s {there} *.gz; printf x | dd of=$(ls *.gz) bs=1 seek=1000 conv=notrunc"));
+    assert_eq!(sent(&stage), size);
+    assert_eq!(sent(&stage), 0);
+}
+
+#[test]
+fn a_connection_that_is_cut_is_made_anew_and_the_transfer_goes_on() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    with_slow_archive(&stage);
+    let upload = stage.repo.start(&["upload", "--install", "--no-restart", "--json"]);
+    wait_for_half_an_archive(&host);
+    host.sh("for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q '^sshd-session: admin' && kill -9 ${p#/proc/}; done; true");
+    go(&stage);
+    let outcome = upload.end().success().says(["was lost", "connecting again"]);
+    let sent = outcome.json()[0]["nodes"][0]["sent"].as_u64().unwrap();
+    holds_what_is_here(&host, &stage);
+    // What was on its way when the connection was cut is sent again, not what had arrived.
+    assert!(sent < size_of_archive(&stage) + 4_000_000, "{sent}");
+}
+
+#[test]
+fn a_server_that_stalls_is_given_up_and_a_repeat_goes_on() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    with_slow_archive(&stage);
+    let upload = stage.repo.start(&["upload", "--timeout", "2"]);
+    wait_for_half_an_archive(&host);
+    host.docker("pause");
+    go(&stage);
+    upload.end().failure().says(["what has arrived is kept, a repeat goes on from there"]);
+    host.docker("unpause");
+    let report = stage.repo.xtask(&["upload", "--install", "--no-restart", "--json"]).success().json();
+    let sent = report[0]["nodes"][0]["sent"].as_u64().unwrap();
+    assert!(sent > 0 && sent <= size_of_archive(&stage) - 3_000_000, "{sent}");
+    holds_what_is_here(&host, &stage);
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_nothing_running_and_a_repeat_goes_on() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    with_slow_archive(&stage);
+    let upload = stage.repo.start(&["upload", "--install", "--no-restart"]);
+    wait_for_half_an_archive(&host);
+    upload.signal("KILL");
+    go(&stage);
+    assert_eq!(upload.end().code, None);
+    wait_until("its ssh ends with it", || !runs(&format!("{}/ssh_config", stage.home.path().display())));
+    assert!(host.held(&stage.repo.id()).is_none());
+    let report = stage.repo.xtask(&["upload", "--install", "--no-restart", "--json"]).success().json();
+    assert!(report[0]["nodes"][0]["sent"].as_u64().unwrap() <= size_of_archive(&stage) - 3_000_000);
+    holds_what_is_here(&host, &stage);
+}
+
+#[test]
+fn a_client_that_is_killed_during_the_installation_does_not_stop_it() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    host.sh("mv /usr/bin/cp /usr/bin/cp.true; printf '#!/bin/sh\\nsleep 0.7\\nexec cp.true \"$@\"\\n' >/usr/bin/cp; chmod 755 /usr/bin/cp");
+    let upload = stage.repo.start(&["upload", "--install", "--no-restart"]);
+    wait_until("the script runs", || host.run("ls -d /var/lib/libvirt/images/.cml-nodes/*/new").0 == 0);
+    upload.signal("KILL");
+    assert_eq!(upload.end().code, None);
+    wait_until("the script has ended", || host.left_in_var_tmp().is_empty());
+    holds_what_is_here(&host, &stage);
+    let again = stage.repo.xtask(&["upload", "--install", "--no-restart"]).success();
+    assert!(again.stdout.contains("the same"), "{again}");
+}
+
+#[test]
+fn it_needs_neither_rsync_nor_sftp() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    host.sh("rm /usr/bin/rsync /usr/lib/openssh/sftp-server");
+    stage.repo.xtask(&["upload", "--install", "--no-restart"]).success();
+    holds_what_is_here(&host, &stage);
+}
+
+#[test]
+fn a_host_key_that_has_changed_stops_everything() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    stage.repo.xtask(&["cml", "status"]).success();
+    stage.repo.xtask(&["cml", "status"]).success().does_not_say(["Permanently added"]);
+    host.sh("rm /etc/ssh/ssh_host_*; ssh-keygen -A; kill -HUP $(cat /run/sshd.pid)");
+    wait_until("sshd has its new key", || host.run("ssh-keyscan -p 1122 127.0.0.1 2>/dev/null | grep -q ssh-").0 == 0);
+    let outcome = stage.repo.xtask(&["upload", "--install"]).failure();
+    outcome.says(["the host key of", "is not the one that is remembered, so nothing was sent", "ssh-keygen -R"]);
+    assert!(host.held(&stage.repo.id()).is_none() && host.left_in_var_tmp().is_empty());
+}
+
+#[test]
+fn a_wrong_password_is_told_and_no_password_is_ever_shown() {
+    let host = Host::start();
+    let mut stage = Stage::of_host(&host);
+    let shown = stage.repo.xtask(&["-v", "upload", "--install", "--no-restart"]).success();
+    assert!(!shown.stderr.contains(PASSWORD) && !shown.stdout.contains(PASSWORD), "{shown}");
+    stage.repo.set("CML_SSH_PASS", "Wr0ng-one");
+    let outcome = stage.repo.xtask(&["-v", "upload"]).failure();
+    outcome.says(["does not let `admin` in: wrong key or password"]).does_not_say(["Wr0ng-one"]);
+}
+
+#[test]
+fn the_password_stands_in_no_argument_and_no_environment() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    with_slow_archive(&stage);
+    let upload = stage.repo.start(&["upload"]);
+    wait_for_half_an_archive(&host);
+    let own = upload.pid();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&line).contains(PASSWORD), "{}", String::from_utf8_lossy(&line));
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let is_ssh = String::from_utf8_lossy(&line).contains("ssh_config");
+        assert!(
+            pid == own || !is_ssh || !String::from_utf8_lossy(&environment).contains(PASSWORD),
+            "ssh has the password in its environment"
+        );
+    }
+    go(&stage);
+    upload.end().success();
+}
+
+#[test]
+fn sudo_that_refuses_is_told_and_nothing_is_changed() {
+    let host = Host::start();
+    let mut stage = Stage::of_host(&host);
+    let guest = host.url().replace("ssh://", "ssh://guest@");
+    let outcome = stage.repo.xtask(&["upload", "--install", "--cml", &guest]).failure();
+    outcome.says(["sudo refuses `guest`", "not in the sudoers file"]);
+    assert!(host.held(&stage.repo.id()).is_none());
+    // A key lets us in, but sudo wants a password, and nobody is there to ask.
+    let key = stage.home.path().join("none");
+    std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).output().unwrap();
+    let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    host.sh(&format!(
+        "mkdir -p /home/admin/.ssh; echo '{}' >/home/admin/.ssh/authorized_keys; chown -R admin: /home/admin/.ssh",
+        public.trim()
+    ));
+    stage.repo.set("CML_SSH_PASS", "");
+    let outcome = stage.repo.xtask(&["upload", "--install"]).failure();
+    outcome.says(["sudo wants the password of `admin`, and nobody can be asked", "CML_SSH_PASS"]);
+    assert!(host.held(&stage.repo.id()).is_none());
+}
+
+#[test]
+fn a_full_disk_is_told_before_and_during_the_transfer() {
+    let images = ["--mount", "type=tmpfs,destination=/var/lib/libvirt/images,tmpfs-size=4000000"];
+    let host = Host::start_with(&images);
+    let stage = Stage::of_host(&host);
+    with_large_archive(&stage);
+    stage.repo.xtask(&["upload"]).failure().says(["the disk of /var/lib/libvirt/images has"]);
+    assert_eq!(host.left_in_var_tmp(), "");
+    let host = Host::start_with(&["--mount", "type=tmpfs,destination=/var/tmp,tmpfs-mode=1777,tmpfs-size=4000000"]);
+    let address = host.url();
+    stage.repo.xtask(&["upload", "--cml", &address]).failure().says(["No space left on device"]);
+    assert!(host.held(&stage.repo.id()).is_none());
+}
+
+#[test]
+fn an_archive_that_was_changed_after_it_was_saved_is_not_installed() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    stage.repo.xtask(&["save"]).success();
+    let times = std::fs::metadata(stage.repo.archive()).unwrap().modified().unwrap();
+    let mut bad = std::fs::read(stage.repo.archive()).unwrap();
+    *bad.last_mut().unwrap() ^= 1;
+    std::fs::write(stage.repo.archive(), bad).unwrap();
+    std::fs::File::options().write(true).open(stage.repo.archive()).unwrap().set_modified(times).unwrap();
+    stage.repo.xtask(&["upload", "--install"]).failure().says(["has changed since it was saved"]);
+    assert!(host.held(&stage.repo.id()).is_none());
+}
+
+#[test]
+fn two_uploads_at_once_both_end_well() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    stage.repo.xtask(&["save"]).success();
+    let words = ["upload", "--install", "--no-restart"];
+    for run in [stage.repo.start(&words), stage.repo.start(&words)] {
+        run.end().success();
+    }
+    holds_what_is_here(&host, &stage);
+}
+
+#[test]
+fn several_hosts_at_once_one_of_which_is_not_there() {
+    let (one, two) = (Host::start(), Host::start());
+    let stage = Stage::of_host(&one);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = format!("ssh://127.0.0.1:{port}");
+    let urls = [one.url(), two.url()];
+    let outcome = stage.repo.xtask(&[
+        "upload",
+        "--install",
+        "--no-restart",
+        "--cml",
+        &urls[0],
+        "--cml",
+        &nobody,
+        "--cml",
+        &urls[1],
+    ]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    outcome.says(["refuses connections on port", "cockpit", "1 of 3 servers failed"]);
+    for host in [&one, &two] {
+        holds_what_is_here(host, &stage);
+    }
+}
+
+#[test]
+fn a_server_that_is_too_old_gets_nothing() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    host.sh("echo 2.8.1+build.1 >/run/virl2/version");
+    stage.repo.xtask(&["upload", "--install"]).failure().says(["runs CML 2.8.1+build.1; containers need 2.9"]);
+    assert_eq!(host.left_in_var_tmp(), "");
+}
+
+/// A node that needs the host to forward IPv6.
+fn that_forwards(stage: &Stage) {
+    let with = r#""run_args": ["--sysctl", "net.ipv6.conf.all.forwarding=1"]"#;
+    stage.repo.edit(
+        "node-definitions/tiny.yaml",
+        r#"{"docker": {"image": "{{ image }}"}}"#,
+        &format!(r#"{{"docker": {{"image": "{{{{ image }}}}", {with}}}}}"#),
+    );
+}
+
+#[test]
+fn doctor_finds_a_ready_host_ready_and_shows_what_it_would_put_right() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    that_forwards(&stage);
+    stage.repo.xtask(&["save"]).success();
+    let outcome = stage.repo.xtask(&["cml", "doctor"]).success();
+    assert!(
+        outcome.stdout.contains("net.ipv6.conf.all.forwarding is on, at the next boot too")
+            && !outcome.stdout.contains("WRONG"),
+        "{outcome}"
+    );
+
+    host.sh("mkdir /root/kept; mv /etc/sysctl.d/50-server.conf /root/kept/; echo '#net.ipv6.conf.all.forwarding=1' >/etc/sysctl.conf");
+    let before = host.sh("sha256sum /etc/sysctl.conf /etc/sysctl.d/*; ls /etc/modules-load.d");
+    let outcome = stage.repo.xtask(&["cml", "doctor"]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(
+        outcome.stdout.contains("WRONG  net.ipv6.conf.all.forwarding is on, but not at the next boot"),
+        "{outcome}"
+    );
+    // Nobody here needs that one by itself, so it is only worth knowing.
+    assert!(outcome.stdout.contains("note   net.ipv4.ip_forward is on, but not at the next boot"), "{outcome}");
+    outcome.says(["`cargo xtask cml doctor --fix` puts right what it can"]);
+    for words in [["cml", "doctor", "--fix", "--dry-run"].as_slice(), &["cml", "doctor", "--fix"]] {
+        let outcome = stage.repo.xtask(words);
+        outcome.says(["/etc/sysctl.d/99-zz-cml-nodes.conf becomes:", "+ net.ipv6.conf.all.forwarding = 1"]);
+        assert_eq!(host.sh("sha256sum /etc/sysctl.conf /etc/sysctl.d/*; ls /etc/modules-load.d"), before, "{words:?}");
+    }
+}
+
+#[test]
+fn doctor_fix_writes_drop_ins_and_reboots_only_when_told() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    that_forwards(&stage);
+    stage.repo.xtask(&["save"]).success();
+    // As Ubuntu has it.
+    host.sh("echo net.ipv6.conf.all.forwarding=0 >/etc/sysctl.conf; ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf");
+    stage.repo.xtask(&["upload", "--install"]).failure().says([
+        "could not start on",
+        "not at the next boot",
+        "cml doctor --fix",
+        "--force",
+    ]);
+    assert!(host.held(&stage.repo.id()).is_none() && host.left_in_var_tmp().is_empty());
+    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success().says(["a reboot is due before it counts"]);
+    assert_eq!(host.run("cat /run/virl2/reboots").0, 1, "it does not reboot unasked");
+    assert_eq!(host.sh("cat /etc/sysctl.conf"), "net.ipv6.conf.all.forwarding=0\n", "what is not ours is let be");
+    assert!(host.sh("cat /etc/sysctl.d/99-zz-cml-nodes.conf").contains("net.ipv6.conf.all.forwarding = 1"));
+    stage
+        .repo
+        .xtask(&["upload", "--install", "--no-restart", "--force"])
+        .success()
+        .says(["installing all the same (--force)"]);
+    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes", "--reboot"]).success().says(["rebooting"]);
+    wait_until("it reboots", || host.run("cat /run/virl2/reboots").0 == 0);
+}
+
+#[test]
+fn doctor_asks_for_vrf_only_where_a_node_needs_it() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    stage.repo.xtask(&["save"]).success();
+    let outcome = stage.repo.xtask(&["cml", "doctor"]).success();
+    assert!(outcome.stdout.contains("vrf is not loaded, and no node here needs it"), "{outcome}");
+    that_forwards(&stage);
+    stage.repo.edit("node-definitions/tiny.yaml", "net.ipv6.conf.all.forwarding=1", "net.vrf.strict_mode=1");
+    stage.repo.xtask(&["save"]).success();
+    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success();
+    assert!(host.sh("cat /etc/modules-load.d/cml-nodes.conf").contains("vrf\n"));
+    host.sh("rm /usr/local/bin/docker-shim; sed -i 's/^OPTS=\"/OPTS=\"-day0privs privileged /' /etc/default/docker-shim.env; echo disabled >/run/virl2/ssh-enabled");
+    let outcome = stage.repo.xtask(&["cml", "doctor"]);
+    for found in [
+        "docker-shim is not there",
+        "-day0privs is `privileged`",
+        "the SSH service does not start with the server (disabled)",
+    ] {
+        assert!(outcome.stdout.contains(found), "{found}: {outcome}");
+    }
+}
+
+#[test]
+fn a_restart_that_fails_is_told() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    host.sh("touch /run/virl2/broken");
+    stage.repo.xtask(&["upload", "--install"]).failure().says(["Job for virl2.target failed"]);
+    holds_what_is_here(&host, &stage);
+}

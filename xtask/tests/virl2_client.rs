@@ -1,0 +1,106 @@
+//! CML's own client against the controller that stands in for CML in the other tests: if the client is satisfied, the
+//! stand-in is worth something. And the other way round: what this program uploads, the client must find, and vice versa.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+#[path = "common/cml/mod.rs"]
+mod cml;
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cml::controller::Controller;
+use cml::{PASSWORD, Stage, USER};
+
+/// The client's version whose source was read for the stand-in.
+const CLIENT: &str = "virl2_client==2.10.1";
+
+/// Does with the client what `upload`, `status` and `remove` do.
+const SCRIPT: &str = include_str!("common/cml/client.py");
+
+/// A Python with the client, made once in the cache folder.
+fn python() -> PathBuf {
+    let folder = xtask::host::cache_folder().unwrap().join("virl2_client");
+    let lock = std::fs::File::create(folder.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    let (python, stamp) = (folder.join("bin/python"), folder.join("installed"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|there| there == CLIENT) {
+        return python;
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    let run = |program: &Path, args: &[&str]| {
+        let output =
+            Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        assert!(output.status.success(), "{} {args:?}: {}", program.display(), String::from_utf8_lossy(&output.stderr));
+    };
+    run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()]);
+    run(&python, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", CLIENT]);
+    std::fs::write(stamp, CLIENT).unwrap();
+    python
+}
+
+fn client(stage: &Stage, controller: &Controller, work: &str) -> String {
+    let authority = stage.home.path().join("authority.pem");
+    let output = Command::new(python())
+        .args(["-c", SCRIPT, work, &stage.repo.id()])
+        .args([stage.repo.node_definition(), stage.repo.archive(), stage.repo.image_definition()])
+        .env("HOME", stage.home.path())
+        .env("VIRL2_URL", controller.url())
+        .env("VIRL2_USER", USER)
+        .env("VIRL2_PASS", PASSWORD)
+        .env("CA_BUNDLE", authority)
+        .output()
+        .unwrap();
+    let (said, shown) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "the client is not satisfied with `{work}`:\n{shown}\n{said}");
+    shown.into_owned()
+}
+
+#[test]
+fn the_client_is_satisfied_with_the_stand_in_and_sees_what_this_program_uploads() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["save"]).success();
+    for version in ["2.9.0+build.3", "2.10.0"] {
+        controller.state().version = version.to_owned();
+        client(&stage, &controller, "everything");
+        let left = controller.state().snapshot();
+        assert!(left.0.is_empty() && left.1.is_empty() && left.2.is_empty() && left.3.is_empty(), "{version}");
+    }
+    stage.repo.xtask(&["upload"]).success();
+    client(&stage, &controller, "check");
+}
+
+#[test]
+fn what_the_client_uploads_is_the_same_to_this_program_and_needs_no_upload() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["save"]).success();
+    client(&stage, &controller, "upload");
+    controller.take_log();
+    let outcome = stage.repo.xtask(&["cml", "status"]).success();
+    assert!(outcome.stdout.contains("the same"), "{outcome}");
+    let outcome = stage.repo.xtask(&["upload"]).success();
+    assert!(outcome.stdout.contains("the same"), "{outcome}");
+    let log = controller.take_log();
+    assert!(log.iter().all(|line| line.starts_with("GET ") || line == "POST authenticate"), "{log:?}");
+}
+
+#[test]
+fn both_make_the_same_requests_in_the_same_order() {
+    let requests = |controller: &Controller| -> Vec<String> {
+        controller
+            .take_log()
+            .into_iter()
+            .filter(|line| !line.starts_with("GET ") && !line.contains("authenticate"))
+            .collect()
+    };
+    let (ours, theirs) = (Controller::start(), Controller::start());
+    let stage = Stage::of(&ours);
+    stage.repo.xtask(&["upload"]).success();
+    let stage_of_theirs = Stage::of(&theirs);
+    stage_of_theirs.repo.xtask(&["save"]).success();
+    client(&stage_of_theirs, &theirs, "upload");
+    assert_eq!(requests(&ours), requests(&theirs));
+}
