@@ -22,7 +22,7 @@ fn with_slow_archive(stage: &Stage) {
     with_large_archive(stage);
     let home = stage.home.path().display();
     stage.ssh_is(&format!(
-        "case \"$*\" in *'cat >>'*) (head -c 4000000; while [ ! -e {home}/go ]; do sleep 0.1; done; cat) | /usr/bin/ssh -F \"$CONFIG\" \"$@\";; \
+        "case \"$*\" in *'exec cat >>'*) (head -c 4000000; while [ ! -e {home}/go ]; do sleep 0.1; done; cat) | /usr/bin/ssh -F \"$CONFIG\" \"$@\";; \
          *) exec /usr/bin/ssh -F \"$CONFIG\" \"$@\";; esac"
     ));
 }
