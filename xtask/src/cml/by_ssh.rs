@@ -352,7 +352,7 @@ impl Connection<'_> {
             return Ok(Duration::ZERO);
         }
         let (archive, path) = (&bundle.archive, format!("{folder}/virl-base-images/{id}/{}", bundle.archive.name));
-        let label = format!("{}: sending {} ({})", self.address, archive.name, ui::size(archive.size));
+        let label = format!("{}: bringing {} ({})", self.address, archive.name, ui::size(archive.size));
         by_api::with_bar(self.access, &label, progress, transfer::bring(ssh, archive, &path, progress)).await
     }
 
