@@ -253,6 +253,33 @@ fn an_unknown_certificate_is_shown_and_pinned_only_when_told() {
 }
 
 #[test]
+fn on_a_terminal_certificate_and_password_are_asked_for_once() {
+    let controller = Controller::start();
+    let mut stage = Stage::of(&controller);
+    stage.repo.xtask(&["save"]).success();
+    stage.repo.set("CA_BUNDLE", "");
+    stage.repo.set("VIRL2_PASS", "");
+    let program = env!("CARGO_BIN_EXE_xtask");
+    let words = format!("{program} --root {} upload", stage.repo.folder.path().display());
+    // `script` gives it a terminal, and types what it is given.
+    let run = |typed: &str| stage.repo.xtask_on_a_terminal(&words, typed);
+    let refused = run("n\n");
+    assert!(refused.code == Some(1) && controller.take_log().is_empty(), "{refused}");
+    let outcome = run(&format!("y\n{PASSWORD}\n"));
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    for text in [
+        &controller.fingerprint,
+        "Is this the server, and shall its certificate be remembered?",
+        "Password of lab-admin on",
+    ] {
+        assert!(outcome.stdout.contains(text), "{text}: {outcome}");
+    }
+    assert!(controller.state().images.contains_key(&stage.repo.id()));
+    let outcome = run(&format!("{PASSWORD}\n"));
+    assert!(outcome.code == Some(0) && !outcome.stdout.contains("fingerprint"), "{outcome}");
+}
+
+#[test]
 fn insecure_is_loud_and_never_remembered() {
     let controller = Controller::start();
     let mut stage = Stage::of(&controller);

@@ -22,7 +22,7 @@ fn with_slow_archive(stage: &Stage) {
     with_large_archive(stage);
     let home = stage.home.path().display();
     stage.ssh_is(&format!(
-        "case \"$*\" in *'cat >>'*) (head -c 4000000; while [ ! -e {home}/go ]; do sleep 0.1; done; cat) | /usr/bin/ssh -F \"$CONFIG\" \"$@\";; \
+        "case \"$*\" in *'exec cat >>'*) (head -c 4000000; while [ ! -e {home}/go ]; do sleep 0.1; done; cat) | /usr/bin/ssh -F \"$CONFIG\" \"$@\";; \
          *) exec /usr/bin/ssh -F \"$CONFIG\" \"$@\";; esac"
     ));
 }
@@ -280,6 +280,27 @@ fn sudo_that_refuses_is_told_and_nothing_is_changed() {
     outcome.says(["sudo refuses `guest`", "not in the sudoers file"]);
     assert!(host.held(&stage.repo.id()).is_none());
     // A key lets us in, but sudo wants a password, and nobody is there to ask.
+    let_in_by_key(&host, &mut stage);
+    let outcome = stage.repo.xtask(&["upload", "--install"]).failure();
+    outcome.says(["sudo wants the password of `admin`, and nobody can be asked", "CML_SSH_PASS"]);
+    assert!(host.held(&stage.repo.id()).is_none());
+}
+
+#[test]
+fn on_a_terminal_sudo_asks_itself() {
+    let host = Host::start();
+    let mut stage = Stage::of_host(&host);
+    stage.repo.xtask(&["save"]).success();
+    let_in_by_key(&host, &mut stage);
+    let program = env!("CARGO_BIN_EXE_xtask");
+    let words = format!("{program} --root {} upload --install --no-restart", stage.repo.folder.path().display());
+    let outcome = stage.repo.xtask_on_a_terminal(&words, &format!("{PASSWORD}\n"));
+    assert!(outcome.code == Some(0) && outcome.stdout.contains("[sudo] password for admin"), "{outcome}");
+    holds_what_is_here(&host, &stage);
+}
+
+/// By key alone: no password is known.
+fn let_in_by_key(host: &Host, stage: &mut Stage) {
     let key = stage.home.path().join("none");
     std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).output().unwrap();
     let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
@@ -288,9 +309,6 @@ fn sudo_that_refuses_is_told_and_nothing_is_changed() {
         public.trim()
     ));
     stage.repo.set("CML_SSH_PASS", "");
-    let outcome = stage.repo.xtask(&["upload", "--install"]).failure();
-    outcome.says(["sudo wants the password of `admin`, and nobody can be asked", "CML_SSH_PASS"]);
-    assert!(host.held(&stage.repo.id()).is_none());
 }
 
 #[test]
@@ -445,6 +463,7 @@ fn doctor_asks_for_vrf_only_where_a_node_needs_it() {
     assert!(outcome.stdout.contains("vrf is not loaded, and no node here needs it"), "{outcome}");
     that_forwards(&stage);
     stage.repo.edit("node-definitions/tiny.yaml", "net.ipv6.conf.all.forwarding=1", "net.vrf.strict_mode=1");
+    stage.repo.edit("node-definitions/tiny.yaml", "quiet", "for hosts with the module vrf");
     stage.repo.xtask(&["save"]).success();
     stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success();
     assert!(host.sh("cat /etc/modules-load.d/cml-nodes.conf").contains("vrf\n"));

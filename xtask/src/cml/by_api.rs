@@ -4,7 +4,7 @@
 //! fails. The archive is what takes time and can go wrong; where a node is replaced it is sent
 //! before anything else changes, and the image definition, which makes it count, comes last.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
@@ -48,6 +48,7 @@ struct Work<'a> {
     past: Past,
     undo: Vec<Undo>,
     sent: u64,
+    millis: u64,
 }
 
 /// # Errors
@@ -89,14 +90,15 @@ pub async fn install(
         }
         return Ok(NodeReport::new(&bundle.id, State::Same));
     }
-    let mut work = Work { access, controller, bundle, options, past, undo: Vec::new(), sent: 0 };
+    let mut work = Work { access, controller, bundle, options, past, undo: Vec::new(), sent: 0, millis: 0 };
     work.check(&standing).await?;
     if options.dry_run {
         return Ok(NodeReport::new(&bundle.id, State::WouldInstall).with(details));
     }
     match work.install(&standing).await {
         Ok(()) => {
-            let report = NodeReport { sent: work.sent, ..NodeReport::new(&bundle.id, State::Installed) };
+            let report =
+                NodeReport { sent: work.sent, millis: work.millis, ..NodeReport::new(&bundle.id, State::Installed) };
             remember_left(access, controller, bundle, work.past).await?;
             Ok(report.with(details))
         }
@@ -346,7 +348,9 @@ impl Work<'_> {
         self.undo.push(Undo::RemoveDropped);
         let progress = Progress::default();
         let label = format!("{}: sending {} ({})", controller.address, archive.name, ui::size(archive.size));
+        let since = Instant::now();
         with_bar(self.access, &label, &progress, controller.upload(archive, &progress)).await?;
+        self.millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.sent = archive.size;
         self.past.waiting = Some(archive.digest.clone());
         self.note_past()

@@ -102,9 +102,10 @@ pub async fn deliver(
         let folder = folder_of(&connection.ssh, &lacking.iter().map(|(bundle, ..)| *bundle).collect::<Vec<_>>());
         for (bundle, has_archive, differences) in &lacking {
             check_space(address, &about, bundle, *has_archive)?;
-            let sent = connection.bring(&folder, bundle, *has_archive).await?;
+            let (sent, time) = connection.bring(&folder, bundle, *has_archive).await?;
+            let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             let report = NodeReport::new(&bundle.id, State::Transferred).with(differences.clone());
-            reports.push(NodeReport { sent, ..report });
+            reports.push(NodeReport { sent, millis, ..report });
         }
         connection.finish_folder(&folder, &lacking.iter().map(|(bundle, ..)| *bundle).collect::<Vec<_>>()).await?;
         let script = format!("{folder}/{SCRIPT_NAME}");
@@ -311,23 +312,23 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Brings a node's files into the folder; yields the bytes of archive that were sent.
-    async fn bring(&mut self, folder: &str, bundle: &Bundle, has_archive: bool) -> Result<u64> {
+    /// Brings a node's files into the folder; yields the bytes of archive that were sent, and how long the last
+    /// attempt's were on their way.
+    async fn bring(&mut self, folder: &str, bundle: &Bundle, has_archive: bool) -> Result<(u64, Duration)> {
         let (progress, archive) = (Progress::default(), &bundle.archive);
-        for again in (0..TRIES).rev() {
+        let mut again = TRIES;
+        loop {
+            again -= 1;
             let done = self.bring_once(folder, bundle, has_archive, &progress).await;
             let lost = done.as_ref().is_err_and(|error| error.chain().any(|cause| cause.is::<Lost>()));
-            let done = match done {
-                Err(error) if again > 0 && lost => {
-                    self.access.ui.note(format_args!("{error:#}; connecting again"));
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    Ssh::open(self.access, self.address).await.map(|ssh| self.ssh = ssh)
-                }
-                done => return done.map(|()| progress.bytes()).map_err(|error| self.kept(error, archive)),
-            };
-            done.map_err(|error| self.kept(error, archive))?;
+            match done {
+                Ok(time) => return Ok((progress.bytes(), time)),
+                Err(error) if again == 0 || !lost => return Err(self.kept(error, archive)),
+                Err(error) => self.access.ui.note(format_args!("{error:#}; connecting again")),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.ssh = Ssh::open(self.access, self.address).await.map_err(|error| self.kept(error, archive))?;
         }
-        Ok(progress.bytes())
     }
 
     fn kept(&self, error: anyhow::Error, archive: &ArchiveFile) -> anyhow::Error {
@@ -335,24 +336,31 @@ impl Connection<'_> {
         error.context(format!("{at} did not get all of {name}; what has arrived is kept, a repeat goes on from there"))
     }
 
-    async fn bring_once(&self, folder: &str, bundle: &Bundle, has_archive: bool, progress: &Progress) -> Result<()> {
+    async fn bring_once(
+        &self,
+        folder: &str,
+        bundle: &Bundle,
+        has_archive: bool,
+        progress: &Progress,
+    ) -> Result<Duration> {
         let (ssh, id) = (&self.ssh, &bundle.id);
         ssh.read(FOLDER, &[folder]).await?;
         transfer::write(ssh, &format!("{folder}/node-definitions/{id}.yaml"), &bundle.node_definition.text).await?;
         transfer::write(ssh, &format!("{folder}/virl-base-images/{id}/{id}.yaml"), &bundle.image_definition.text)
             .await?;
         if has_archive {
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
         let (archive, path) = (&bundle.archive, format!("{folder}/virl-base-images/{id}/{}", bundle.archive.name));
-        let label = format!("{}: sending {} ({})", self.address, archive.name, ui::size(archive.size));
-        by_api::with_bar(self.access, &label, progress, transfer::bring(ssh, archive, &path, progress)).await.map(drop)
+        let label = format!("{}: bringing {} ({})", self.address, archive.name, ui::size(archive.size));
+        by_api::with_bar(self.access, &label, progress, transfer::bring(ssh, archive, &path, progress)).await
     }
 
-    /// The script comes last: where it is, everything is.
+    /// The script comes last: where it is, everything is, and its sums are right.
     async fn finish_folder(&self, folder: &str, bundles: &[&Bundle]) -> Result<()> {
         transfer::write(&self.ssh, &format!("{folder}/{SUMS}"), &sums(bundles)).await?;
-        let check = r#"cd "$1" && sha256sum --check --strict --quiet --ignore-missing SHA256SUMS"#;
+        // The archives were checked as they arrived.
+        let check = r#"cd "$1" && grep '\.yaml$' SHA256SUMS | sha256sum --check --strict --quiet -"#;
         self.ssh.read(check, &[folder]).await.context("what has arrived is not what was sent")?;
         transfer::write(&self.ssh, &format!("{folder}/{SCRIPT_NAME}"), SCRIPT).await
     }

@@ -23,6 +23,8 @@ pub struct NodeReport {
     pub details: Vec<String>,
     /// Bytes of archive that were sent.
     pub sent: u64,
+    /// Milliseconds that they were on their way.
+    pub millis: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,7 +63,7 @@ impl State {
 
 impl NodeReport {
     pub fn new(id: &str, state: State) -> Self {
-        Self { id: id.to_owned(), state, details: Vec::new(), sent: 0 }
+        Self { id: id.to_owned(), state, details: Vec::new(), sent: 0, millis: 0 }
     }
 
     #[must_use]

@@ -5,6 +5,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
@@ -26,9 +27,9 @@ const THERE: &str =
 /// Whole, or not at all: small files go by a rename.
 const WRITE: &str = r#"set -e; mkdir -p "$(dirname "$1")"; cat >"$1.part"; mv -f "$1.part" "$1""#;
 
-const APPEND: &str = r#"set -e; mkdir -p "$(dirname "$1")"; cat >>"$1""#;
+const APPEND: &str = r#"set -e; mkdir -p "$(dirname "$1")"; exec cat >>"$1""#;
 
-const RESTART: &str = r#"set -e; mkdir -p "$(dirname "$1")"; : >"$1""#;
+const WRITE_ANEW: &str = r#"set -e; mkdir -p "$(dirname "$1")"; : >"$1"; exec cat >>"$1""#;
 
 /// Writes a small file.
 ///
@@ -40,33 +41,29 @@ pub async fn write(ssh: &Ssh<'_>, path: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Brings the archive to `path`; yields how many bytes had to be sent for that.
+/// Brings the archive to `path`; yields how long its bytes were on their way.
 ///
 /// # Errors
 /// If the archive is no longer the one that was saved, the server can't take it, or the connection is lost.
-pub async fn bring(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str, progress: &Progress) -> Result<u64> {
+pub async fn bring(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str, progress: &Progress) -> Result<Duration> {
     let there = ssh.read(THERE, &[path, &archive.size.to_string()]).await?;
     let (length, sum) = read_there(&there);
     let beginning = beginning(&archive.path, archive.size, length).await?;
-    let from = if sum.as_deref() == Some(&hex(&beginning)) {
-        length
-    } else {
-        ssh.read(RESTART, &[path]).await?;
-        0
-    };
-    if from < archive.size {
-        let hash = if from == 0 { Sha256::new() } else { beginning };
-        let before = progress.bytes();
-        let sent = ssh.feed(APPEND, &[path], pieces(archive, from, hash), progress).await;
-        sent.with_context(|| format!("sending {} to {}", archive.name, ssh.address))?;
-        check(ssh, archive, path).await?;
-        return Ok(progress.bytes() - before);
+    let begun = length > 0 && sum.as_deref() == Some(&hex(&beginning));
+    if begun && length == archive.size {
+        anyhow::ensure!(hex(&beginning) == archive.digest.hex(), changed(&archive.path));
+        return Ok(Duration::ZERO);
     }
-    anyhow::ensure!(hex(&beginning) == archive.digest.hex(), changed(&archive.path));
-    Ok(0)
+    let (script, from, hash) = if begun { (APPEND, length, beginning) } else { (WRITE_ANEW, 0, Sha256::new()) };
+    let since = Instant::now();
+    let sent = ssh.feed(script, &[path], pieces(archive, from, hash), progress).await;
+    sent.with_context(|| format!("sending {} to {}", archive.name, ssh.address))?;
+    let time = since.elapsed();
+    check(ssh, archive, path).await?;
+    Ok(time)
 }
 
-/// The sum, on the server.
+/// What arrived with another sum is of no use, and would be in the way.
 async fn check(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str) -> Result<()> {
     let sum = ssh.read(r#"sha256sum <"$1""#, &[path]).await?;
     if !sum.starts_with(archive.digest.hex()) {

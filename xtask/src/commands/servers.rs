@@ -165,7 +165,11 @@ fn tell(ui: &Ui, (address, error): (Address, Option<anyhow::Error>)) {
 
 fn print(ui: &Ui, report: &ServerReportOf) -> Result<()> {
     for node in &report.done.nodes {
-        let sent = if node.sent > 0 { format!(", {} sent", ui::size(node.sent)) } else { String::new() };
+        let sent = if node.sent > 0 {
+            format!(", {} sent in {}", ui::size(node.sent), ui::duration(Duration::from_millis(node.millis)))
+        } else {
+            String::new()
+        };
         ui.result(format_args!("{}  {}  {}{sent}", report.address, node.id, node.state.describe()))?;
         for detail in &node.details {
             ui.result(format_args!("    {detail}"))?;

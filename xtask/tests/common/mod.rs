@@ -233,6 +233,22 @@ impl Repo {
         Running(self.command_at(root, &[], args).stdin_null().start().expect("the program starts")).end()
     }
 
+    /// Runs a command line on a terminal of its own, on which this is typed. All that it shows is in `stdout`.
+    pub fn xtask_on_a_terminal(&self, line: &str, typed: &str) -> Outcome {
+        // The keys come when the program asks: what is typed before would be shown by the terminal itself.
+        let mut keys = duct::cmd!("sh", "-c", "sleep 2; printf '%s' \"$TYPED\"; sleep 3").env("TYPED", typed);
+        for (name, value) in &self.environment {
+            keys = keys.env(name, value);
+        }
+        let words = ["--quiet", "--return", "--command", line, "/dev/null"];
+        let mut screen = duct::cmd("script", words).stdout_capture().stderr_capture().unchecked();
+        screen = screen.env("XDG_CACHE_HOME", self.cache.path());
+        for (name, value) in &self.environment {
+            screen = screen.env(name, value);
+        }
+        Running(keys.pipe(screen).start().expect("script is part of util-linux")).end()
+    }
+
     fn command(&self, outer: &[&str], args: &[&str]) -> duct::Expression {
         self.command_at(self.folder.path(), outer, args)
     }
