@@ -463,7 +463,7 @@ fn doctor_asks_for_vrf_only_where_a_node_needs_it() {
     assert!(outcome.stdout.contains("vrf is not loaded, and no node here needs it"), "{outcome}");
     that_forwards(&stage);
     stage.repo.edit("node-definitions/tiny.yaml", "net.ipv6.conf.all.forwarding=1", "net.vrf.strict_mode=1");
-    stage.repo.edit("node-definitions/tiny.yaml", "quiet", "for hosts with the module vrf");
+    stage.repo.edit_manifest("A node for tests", "A node for hosts with the module vrf");
     stage.repo.xtask(&["save"]).success();
     stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success();
     assert!(host.sh("cat /etc/modules-load.d/cml-nodes.conf").contains("vrf\n"));
