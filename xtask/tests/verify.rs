@@ -106,13 +106,23 @@ fn assert_fault(outcome: &Outcome, check: &str, words: &[&str]) {
     }
 }
 
-/// Labs' containers, volumes and images that this repository's commands left on the engine.
-fn nothing_left(repo: &Repo) -> (usize, usize, usize) {
-    let folder = repo.cache.path().join("cml-nodes/labs");
-    let ids = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let ids: Vec<String> = ids.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+/// The labs that this repository's commands have open, or have left behind.
+fn labs(repo: &Repo) -> Vec<String> {
+    let entries = std::fs::read_dir(repo.cache.path().join("cml-nodes/labs")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Containers, volumes and images of these labs on the engine.
+fn left_of(labs: &[String]) -> (usize, usize, usize) {
     let engine = Engine::here();
-    ids.iter().map(|id| engine.of_lab(id)).fold((0, 0, 0), |sum, some| (sum.0 + some.0, sum.1 + some.1, sum.2 + some.2))
+    let all = labs.iter().map(|id| engine.of_lab(id));
+    all.fold((0, 0, 0), |sum, some| (sum.0 + some.0, sum.1 + some.1, sum.2 + some.2))
+}
+
+/// The same of all labs that the program itself still knows of; and no container of the node.
+fn nothing_left(repo: &Repo) -> (usize, usize, usize) {
+    let (containers, volumes, images) = left_of(&labs(repo));
+    (containers + Engine::here().labelled(&format!("cml-nodes.node={}", repo.node())).1, volumes, images)
 }
 
 #[test]
@@ -316,15 +326,23 @@ fn a_hostile_or_broken_definition_is_refused_and_harms_nothing() {
 }
 
 #[test]
-fn ctrl_c_takes_everything_down() {
-    let repo = node_that("exec sleep 1000");
+fn ctrl_c_takes_everything_down_at_any_moment() {
+    let repo = node();
+    repo.edit_manifest("variants:\n", SCENES);
     repo.xtask(&["save"]).success();
-    let verify = repo.start(&["verify"]);
-    wait_until("the node runs", || nothing_left(&repo).0 >= 2);
-    verify.signal("INT");
-    let outcome = verify.end();
-    assert_eq!(outcome.code, Some(130), "{outcome}");
-    assert_eq!(nothing_left(&repo), (0, 0, 0));
+    let mut interrupted = 0;
+    for moment in [50, 300, 600, 1000, 1500, 2200, 3000, 4000] {
+        let verify = repo.start(&["verify"]);
+        std::thread::sleep(std::time::Duration::from_millis(moment));
+        let labs = labs(&repo);
+        verify.signal("INT");
+        let outcome = verify.end();
+        interrupted += usize::from(outcome.code == Some(130));
+        assert!(matches!(outcome.code, Some(0 | 130)), "{outcome}");
+        assert_eq!(left_of(&labs), (0, 0, 0), "after {moment} ms");
+        assert_eq!(nothing_left(&repo), (0, 0, 0), "after {moment} ms");
+    }
+    assert!(interrupted >= 4, "only {interrupted} were interrupted");
 }
 
 #[test]
@@ -332,16 +350,17 @@ fn what_a_killed_verify_left_behind_goes_with_the_next() {
     let repo = node_that("exec sleep 1000");
     repo.xtask(&["save"]).success();
     let verify = repo.start(&["verify"]);
-    wait_until("the node runs", || nothing_left(&repo).0 >= 2);
+    wait_until("the node runs", || left_of(&labs(&repo)).0 >= 2);
+    let labs = labs(&repo);
     verify.signal("KILL");
     assert_eq!(verify.end().code, None);
-    let (containers, volumes, _) = nothing_left(&repo);
+    let (containers, volumes, _) = left_of(&labs);
     assert!(containers >= 2 && volumes >= 1, "something is left, or this test proves nothing");
     define(&repo, "timeout: 20", "timeout: 1");
     let outcome = repo.xtask(&["verify"]);
     assert_eq!(outcome.code, Some(1), "{outcome}");
     outcome.says(["removed what an earlier command left behind"]);
-    assert_eq!(nothing_left(&repo), (0, 0, 0));
+    assert_eq!(left_of(&labs), (0, 0, 0));
 }
 
 #[test]
