@@ -51,20 +51,12 @@ pub fn examine(export: impl Read) -> Result<Contents> {
     Contents::read(&mut Tee::new(export, io::sink()))
 }
 
-/// The most bytes that an archive is unpacked to, so that a small file can't keep us busy for ever.
-const LARGEST: u64 = 32 << 30;
-
 /// Reads an archive, `.tar` or `.tar.gz`, and says what is in it.
 ///
 /// # Errors
 /// As [`examine`]; or if the file can't be read.
 pub fn examine_file(path: &std::path::Path) -> Result<Contents> {
-    let mut file = io::BufReader::with_capacity(1 << 16, File::open(path)?);
-    let is_gzip = io::BufRead::fill_buf(&mut file)?.starts_with(&[0x1f, 0x8b]);
-    if is_gzip {
-        return examine(flate2::bufread::MultiGzDecoder::new(file).take(LARGEST));
-    }
-    examine(file.take(LARGEST))
+    examine(open(path)?)
 }
 
 /// Compresses an export into `out` and examines it in the same pass.

@@ -9,7 +9,10 @@ use anyhow::{Context, Result, bail};
 /// A `manifest.json` is some hundred bytes a layer.
 const LARGEST_MANIFEST: u64 = 1 << 20;
 
-/// Opens an archive, compressed by gzip or not.
+/// The most bytes that an archive is unpacked to, so that a small file can't keep us busy for ever.
+const LARGEST: u64 = 32 << 30;
+
+/// Opens an archive, compressed by gzip or not. What is unpacked ends at a bound.
 ///
 /// # Errors
 /// If it can't be read.
@@ -19,7 +22,11 @@ pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
     let is_gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
     file.rewind().with_context(|| format!("{} can't be read", path.display()))?;
     let file = BufReader::with_capacity(1 << 17, file);
-    Ok(if is_gzip { Box::new(flate2::bufread::MultiGzDecoder::new(file)) } else { Box::new(file) })
+    Ok(if is_gzip {
+        Box::new(flate2::bufread::MultiGzDecoder::new(file).take(LARGEST))
+    } else {
+        Box::new(file.take(LARGEST))
+    })
 }
 
 /// Copies an archive, but gives its image the tag `tag` and no other: a tag in it may be that of an

@@ -13,9 +13,7 @@ use crate::archive::{self, Contents};
 /// # Errors
 /// If the archive can't be read, or is none.
 pub(super) fn faults(node: &Shipped) -> Result<Vec<String>> {
-    let contents = archive::open(&node.archive)
-        .and_then(archive::examine)
-        .with_context(|| format!("{}", node.archive.display()))?;
+    let contents = archive::examine_file(&node.archive).with_context(|| format!("{}", node.archive.display()))?;
     let mut faults = image_definition(&node.archive)?
         .map_or_else(Vec::new, |definition| of_image_definition(&definition, &contents, &node.container.id));
     if let Some(tag) = node.container.config.docker.image.as_ref().filter(|tag| !contents.tags.contains(tag)) {
