@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xtask::definitions::lint::{Document, Subject, Surroundings, judge};
+use definitions::lint::{Document, Subject, Surroundings, judge};
 
 fuzz_target!(|bytes: &[u8]| {
     let around = Surroundings { folder: Some(Default::default()), archive: None, image_files: Some(Vec::new()) };

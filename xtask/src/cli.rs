@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{self, Session};
-use crate::ui::Ui;
+use ui::Ui;
 
 /// The exit code of a shell whose command was ended by Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -74,7 +74,7 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    if crate::cml::askpass::answered() {
+    if cml::askpass::answered() {
         return ExitCode::SUCCESS;
     }
     let cli = Cli::parse();
@@ -149,7 +149,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io =
         |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     error.chain().any(|cause| io(cause) == Some(std::io::ErrorKind::BrokenPipe))
-        && error.to_string() == crate::ui::STDOUT_IS_GONE
+        && error.to_string() == ui::STDOUT_IS_GONE
 }
 
 #[cfg(unix)]

@@ -13,9 +13,9 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use crate::digest::Digest;
 use crate::lock::Lock;
-use crate::ui::Ui;
+use digests::Digest;
+use ui::Ui;
 
 /// Where the sums stand; `sha256sum -c SHA256SUMS` checks them.
 const SUMS: &str = "SHA256SUMS";

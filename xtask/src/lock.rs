@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::ui::Ui;
+use ui::Ui;
 
 /// How often a waiting command looks again.
 const PAUSE: Duration = Duration::from_millis(100);

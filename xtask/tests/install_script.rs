@@ -9,8 +9,8 @@ mod common;
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use ::cml::by_ssh::SCRIPT;
 use cml::host::{Held, Host};
-use xtask::cml::by_ssh::SCRIPT;
 
 const ID: &str = "tiny-1-0";
 

@@ -7,13 +7,13 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use catalog::Repository;
+use catalog::plan::Names;
 use common::Repo;
 use common::engine::Engine;
 use common::git::Upstream;
-use xtask::catalog::Repository;
-use xtask::catalog::plan::Names;
-use xtask::definitions::{self, Facts};
-use xtask::digest::Digest;
+use definitions::{self, Facts};
+use digests::Digest;
 
 #[test]
 fn every_manifest_is_read_and_every_variant_listed() {

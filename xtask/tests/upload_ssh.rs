@@ -43,7 +43,7 @@ fn size_of_archive(stage: &Stage) -> u64 {
 
 fn holds_what_is_here(host: &Host, stage: &Stage) {
     let held = host.held(&stage.repo.id()).expect("it is installed");
-    let digest = xtask::digest::Digest::of_file(&stage.repo.archive()).unwrap();
+    let digest = digests::Digest::of_file(&stage.repo.archive()).unwrap();
     assert_eq!(held.archive_sum, digest.hex());
     assert_eq!(held.node_definition, std::fs::read_to_string(stage.repo.node_definition()).unwrap());
     assert_eq!(held.image_definition, std::fs::read_to_string(stage.repo.image_definition()).unwrap());

@@ -6,11 +6,10 @@ use anyhow::{Context, Result};
 
 use super::choose::{self, Choice, State};
 use super::{NodeArgs, Session};
-use crate::catalog::{BuildPlan, Planner};
 use crate::engine::{self, Engine, Image, base};
 use crate::host;
 use crate::lock::Lock;
-use crate::ui;
+use catalog::{BuildPlan, Planner};
 
 #[derive(clap::Args)]
 pub struct Args {

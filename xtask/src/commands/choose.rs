@@ -4,11 +4,10 @@
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{NodeArgs, Session};
-use crate::catalog::plan::Network;
-use crate::catalog::{BuildPlan, Manifest, Overrides, Planner, Variant};
 use crate::engine::base::{self, Origin};
 use crate::engine::{Engine, Image};
-use crate::ui;
+use catalog::plan::Network;
+use catalog::{BuildPlan, Manifest, Overrides, Planner, Variant};
 
 /// What to build, and what there is of it.
 pub struct Choice {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use super::{Session, consent, verify};
-use crate::{host, ui};
+use crate::host;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -6,10 +6,9 @@
 use anyhow::Result;
 
 use super::{Session, labs};
-use crate::catalog::labels;
 use crate::engine::{Engine, Image};
 use crate::lab;
-use crate::ui;
+use catalog::labels;
 
 #[derive(clap::Args)]
 pub struct Args {

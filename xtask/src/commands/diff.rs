@@ -7,12 +7,11 @@ use anyhow::{Context, Result, anyhow};
 use similar::{ChangeTag, TextDiff};
 
 use super::{Session, variant_definitions};
-use crate::catalog::plan::Names;
-use crate::catalog::{Manifest, Variant};
-use crate::definitions::Definitions;
-use crate::definitions::lint::Document;
-use crate::digest::Digest;
-use crate::ui;
+use catalog::plan::Names;
+use catalog::{Manifest, Variant};
+use definitions::Definitions;
+use definitions::lint::Document;
+use digests::Digest;
 
 /// Ends with 0 whether there is a difference or not.
 #[derive(clap::Args)]

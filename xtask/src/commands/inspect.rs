@@ -11,13 +11,12 @@ use futures_util::StreamExt;
 
 use super::build::{self, Built};
 use super::{NodeArgs, Session, lint};
-use crate::archive;
-use crate::catalog::BuildPlan;
-use crate::definitions::{self, Facts};
-use crate::digest::Digest;
 use crate::dist::{self, Record};
 use crate::engine::Engine;
 use crate::lock::Lock;
+use catalog::BuildPlan;
+use definitions::{self, Facts};
+use digests::Digest;
 
 #[derive(clap::Args)]
 pub struct Args {

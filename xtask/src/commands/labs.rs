@@ -7,12 +7,11 @@ use xshell::{Shell, cmd};
 
 use super::build;
 use super::{NodeArgs, RecipeArgs, Session};
-use crate::catalog::{Repository, labels};
 use crate::dist::Dist;
 use crate::engine::Engine;
 use crate::engine::containers::Found;
 use crate::host::Consent;
-use crate::ui;
+use catalog::{Repository, labels};
 
 /// The node that is none of the user's.
 pub(super) const HELPER: &str = "link-helper";

@@ -4,9 +4,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::Session;
-use crate::catalog::plan::{Names, Network};
-use crate::catalog::{Manifest, Overrides, Planner, Variant};
 use crate::engine::{Engine, Image};
+use catalog::plan::{Names, Network};
+use catalog::{Manifest, Overrides, Planner, Variant};
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -28,10 +28,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::catalog::{Overrides, Planner, Repository};
 use crate::dist::Dist;
 use crate::host::{self, Consent};
-use crate::ui::Ui;
+use catalog::{Overrides, Planner, Repository};
+use ui::Ui;
 
 /// A command that has said all there is to say, and ends with this exit code.
 #[derive(Debug)]

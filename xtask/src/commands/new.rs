@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::Session;
-use crate::catalog::names::Name;
-use crate::catalog::{Manifest, Repository, context};
+use catalog::names::Name;
+use catalog::{Manifest, Repository, context};
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -5,11 +5,10 @@ use anyhow::{Context, Result};
 use super::labs::{self, helper_image};
 use super::save;
 use super::{NodeArgs, Session};
-use crate::catalog::labels;
-use crate::definitions::container::Container;
 use crate::engine::{Engine, Unreachable};
 use crate::lab::{Asked, Lab};
-use crate::ui;
+use catalog::labels;
+use definitions::container::Container;
 
 #[derive(clap::Args)]
 pub struct Args {

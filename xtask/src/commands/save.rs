@@ -8,12 +8,11 @@ use serde::Serialize;
 use super::build::{self, Built};
 use super::inspect::{self, Inspected};
 use super::{NodeArgs, Session};
-use crate::archive::{self, Archive};
-use crate::catalog::BuildPlan;
-use crate::digest::Digest;
 use crate::dist::{ArchiveRecord, Record};
 use crate::lock::Lock;
-use crate::ui;
+use archive::{self, Archive};
+use catalog::BuildPlan;
+use digests::Digest;
 
 #[derive(clap::Args)]
 pub struct Args {

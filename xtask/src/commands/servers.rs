@@ -8,17 +8,17 @@ use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
 use super::Session;
-use crate::cml::address::Scheme;
-use crate::cml::api::Controller;
-use crate::cml::bundle::{ArchiveFile, Definition};
-use crate::cml::doctor::Needs;
-use crate::cml::report::{NodeReport, ServerReport};
-use crate::cml::trust::Fingerprint;
-use crate::cml::{Access, Address, Bundle, Settings, known};
-use crate::definitions::container::Container;
 use crate::dist;
 use crate::lock::Lock;
-use crate::ui::{self, Ui};
+use cml::address::Scheme;
+use cml::api::Controller;
+use cml::bundle::{ArchiveFile, Definition};
+use cml::doctor::Needs;
+use cml::report::{NodeReport, ServerReport};
+use cml::trust::Fingerprint;
+use cml::{Access, Address, Bundle, Settings, known};
+use definitions::container::Container;
+use ui::{self, Ui};
 
 /// Which servers, and how they are reached.
 #[derive(Clone, Debug, clap::Args)]

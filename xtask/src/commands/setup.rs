@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::consent;
 use crate::host;
-use crate::ui::Ui;
+use ui::Ui;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use anyhow::{Context, Result};
 
 use super::{Session, labs};
-use crate::catalog::labels;
 use crate::engine::{Engine, Unreachable};
+use catalog::labels;
 
 #[derive(clap::Args)]
 pub struct Args {

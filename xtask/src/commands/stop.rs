@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Session, labs};
-use crate::catalog::labels;
 use crate::engine::{Engine, Unreachable};
 use crate::lab;
+use catalog::labels;
 
 /// As `docker stop` waits.
 const PATIENCE: Duration = Duration::from_secs(10);

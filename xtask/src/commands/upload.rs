@@ -4,9 +4,9 @@ use anyhow::Result;
 
 use super::servers::{self, ServerArgs, Via};
 use super::{NodeArgs, RecipeArgs, Session, save};
-use crate::cml::by_api::Options;
-use crate::cml::doctor::Needs;
-use crate::cml::{Bundle, by_api, by_ssh};
+use cml::by_api::Options;
+use cml::doctor::Needs;
+use cml::{Bundle, by_api, by_ssh};
 
 #[derive(clap::Args)]
 pub struct Args {

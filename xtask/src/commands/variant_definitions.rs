@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::catalog::plan::Names;
-use crate::catalog::{Manifest, Repository, Variant};
-use crate::definitions::{self, Definitions, Facts};
-use crate::digest::Digest;
 use crate::dist;
+use catalog::plan::Names;
+use catalog::{Manifest, Repository, Variant};
+use definitions::{self, Definitions, Facts};
+use digests::Digest;
 
 /// # Errors
 /// If a name or a template is wrong.

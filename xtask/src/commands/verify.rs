@@ -9,14 +9,13 @@ use super::inspect;
 use super::labs::helper_image;
 use super::save::{self, Saved};
 use super::{NodeArgs, RecipeArgs, Session};
-use crate::catalog::scene::{Actor, Scene};
-use crate::catalog::{BuildPlan, Manifest};
-use crate::definitions::container::Container;
 use crate::engine::Engine;
 use crate::host::{self, Consent};
 use crate::lab::Lab;
 use crate::proof::{self, Act, Outcome, Report, Shipped, Subject};
-use crate::ui;
+use catalog::scene::{Actor, Scene};
+use catalog::{BuildPlan, Manifest};
+use definitions::container::Container;
 
 #[derive(clap::Args)]
 pub struct Args {

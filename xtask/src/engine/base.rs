@@ -10,10 +10,10 @@ use tokio_util::io::ReaderStream;
 use xshell::{Shell, cmd};
 
 use super::Engine;
-use crate::catalog::labels;
-use crate::catalog::manifest::Bootstrap;
-use crate::digest::Digest;
-use crate::ui::Ui;
+use catalog::labels;
+use catalog::manifest::Bootstrap;
+use digests::Digest;
+use ui::Ui;
 
 /// Raise it when bootstrapping does something else from the same data.
 const FORMAT: u32 = 1;

@@ -13,10 +13,10 @@ use tokio_util::io::ReaderStream;
 
 use super::progress::{self, FailedStep, Progress};
 use super::{Engine, Image, dockerfile, proxy};
-use crate::catalog::context::{self, SourceFile};
-use crate::catalog::source::Sources;
-use crate::catalog::{BuildPlan, labels};
-use crate::ui::Ui;
+use catalog::context::{self, SourceFile};
+use catalog::source::Sources;
+use catalog::{BuildPlan, labels};
+use ui::Ui;
 
 /// The name of images that have not passed their checks yet.
 pub(super) const CANDIDATE: &str = "cml-nodes/candidate";
@@ -78,7 +78,7 @@ async fn accept(engine: &Engine, ui: &Ui, plan: &BuildPlan, candidate: &str) -> 
         anyhow::ensure!(
             image.size <= limit * 1_000_000,
             "the image has {}, its manifest allows {limit} MB (limits.image_mb)",
-            crate::ui::size(image.size)
+            ui::size(image.size)
         );
     }
     super::checks::run(engine, ui, plan, &image.engine_id).await?;

@@ -9,9 +9,9 @@ use bollard::query_parameters::WaitContainerOptions;
 use futures_util::StreamExt;
 
 use super::{Engine, detached};
-use crate::catalog::manifest::Check;
-use crate::catalog::{BuildPlan, labels};
-use crate::ui::Ui;
+use catalog::manifest::Check;
+use catalog::{BuildPlan, labels};
+use ui::Ui;
 
 /// How long a check may run.
 const TIME: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 
 use super::Engine;
-use crate::catalog::labels;
+use catalog::labels;
 
 /// The most that is kept of a command's output: it may come from anybody's image.
 const MOST_OUTPUT: usize = 1 << 20;

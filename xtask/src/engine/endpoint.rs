@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use serde::Deserialize;
 
-use crate::digest::Digest;
+use digests::Digest;
 
 /// Seconds that one request may take before its first answer. An engine prepares the export of a
 /// large image for minutes before it sends a byte.

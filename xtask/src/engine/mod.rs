@@ -20,7 +20,7 @@ use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuil
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::catalog::labels;
+use catalog::labels;
 use endpoint::Endpoint;
 
 /// How long an engine may take to answer a ping. Longer over ssh, where a login comes first.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bollard::moby::buildkit::v1::{StatusResponse, Vertex};
 use indicatif::ProgressBar;
 
-use crate::ui::{self, Ui};
+use ui::{self, Ui};
 
 /// How many lines of a step's output are kept for the case that it fails.
 const LOG_LINES: usize = 30;

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use xshell::{Shell, cmd};
 
 use crate::engine::{Engine, Unreachable};
-use crate::ui::Ui;
 use system::System;
+use ui::Ui;
 
 /// How long an engine may take to come up.
 const START_TIME: Duration = Duration::from_secs(60);

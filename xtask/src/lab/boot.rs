@@ -6,9 +6,8 @@ use anyhow::{Context, Result};
 use bollard::container::AttachContainerResults;
 use futures_util::StreamExt;
 
-use crate::definitions::container::Boot;
 use crate::engine::containers::Output;
-use crate::ui;
+use definitions::container::Boot;
 
 /// How much of the console is kept: enough to find words that arrive in pieces, and to quote the end.
 const KEPT: usize = 1 << 16;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::definitions::container::Container;
+use definitions::container::Container;
 
 /// What is not in the definition.
 pub(super) struct Here<'a> {

@@ -1,8 +1,7 @@
 //! What the engine's refusals mean for a node definition. The engine's own words are quoted: they
 //! are what stands in the server's syslog. [cml-facts 5, seed]
 
-use crate::definitions::container::Container;
-use crate::ui;
+use definitions::container::Container;
 
 /// The engine's words, and what they mean for the definition.
 pub fn explain(said: &str, container: &Container) -> String {

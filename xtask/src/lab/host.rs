@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Lab;
-use crate::definitions::container::Container;
+use definitions::container::Container;
 
 /// Something that this host can't give to a node, but CML's may.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,6 @@ use bollard::query_parameters::ImportImageOptionsBuilder;
 use futures_util::TryStreamExt;
 
 use super::Lab;
-use crate::archive;
 use crate::engine::containers::lab_tag;
 
 /// An image that was loaded from an archive.

@@ -19,10 +19,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-use crate::catalog::labels;
 use crate::engine::{Engine, detached};
 use crate::lock::{self, Lock};
-use crate::ui::Ui;
+use catalog::labels;
+use ui::Ui;
 
 pub use boot::{Booted, tail};
 pub use explain::explain;

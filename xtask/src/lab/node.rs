@@ -10,9 +10,9 @@ use super::boot::{self, Booted, Watched};
 use super::create::{self, Here};
 use super::links::{Bridge, Port};
 use super::{Lab, explain};
-use crate::catalog::labels;
-use crate::definitions::container::Container;
 use crate::engine::containers::Output;
+use catalog::labels;
+use definitions::container::Container;
 
 /// How long a node may take to stop before it is killed, as with `docker stop`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);

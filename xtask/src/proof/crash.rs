@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use super::judge::{Expected, fill_all};
 use super::scene::Scene;
 use super::{Outcome, Stage};
-use crate::catalog::scene::Crash;
 use crate::lab::Node;
+use catalog::scene::Crash;
 
 /// Plays all rounds, shared out among the nodes, which go through theirs at the same time; each up to
 /// the first that goes wrong.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_yaml::Value;
 
 use super::Shipped;
-use crate::archive::{self, Contents};
+use archive::{self, Contents};
 
 /// What does not agree. Reads the whole archive.
 ///

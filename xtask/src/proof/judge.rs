@@ -2,10 +2,9 @@
 
 use anyhow::{Context, Result};
 
-use crate::catalog::names::Pattern;
-use crate::catalog::scene::{Exit, Wanted};
 use crate::engine::containers::Output;
-use crate::ui;
+use catalog::names::Pattern;
+use catalog::scene::{Exit, Wanted};
 
 /// [`Wanted`] with its patterns filled in.
 pub(super) struct Expected {

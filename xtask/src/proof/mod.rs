@@ -20,10 +20,9 @@ use std::time::Instant;
 use anyhow::Result;
 use futures_util::{StreamExt, stream};
 
-use crate::catalog::scene::Scene;
-use crate::definitions::container::Container;
 use crate::lab::{Lab, Loaded};
-use crate::ui;
+use catalog::scene::Scene;
+use definitions::container::Container;
 
 pub use report::{Figures, Outcome, Report, Row};
 

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::ui;
-
 /// What a proof found of one node.
 #[derive(Debug, Serialize)]
 pub struct Report {

@@ -7,9 +7,9 @@ use anyhow::{Context, Result, anyhow};
 
 use super::judge::{Expected, fill_all};
 use super::{Act, Outcome, Row, Shipped, Stage, crash};
-use crate::catalog::names::Name;
-use crate::catalog::scene::{Actor, Check, Rewrite, Step};
 use crate::lab::{Asked, Bridge, Node};
+use catalog::names::Name;
+use catalog::scene::{Actor, Check, Rewrite, Step};
 
 /// The pause between two tries of a check.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -10,7 +10,6 @@ use crate::commands::build::{self, Built};
 use crate::commands::save::{self, Saved};
 use crate::commands::{NodeArgs, Session};
 use crate::dist::Dist;
-use crate::ui;
 
 /// `save`, `docker save | gzip` and the bare export in turns, so that all three see the machine
 /// in the same moods.
@@ -69,7 +68,7 @@ async fn save_elsewhere(session: &Session<'_>, node: &NodeArgs) -> Result<Saved>
     let folder = tempfile::tempdir_in(&session.cache)?;
     let elsewhere = Session {
         ui: session.ui,
-        repository: crate::catalog::Repository::open(&session.repository.root)?,
+        repository: catalog::Repository::open(&session.repository.root)?,
         dist: Dist::new(folder.path().join("dist")),
         cache: session.cache.clone(),
     };

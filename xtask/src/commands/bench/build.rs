@@ -9,7 +9,7 @@ use super::{Figure, Times, ratio};
 use crate::commands::build::{self, Built};
 use crate::commands::{NodeArgs, Session};
 use crate::dist::Dist;
-use crate::{catalog, host};
+use crate::host;
 
 /// One stage, plain `make`, all its build tools left inside: the way of the recipe that this
 /// project comes from, for the same FRR.

@@ -13,7 +13,6 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::{NodeArgs, RecipeArgs, Session};
-use crate::ui;
 
 #[derive(clap::Args)]
 pub struct Args {

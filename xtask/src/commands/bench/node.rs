@@ -8,11 +8,10 @@ use futures_util::future::try_join_all;
 use super::{Figure, Times};
 use crate::commands::labs::helper_image;
 use crate::commands::{NodeArgs, Session, save, verify};
-use crate::definitions::container::Container;
 use crate::engine::{Engine, Unreachable};
 use crate::host::Consent;
 use crate::lab::{Asked, Lab};
-use crate::ui;
+use definitions::container::Container;
 
 /// How long a booted node is left alone before its memory counts as that of a node at rest.
 const REST: Duration = Duration::from_secs(3);

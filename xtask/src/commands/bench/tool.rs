@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use super::{Figure, Times};
-use crate::catalog::plan::Names;
 use crate::commands::{Session, variant_definitions};
-use crate::digest::Digest;
+use catalog::plan::Names;
+use digests::Digest;
 
 /// `list`, as a whole process.
 pub fn list(session: &Session<'_>, rounds: u32) -> Result<Figure> {

@@ -7,10 +7,9 @@ use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use super::{Figure, Times, ratio};
-use crate::catalog::Repository;
 use crate::commands::{NodeArgs, RecipeArgs, Session, build, save};
 use crate::dist::Dist;
-use crate::ui;
+use catalog::Repository;
 
 /// The recipe of the container, beside the link helper's.
 const HOST: &str = "cml-host";

@@ -3,10 +3,10 @@
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::cml::doctor::{self, Finding, Needs, Verdict};
-use crate::cml::ssh::Ssh;
 use crate::commands::Session;
 use crate::commands::servers::{self, Done, ServerArgs, Target};
+use cml::doctor::{self, Finding, Needs, Verdict};
+use cml::ssh::Ssh;
 
 #[derive(clap::Args)]
 pub struct Args {

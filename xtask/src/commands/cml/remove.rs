@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use crate::cml::by_api::{self, Options};
-use crate::cml::by_ssh;
 use crate::commands::Session;
 use crate::commands::servers::{self, Done, ServerArgs, Target, Via};
+use cml::by_api::{self, Options};
+use cml::by_ssh;
 
 #[derive(clap::Args)]
 pub struct Args {

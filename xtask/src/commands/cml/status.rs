@@ -2,11 +2,10 @@
 
 use anyhow::Result;
 
-use crate::cml::ssh::Ssh;
-use crate::cml::{Bundle, by_api, by_ssh};
 use crate::commands::Session;
 use crate::commands::servers::{self, Done, ServerArgs, Target, Via};
-use crate::ui;
+use cml::ssh::Ssh;
+use cml::{Bundle, by_api, by_ssh};
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use super::report::Report;
-use crate::archive;
-use crate::definitions::lint::{self, Archive, Document, Subject, Surroundings};
-use crate::definitions::yaml;
+use definitions::lint::{self, Archive, Document, Subject, Surroundings};
+use definitions::yaml;
 
 /// Definitions that stand beside those to judge are only compared with them; more than this are no company.
 const MOST_BESIDE: usize = 1000;

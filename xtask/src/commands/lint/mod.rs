@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use super::{Ended, Session};
-use crate::ui::Ui;
 use report::Report;
+use ui::Ui;
 
 pub(super) use rendered::{check_silenced, refuse_errors};
 

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::report::Report;
-use crate::catalog::{Manifest, Repository, Variant};
 use crate::commands::{Session, variant_definitions};
-use crate::definitions::finding::Finding;
-use crate::definitions::lint::{self, ImageFile};
-use crate::definitions::{Definitions, Placed, yaml};
-use crate::digest::Digest;
+use catalog::{Manifest, Repository, Variant};
+use definitions::finding::Finding;
+use definitions::lint::{self, ImageFile};
+use definitions::{Definitions, Placed, yaml};
+use digests::Digest;
 
 /// Up to so many switches, each combination is rendered; with more, each switch alone.
 const MOST_COMBINED: usize = 4;

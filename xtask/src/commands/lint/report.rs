@@ -3,8 +3,8 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::definitions::finding::{Finding, Severity};
-use crate::ui::Ui;
+use definitions::finding::{Finding, Severity};
+use ui::Ui;
 
 /// The findings of one file.
 pub(super) struct Report {

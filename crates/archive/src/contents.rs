@@ -1,0 +1,234 @@
+//! What an image archive says of itself, and whether it is true.
+//!
+//! Two layouts exist: Docker's own up to 24 (`<id>.json`, `<layer>/layer.tar`) and the OCI layout
+//! since 25 (`blobs/sha256/…`). Both have `manifest.json`, which names configuration and layers.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+
+use digests::{Digest, of_reader};
+
+/// An archive of one image has some dozens of entries.
+const MOST_ENTRIES: usize = 10_000;
+/// Configurations and manifests are some kilobytes.
+const LARGEST_JSON: u64 = 4 << 20;
+
+/// The facts of an archive that holds one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// The image ID that CML compares: the digest of the configuration, computed. [cml-facts 3]
+    pub image_id: Digest,
+    pub tags: Vec<String>,
+    pub layers: usize,
+    /// Bytes of the uncompressed archive.
+    pub size: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ManifestEntry {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+impl Contents {
+    /// Reads an archive to the very end of `export`.
+    ///
+    /// # Errors
+    /// If it can't be read, is no image archive, or lacks what it names.
+    pub(super) fn read(export: &mut impl Read) -> Result<Self> {
+        let mut counted = Counted { reader: export, read: 0 };
+        let (manifest, entries) = scan(&mut counted)?;
+        // The padding behind the last entry is part of the file.
+        io::copy(&mut counted, &mut io::sink()).context("reading the image archive")?;
+        let size = counted.read;
+        let manifest = manifest.ok_or_else(|| anyhow!("this is no image archive: it has no manifest.json"))?;
+        let manifest: Vec<ManifestEntry> = serde_json::from_slice(&manifest).context("the archive's manifest.json")?;
+        let [image] = <[ManifestEntry; 1]>::try_from(manifest)
+            .map_err(|list| anyhow!("the archive holds {} images, CML takes one", list.len()))?;
+        Ok(Self {
+            image_id: config_digest(&image, &entries)?,
+            layers: check_layers(&image, &entries)?,
+            tags: image.repo_tags.unwrap_or_default(),
+            size,
+        })
+    }
+}
+
+/// The digest of every small entry, by name; of large ones (layers) only that they are there.
+type Entries = HashMap<String, Option<Digest>>;
+
+fn scan(reader: &mut impl Read) -> Result<(Option<Vec<u8>>, Entries)> {
+    let mut archive = tar::Archive::new(reader);
+    let (mut manifest, mut entries) = (None, Entries::new());
+    for entry in archive.entries().context("reading the image archive")? {
+        let mut entry = entry.context("reading the image archive")?;
+        anyhow::ensure!(entries.len() < MOST_ENTRIES, "the archive has more than {MOST_ENTRIES} entries");
+        let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
+        let small = entry.size() <= LARGEST_JSON && entry.header().entry_type().is_file();
+        let digest = if small && name == "manifest.json" {
+            let mut text = Vec::new();
+            entry.read_to_end(&mut text).context("reading the image archive")?;
+            let digest = Digest::of(&text);
+            manifest = Some(text);
+            Some(digest)
+        } else if small {
+            Some(of_reader(&mut entry).context("reading the image archive")?)
+        } else {
+            None
+        };
+        entries.insert(name, digest);
+    }
+    Ok((manifest, entries))
+}
+
+fn config_digest(image: &ManifestEntry, entries: &Entries) -> Result<Digest> {
+    let digest = match entries.get(&image.config) {
+        Some(Some(digest)) => digest,
+        Some(None) => bail!("the archive's configuration {} is larger than {LARGEST_JSON} bytes", image.config),
+        None => bail!("the archive names a configuration {} that is not in it", image.config),
+    };
+    // The name is a digest in both layouts; it must be the right one.
+    let named = image.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
+    match Digest::parse(named) {
+        Some(named) if named != *digest => {
+            bail!("the archive is damaged: its configuration {} has the digest {digest}", image.config)
+        }
+        _ => Ok(digest.clone()),
+    }
+}
+
+fn check_layers(image: &ManifestEntry, entries: &Entries) -> Result<usize> {
+    match image.layers.iter().find(|layer| !entries.contains_key(*layer)) {
+        Some(missing) => bail!("the archive names a layer {missing} that is not in it"),
+        None => Ok(image.layers.len()),
+    }
+}
+
+struct Counted<R> {
+    reader: R,
+    read: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.reader.read(buf)?;
+        self.read += n as u64;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    //! Archives as an engine writes them, made by hand.
+
+    use super::*;
+
+    /// Builds an archive in the old layout.
+    pub struct Export {
+        config: String,
+        config_name: Option<String>,
+        layers: Vec<Vec<u8>>,
+        leave_out_layers: bool,
+    }
+
+    impl Export {
+        pub fn new() -> Self {
+            let config = r#"{"architecture":"amd64","os":"linux"}"#.to_owned();
+            Self { config, config_name: None, layers: Vec::new(), leave_out_layers: false }
+        }
+
+        pub fn layer(mut self, bytes: &[u8]) -> Self {
+            self.layers.push(bytes.to_owned());
+            self
+        }
+
+        pub fn config_called(mut self, name: &str) -> Self {
+            self.config_name = Some(name.to_owned());
+            self
+        }
+
+        pub fn without_layers(mut self) -> Self {
+            self.leave_out_layers = true;
+            self
+        }
+
+        pub fn image_id(&self) -> Digest {
+            Digest::of(&self.config)
+        }
+
+        pub fn bytes(&self) -> Vec<u8> {
+            let mut tar = tar::Builder::new(Vec::new());
+            let config_name = self.config_name.clone().unwrap_or_else(|| format!("{}.json", self.image_id()));
+            put(&mut tar, &config_name, self.config.as_bytes());
+            let names: Vec<String> = (0..self.layers.len()).map(|n| format!("{n}/layer.tar")).collect();
+            if !self.leave_out_layers {
+                for (name, layer) in names.iter().zip(&self.layers) {
+                    put(&mut tar, name, layer);
+                }
+            }
+            let manifest = serde_json::json!([{"Config": config_name, "RepoTags": ["tiny:1.0"], "Layers": names}]);
+            put(&mut tar, "manifest.json", manifest.to_string().as_bytes());
+            tar.into_inner().unwrap()
+        }
+    }
+
+    fn put(tar: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    }
+
+    /// Bytes that compress somewhat, always the same.
+    pub fn layer(size: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 29) as u8
+        };
+        (0..size).map(next).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Export, layer};
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Contents> {
+        Contents::read(&mut &bytes[..])
+    }
+
+    #[test]
+    fn the_image_id_is_the_digest_of_the_configuration() {
+        let export = Export::new().layer(&layer(100));
+        let contents = read(&export.bytes()).unwrap();
+        assert_eq!(contents.image_id, export.image_id());
+        assert_eq!((contents.tags, contents.layers), (vec!["tiny:1.0".to_owned()], 1));
+        assert_eq!(contents.size, export.bytes().len() as u64);
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_what_its_name_says_is_refused() {
+        let export = Export::new().config_called(&format!("blobs/sha256/{}", "0".repeat(64)));
+        let said = read(&export.bytes()).unwrap_err().to_string();
+        assert!(said.contains("damaged"), "{said}");
+    }
+
+    #[test]
+    fn a_missing_layer_is_named() {
+        let said = read(&Export::new().layer(&layer(9)).without_layers().bytes()).unwrap_err().to_string();
+        assert!(said.contains("0/layer.tar that is not in it"), "{said}");
+    }
+
+    #[test]
+    fn what_is_no_image_archive_is_refused() {
+        assert!(read(b"").unwrap_err().to_string().contains("no image archive"));
+        assert!(read(&[b'x'; 2048]).is_err());
+    }
+}

@@ -1,0 +1,339 @@
+//! The scenes of a manifest: small labs, and what must hold in them. `cargo xtask verify` plays them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::names::{Name, Pattern};
+
+/// A few nodes, the links between them, and what is done and checked in order.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scene {
+    pub name: String,
+    pub nodes: BTreeMap<Name, Actor>,
+    /// Each takes the next free interface of both nodes.
+    #[serde(default)]
+    pub links: Vec<[Name; 2]>,
+    pub steps: Vec<Step>,
+}
+
+/// A node of a scene: how it differs from what its definition says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// Another node of the repository; without it, the node that the manifest is of.
+    pub node: Option<Name>,
+    /// Content of files of the definition, by name.
+    #[serde(default)]
+    pub files: BTreeMap<String, Pattern>,
+    /// Arguments for `docker create` that are taken away, each with the flag before it.
+    #[serde(default)]
+    pub without: Vec<String>,
+    #[serde(default)]
+    pub switches: BTreeMap<String, bool>,
+}
+
+/// One thing that is done or checked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "RawStep")]
+pub enum Step {
+    Check(Check),
+    /// Stopped, and started again.
+    Restart(Name),
+    /// Removed, and created anew from the same files.
+    Recreate(Name),
+    Rewrite(Rewrite),
+    Crash(Crash),
+}
+
+/// A command in a node, and what must come of it.
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub name: String,
+    pub on: Name,
+    pub run: Vec<Pattern>,
+    pub wanted: Wanted,
+    /// How long it is tried again.
+    pub within: Duration,
+}
+
+/// What a command must print, and how it must exit.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub prints: Vec<Pattern>,
+    pub lacks: Vec<Pattern>,
+    pub matches: Option<Pattern>,
+    pub exit: Exit,
+}
+
+/// How a command must exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Code(i64),
+    /// With any code but 0.
+    Failure,
+}
+
+impl Default for Exit {
+    fn default() -> Self {
+        Self::Code(0)
+    }
+}
+
+/// A file of a node's `cfg` folder gets what a command prints, as if its user had edited it.
+#[derive(Clone, Debug)]
+pub struct Rewrite {
+    pub file: String,
+    pub of: Name,
+    pub from: Command,
+}
+
+/// A command in a node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    pub on: Name,
+    pub run: Vec<Pattern>,
+}
+
+/// Nodes are killed again and again while a command runs in them.
+#[derive(Clone, Debug)]
+pub struct Crash {
+    pub name: String,
+    /// They share the rounds, and go through them at the same time.
+    pub on: Vec<Name>,
+    pub times: u32,
+    pub run: Vec<Pattern>,
+    /// The longest time from the start of the command to the kill.
+    pub within: Duration,
+    /// What must succeed after each start.
+    pub then: Vec<Pattern>,
+    pub wanted: Wanted,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStep {
+    check: Option<String>,
+    restart: Option<Name>,
+    recreate: Option<Name>,
+    rewrite: Option<String>,
+    crash: Option<String>,
+    on: Option<OneOrMore<Name>>,
+    of: Option<Name>,
+    from: Option<Command>,
+    run: Option<Vec<Pattern>>,
+    then: Option<Vec<Pattern>>,
+    times: Option<u32>,
+    within: Option<f64>,
+    within_ms: Option<u64>,
+    prints: Option<OneOrMore<Pattern>>,
+    lacks: Option<OneOrMore<Pattern>>,
+    matches: Option<Pattern>,
+    exits: Option<i64>,
+    fails: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore<T> {
+    One(T),
+    More(Vec<T>),
+}
+
+impl<T> From<OneOrMore<T>> for Vec<T> {
+    fn from(some: OneOrMore<T>) -> Self {
+        match some {
+            OneOrMore::One(one) => vec![one],
+            OneOrMore::More(more) => more,
+        }
+    }
+}
+
+impl TryFrom<RawStep> for Step {
+    type Error = String;
+
+    fn try_from(mut raw: RawStep) -> Result<Self, String> {
+        let step = match &mut raw {
+            RawStep { check: Some(name), .. } => {
+                let name = std::mem::take(name);
+                Self::Check(raw.take_check(name)?)
+            }
+            RawStep { crash: Some(name), .. } => {
+                let name = std::mem::take(name);
+                Self::Crash(raw.take_crash(name)?)
+            }
+            RawStep { rewrite: Some(file), .. } => {
+                let file = std::mem::take(file);
+                Self::Rewrite(raw.take_rewrite(file)?)
+            }
+            RawStep { restart: Some(_), .. } => Self::Restart(needed(&mut raw.restart, "restart")?),
+            RawStep { recreate: Some(_), .. } => Self::Recreate(needed(&mut raw.recreate, "recreate")?),
+            _ => return Err("a step is a `check`, `restart`, `recreate`, `rewrite` or `crash`".to_owned()),
+        };
+        match raw.left_over() {
+            Some(key) => Err(format!("`{key}` has no meaning in this kind of step")),
+            None => Ok(step),
+        }
+    }
+}
+
+impl RawStep {
+    fn take_check(&mut self, name: String) -> Result<Check, String> {
+        self.check = None;
+        let within = self.within.take().unwrap_or_default();
+        Ok(Check {
+            name,
+            on: self.take_one_node()?,
+            run: words(&mut self.run, "run")?,
+            wanted: self.take_wanted()?,
+            within: Duration::try_from_secs_f64(within).map_err(|_| "`within` must be a number of seconds")?,
+        })
+    }
+
+    fn take_crash(&mut self, name: String) -> Result<Crash, String> {
+        self.crash = None;
+        Ok(Crash {
+            name,
+            on: self.take_nodes()?,
+            times: needed(&mut self.times, "times")?,
+            run: words(&mut self.run, "run")?,
+            within: Duration::from_millis(needed(&mut self.within_ms, "within_ms")?),
+            then: words(&mut self.then, "then")?,
+            wanted: self.take_wanted()?,
+        })
+    }
+
+    fn take_nodes(&mut self) -> Result<Vec<Name>, String> {
+        let nodes = Vec::from(needed(&mut self.on, "on")?);
+        if nodes.is_empty() { Err("`on` must name a node".to_owned()) } else { Ok(nodes) }
+    }
+
+    fn take_one_node(&mut self) -> Result<Name, String> {
+        let [node] = <[Name; 1]>::try_from(self.take_nodes()?).map_err(|_| "a `check` is made on one node")?;
+        Ok(node)
+    }
+
+    fn take_rewrite(&mut self, file: String) -> Result<Rewrite, String> {
+        self.rewrite = None;
+        Ok(Rewrite { file, of: needed(&mut self.of, "of")?, from: needed(&mut self.from, "from")? })
+    }
+
+    fn take_wanted(&mut self) -> Result<Wanted, String> {
+        let exit = match (self.exits.take(), self.fails.take()) {
+            (None, None | Some(false)) => Exit::default(),
+            (Some(code), None | Some(false)) => Exit::Code(code),
+            (None, Some(true)) => Exit::Failure,
+            (Some(_), Some(true)) => return Err("`exits` and `fails` contradict each other".to_owned()),
+        };
+        let list = |some: Option<OneOrMore<Pattern>>| some.map(Vec::from).unwrap_or_default();
+        Ok(Wanted {
+            prints: list(self.prints.take()),
+            lacks: list(self.lacks.take()),
+            matches: self.matches.take(),
+            exit,
+        })
+    }
+
+    /// The first key that the step has not taken.
+    fn left_over(&self) -> Option<&'static str> {
+        let keys = [
+            ("check", self.check.is_some()),
+            ("restart", self.restart.is_some()),
+            ("recreate", self.recreate.is_some()),
+            ("rewrite", self.rewrite.is_some()),
+            ("crash", self.crash.is_some()),
+            ("on", self.on.is_some()),
+            ("of", self.of.is_some()),
+            ("from", self.from.is_some()),
+            ("run", self.run.is_some()),
+            ("then", self.then.is_some()),
+            ("times", self.times.is_some()),
+            ("within", self.within.is_some()),
+            ("within_ms", self.within_ms.is_some()),
+            ("prints", self.prints.is_some()),
+            ("lacks", self.lacks.is_some()),
+            ("matches", self.matches.is_some()),
+            ("exits", self.exits.is_some()),
+            ("fails", self.fails.is_some()),
+        ];
+        keys.into_iter().find_map(|(key, is_there)| is_there.then_some(key))
+    }
+}
+
+fn needed<T>(value: &mut Option<T>, key: &str) -> Result<T, String> {
+    value.take().ok_or_else(|| format!("this step needs the key `{key}`"))
+}
+
+fn words(value: &mut Option<Vec<Pattern>>, key: &str) -> Result<Vec<Pattern>, String> {
+    let words = needed(value, key)?;
+    if words.is_empty() { Err(format!("`{key}` must not be empty")) } else { Ok(words) }
+}
+
+impl Scene {
+    /// Whether links and steps name nodes of the scene.
+    ///
+    /// # Errors
+    /// Says which one does not.
+    pub fn check(&self) -> Result<(), String> {
+        let used = self.links.iter().flatten().chain(self.steps.iter().flat_map(Step::nodes));
+        for name in used {
+            if !self.nodes.contains_key(name) {
+                let known = self.nodes.keys().map(Name::as_str);
+                return Err(format!("scene `{}` has no node `{name}`: {}", self.name, ui::near(name.as_str(), known)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    fn nodes(&self) -> Vec<&Name> {
+        match self {
+            Self::Check(check) => vec![&check.on],
+            Self::Restart(node) | Self::Recreate(node) => vec![node],
+            Self::Rewrite(rewrite) => vec![&rewrite.of, &rewrite.from.on],
+            Self::Crash(crash) => crash.on.iter().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(text: &str) -> Result<Step, String> {
+        serde_yaml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn steps_are_told_apart_by_their_first_word() {
+        let check = step("{check: it answers, on: r1, run: [true], prints: yes it does, within: 2.5}").unwrap();
+        assert!(matches!(check, Step::Check(check) if check.within == Duration::from_millis(2500)));
+        assert!(matches!(step("{restart: r1}").unwrap(), Step::Restart(_)));
+        let rewrite = step("{rewrite: keys, of: r1, from: {on: pc, run: [cat, x]}}").unwrap();
+        assert!(matches!(rewrite, Step::Rewrite(rewrite) if rewrite.from.on.as_str() == "pc"));
+        let crash = step("{crash: c, on: [r1, r2], times: 2, run: [a], within_ms: 5, then: [b]}").unwrap();
+        assert!(matches!(crash, Step::Crash(crash) if crash.times == 2 && crash.on.len() == 2));
+    }
+
+    #[test]
+    fn keys_of_another_kind_of_step_and_missing_ones_are_refused() {
+        assert!(step("{restart: r1, within: 3}").unwrap_err().contains("`within` has no meaning"));
+        assert!(step("{check: a, restart: r1, on: r1, run: [x]}").unwrap_err().contains("`restart` has no meaning"));
+        assert!(step("{check: a, run: [x]}").unwrap_err().contains("needs the key `on`"));
+        assert!(step("{check: a, on: [r1, r2], run: [x]}").unwrap_err().contains("made on one node"));
+        assert!(step("{check: a, on: r1, run: []}").unwrap_err().contains("must not be empty"));
+        assert!(step("{on: r1}").unwrap_err().contains("a step is a `check`"));
+        assert!(step("{check: a, on: r1, run: [x], exits: 1, fails: true}").unwrap_err().contains("contradict"));
+    }
+
+    #[test]
+    fn a_node_that_the_scene_has_not_is_told_with_the_near_match() {
+        let text = "{name: s, nodes: {left: {}}, links: [[left, lefd]], steps: []}";
+        let scene: Scene = serde_yaml::from_str(text).unwrap();
+        assert!(scene.check().unwrap_err().contains("no node `lefd`: did you mean `left`?"));
+    }
+}

@@ -1,0 +1,371 @@
+//! Source code, pinned: which commit of which repository, which tarball, which package.
+//!
+//! Git sources are fetched on the host into a cache of bare repositories. A branch stays at the
+//! commit that was fetched first until `--refresh` moves it, so that a lost network does not
+//! spoil a build and a repeat builds the same.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use xshell::{Shell, cmd};
+
+use super::manifest::VersionFrom;
+use digests::Digest;
+use ui::Ui;
+
+/// How long a repository may take to answer whether it is there.
+const PROBE_TIME: Duration = Duration::from_secs(8);
+
+/// A source that can't change under our feet any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// Fetched by the package manager inside the build.
+    Package(String),
+    Git(GitPin),
+    Tarball {
+        path: PathBuf,
+        digest: Digest,
+    },
+}
+
+/// A commit of a repository on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitPin {
+    /// The repository that has the commit.
+    pub repository: PathBuf,
+    /// Where it came from, as the person or the manifest wrote it.
+    pub origin: String,
+    pub reference: String,
+    pub commit: String,
+    /// When it was committed, in Unix seconds.
+    pub time: u64,
+}
+
+impl Pin {
+    /// What decides the result of a build: equal identities, equal source.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Package(name) => format!("package {name}"),
+            Self::Git(pin) => format!("git {}", pin.commit),
+            Self::Tarball { digest, .. } => format!("sha256 {digest}"),
+        }
+    }
+
+    /// For people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Package(name) => format!("the distribution's source package {name}"),
+            Self::Git(pin) => format!("{} at {}, commit {}", pin.origin, pin.reference, &pin.commit[..12]),
+            Self::Tarball { path, .. } => path.display().to_string(),
+        }
+    }
+
+    /// What the build argument of this source says.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Package(_) => "package",
+            Self::Git(_) | Self::Tarball { .. } => "context",
+        }
+    }
+}
+
+/// The cache of git repositories, and the tools that read sources.
+pub struct Sources<'a> {
+    ui: &'a Ui,
+    shell: Shell,
+    folder: PathBuf,
+}
+
+impl<'a> Sources<'a> {
+    /// # Errors
+    /// If there is no working folder.
+    pub fn new(ui: &'a Ui, cache: &Path) -> Result<Self> {
+        let shell = Shell::new()?;
+        // A password prompt of git's would hang behind the progress bars.
+        shell.set_var("GIT_TERMINAL_PROMPT", "0");
+        Ok(Self { ui, shell, folder: cache.join("git") })
+    }
+
+    /// The commit that was fetched before for this branch or tag, if any.
+    pub fn pinned(&self, url: &str, reference: &str) -> Option<GitPin> {
+        let repository = self.bare(url);
+        repository.is_dir().then(|| self.pin(&repository, url, reference, &pin_name(reference)).ok()).flatten()
+    }
+
+    /// Fetches the branch or tag as it is now, and pins it.
+    ///
+    /// # Errors
+    /// If git is missing or can't fetch.
+    pub fn fetch(&self, url: &str, reference: &str) -> Result<GitPin> {
+        require_git()?;
+        let repository = self.bare(url);
+        let (sh, pin) = (&self.shell, pin_name(reference));
+        if !repository.is_dir() {
+            self.ui.read(cmd!(sh, "git init --quiet --bare {repository}"))?;
+        }
+        self.ui.note(format_args!("fetching {url} {reference}"));
+        let refspec = format!("+{reference}:{pin}");
+        self.ui
+            .run(cmd!(sh, "git -C {repository} fetch --quiet --depth 1 --no-tags {url} {refspec}").quiet())
+            .with_context(|| format!("the source {url} {reference} can't be fetched; is the network up? A copy on this machine serves too: --source PATH#{reference}"))?;
+        self.pin(&repository, url, reference, &pin)
+    }
+
+    /// Asks whether the repository answers and has the branch or tag.
+    ///
+    /// # Errors
+    /// Says why it can't be had.
+    pub fn probe(&self, url: &str, reference: &str) -> Result<()> {
+        require_git()?;
+        let probe = duct::cmd!("git", "ls-remote", "--exit-code", url, reference)
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .stdin_null()
+            .stdout_null()
+            .stderr_capture()
+            .unchecked()
+            .start()?;
+        let Some(output) = probe.wait_timeout(PROBE_TIME)? else {
+            probe.kill()?;
+            bail!("{url} did not answer within {} s", PROBE_TIME.as_secs());
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => Ok(()),
+            Some(2) => bail!("{url} has no branch or tag {reference}"),
+            _ => bail!("{url} can't be reached ({})", said.lines().next().unwrap_or("git failed").trim()),
+        }
+    }
+
+    /// Whether there is anything at the place that `--source` names, as far as this machine can tell.
+    ///
+    /// # Errors
+    /// If there is not.
+    pub fn check_given(&self, spec: &str) -> Result<()> {
+        let (place, _) = split_reference(spec);
+        anyhow::ensure!(place.contains("://") || Path::new(place).exists(), "--source: there is no {place}");
+        Ok(())
+    }
+
+    /// Reads `--source PATH[#REF]`: a git checkout, a bare repository, a tarball or a git URL.
+    ///
+    /// # Errors
+    /// If it is none of these, or has no such commit.
+    pub fn given(&self, spec: &str, refresh: bool) -> Result<Pin> {
+        let (place, reference) = split_reference(spec);
+        if place.contains("://") {
+            let reference = reference.unwrap_or("HEAD");
+            let pinned = self.pinned(place, reference).filter(|_| !refresh);
+            return Ok(Pin::Git(pinned.map_or_else(|| self.fetch(place, reference), Ok)?));
+        }
+        let path = Path::new(place).canonicalize().with_context(|| format!("--source: there is no {place}"))?;
+        if path.is_dir() {
+            return Ok(Pin::Git(self.local(&path, place, reference)?));
+        }
+        anyhow::ensure!(reference.is_none(), "--source: {place} is a file; only a git repository has a `#REF`");
+        let digest = Digest::of_file(&path).with_context(|| format!("--source: {place} can't be read"))?;
+        Ok(Pin::Tarball { path, digest })
+    }
+
+    fn local(&self, path: &Path, place: &str, reference: Option<&str>) -> Result<GitPin> {
+        require_git()?;
+        let sh = &self.shell;
+        self.ui
+            .read(cmd!(sh, "git -C {path} rev-parse --git-dir"))
+            .with_context(|| format!("--source: {place} is neither a git repository nor a tarball"))?;
+        let status = cmd!(sh, "git -C {path} status --porcelain --untracked-files=no").quiet().ignore_stderr().read();
+        if reference.is_none() && status.is_ok_and(|changes| !changes.is_empty()) {
+            self.ui.warn(format_args!("{place} has uncommitted changes: they are not built, its HEAD is"));
+        }
+        let reference = reference.unwrap_or("HEAD");
+        let remote = format!("refs/remotes/origin/{reference}");
+        self.pin(path, place, reference, reference)
+            .or_else(|error| self.pin(path, place, reference, &remote).map_err(|_| error))
+            .with_context(|| format!("--source: {place} has no branch, tag or commit `{reference}`"))
+    }
+
+    fn pin(&self, repository: &Path, origin: &str, reference: &str, revision: &str) -> Result<GitPin> {
+        let sh = &self.shell;
+        let revision = format!("{revision}^{{commit}}");
+        let said = cmd!(sh, "git -C {repository} show --no-patch --format=%H/%ct --end-of-options {revision}");
+        let said = self.ui.read(said)?;
+        let (commit, time) = said.split_once('/').ok_or_else(|| anyhow!("git said `{said}`"))?;
+        Ok(GitPin {
+            repository: repository.to_owned(),
+            origin: without_credentials(origin),
+            reference: reference.to_owned(),
+            commit: commit.to_owned(),
+            time: time.parse().with_context(|| format!("git said `{said}`"))?,
+        })
+    }
+
+    /// The version that the source itself states.
+    ///
+    /// # Errors
+    /// If it has no such file, or states none.
+    pub fn version(&self, pin: &Pin, from: &VersionFrom) -> Result<String> {
+        let file = from.file.as_str();
+        let text = match pin {
+            Pin::Package(_) => bail!("the version of a package is only known inside the build"),
+            Pin::Git(pin) => self.file_of_commit(pin, file),
+            Pin::Tarball { path, .. } => self.file_of_tarball(path, file),
+        };
+        let text = text.with_context(|| format!("{} has no file {file}: is it the right source?", pin.describe()))?;
+        from.pattern.find(&text).ok_or_else(|| anyhow!("{file} of {} does not say which version it is", pin.describe()))
+    }
+
+    fn file_of_commit(&self, pin: &GitPin, file: &str) -> Result<String> {
+        let (sh, repository, object) = (&self.shell, &pin.repository, format!("{}:{file}", pin.commit));
+        self.ui.read(cmd!(sh, "git -C {repository} show {object}"))
+    }
+
+    fn file_of_tarball(&self, path: &Path, file: &str) -> Result<String> {
+        let sh = &self.shell;
+        let names = self.ui.read(cmd!(sh, "tar -tf {path}"))?;
+        let is_it = |name: &&str| name.trim_start_matches("./").split_once('/').is_some_and(|(_, inner)| inner == file);
+        let name = names.lines().find(is_it).ok_or_else(|| anyhow!("not in the archive"))?;
+        self.ui.read(cmd!(sh, "tar -xOf {path} -- {name}"))
+    }
+
+    /// The source as a file that goes into the build context: one tar archive with one leading
+    /// folder. What had to be made is made in `scratch`.
+    ///
+    /// # Errors
+    /// If git fails or the disk is full.
+    pub fn as_file(&self, name: &str, pin: &Pin, scratch: &Path) -> Result<Option<PathBuf>> {
+        match pin {
+            Pin::Package(_) => Ok(None),
+            Pin::Tarball { path, .. } => Ok(Some(path.clone())),
+            Pin::Git(pin) => {
+                let (sh, repository, commit) = (&self.shell, &pin.repository, &pin.commit);
+                let (file, prefix) = (scratch.join(format!("{name}.tar")), format!("--prefix={name}/"));
+                self.ui.read(cmd!(sh, "git -C {repository} archive --format=tar {prefix} --output={file} {commit}"))?;
+                Ok(Some(file))
+            }
+        }
+    }
+
+    fn bare(&self, url: &str) -> PathBuf {
+        let last = url.trim_end_matches('/').rsplit('/').next().unwrap_or("source").trim_end_matches(".git");
+        let readable: String = last.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        self.folder.join(format!("{readable}-{}.git", Digest::of(url).short()))
+    }
+}
+
+/// The private ref under which a fetched branch or tag is kept.
+fn pin_name(reference: &str) -> String {
+    format!("refs/cml-nodes/{reference}")
+}
+
+/// `PATH#REF` → path and ref. A path that itself holds a `#` wins if it exists.
+fn split_reference(spec: &str) -> (&str, Option<&str>) {
+    match spec.rsplit_once('#') {
+        Some((place, reference)) if !Path::new(spec).exists() => (place, Some(reference)),
+        _ => (spec, None),
+    }
+}
+
+/// `https://user:token@host/…` → `https://host/…`: an origin ends up in labels and on the screen.
+fn without_credentials(origin: &str) -> String {
+    match origin.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or(host);
+            format!("{scheme}://{host}/{path}")
+        }
+        None => origin.to_owned(),
+    }
+}
+
+fn require_git() -> Result<()> {
+    which::which("git").map(drop).map_err(|_| anyhow!("git is not installed; `cargo xtask setup` brings it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let sh = Shell::new().unwrap();
+        sh.change_dir(folder.path());
+        sh.write_file("configure.ac", "AC_INIT([tiny], [4.2.1-dev], [x])\n").unwrap();
+        cmd!(sh, "git init --quiet -b main").run().unwrap();
+        cmd!(sh, "git add .").quiet().run().unwrap();
+        cmd!(sh, "git -c user.name=t -c user.email=t@t commit --quiet -m one").quiet().run().unwrap();
+        cmd!(sh, "git tag v1").quiet().run().unwrap();
+        folder
+    }
+
+    fn version_from() -> VersionFrom {
+        serde_yaml::from_str(r"{file: configure.ac, pattern: 'AC_INIT\(\[tiny\], \[([0-9]+\.[0-9]+)'}").unwrap()
+    }
+
+    fn with_sources<R>(test: impl FnOnce(&Sources<'_>, &Path) -> R) -> R {
+        let (ui, cache) = (Ui::new(false), tempfile::tempdir().unwrap());
+        test(&Sources::new(&ui, cache.path()).unwrap(), cache.path())
+    }
+
+    #[test]
+    fn a_checkout_a_bare_repository_and_a_tarball_all_tell_their_version() {
+        let checkout = repository();
+        let other = tempfile::tempdir().unwrap();
+        let (sh, from, bare) = (Shell::new().unwrap(), checkout.path(), other.path().join("bare"));
+        cmd!(sh, "git clone --quiet --bare {from} {bare}").quiet().run().unwrap();
+        let tarball = other.path().join("tiny.tar.gz");
+        cmd!(sh, "git -C {from} archive --prefix=tiny-4.2.1/ -o {tarball} HEAD").quiet().run().unwrap();
+        with_sources(|sources, _| {
+            for spec in
+                [format!("{}#main", from.display()), format!("{}#v1", bare.display()), tarball.display().to_string()]
+            {
+                let pin = sources.given(&spec, false).unwrap();
+                assert_eq!(sources.version(&pin, &version_from()).unwrap(), "4.2", "{spec}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_fetched_branch_stays_pinned_until_it_is_fetched_again() {
+        let checkout = repository();
+        let url = format!("file://{}", checkout.path().display());
+        with_sources(|sources, _| {
+            assert!(sources.pinned(&url, "main").is_none());
+            let first = sources.fetch(&url, "main").unwrap();
+            let sh = Shell::new().unwrap();
+            sh.change_dir(checkout.path());
+            cmd!(sh, "git -c user.name=t -c user.email=t@t commit --quiet --allow-empty -m two").quiet().run().unwrap();
+            assert_eq!(sources.pinned(&url, "main").unwrap(), first);
+            assert_ne!(sources.fetch(&url, "main").unwrap().commit, first.commit);
+        });
+    }
+
+    #[test]
+    fn what_is_no_source_is_refused_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        with_sources(|sources, _| {
+            let said = |spec: &str| format!("{:#}", sources.given(spec, false).unwrap_err());
+            assert!(said("/no/such/place").contains("there is no /no/such/place"));
+            assert!(said(&folder.path().display().to_string()).contains("neither a git repository nor a tarball"));
+            let checkout = repository();
+            assert!(said(&format!("{}#none", checkout.path().display())).contains("no branch, tag or commit `none`"));
+        });
+    }
+
+    #[test]
+    fn an_unreachable_repository_is_said_to_be_so() {
+        with_sources(|sources, _| {
+            let said = sources.probe("file:///no/such/repository", "main").unwrap_err().to_string();
+            assert!(said.contains("can't be reached"), "{said}");
+            let checkout = repository();
+            let url = format!("file://{}", checkout.path().display());
+            assert!(sources.probe(&url, "main").is_ok());
+            assert!(sources.probe(&url, "none").unwrap_err().to_string().contains("no branch or tag none"));
+        });
+    }
+
+    #[test]
+    fn credentials_in_a_url_go_no_further() {
+        assert_eq!(without_credentials("https://me:secret@host/a.git"), "https://host/a.git");
+        assert_eq!(without_credentials("/srv/frr"), "/srv/frr");
+    }
+}

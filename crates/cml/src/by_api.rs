@@ -1,0 +1,570 @@
+//! A node onto a server by the API: no root, no restart.
+//!
+//! The controller has no transactions, so what each step changed is noted, and taken back if a later one
+//! fails. The archive is what takes time and can go wrong; where a node is replaced it is sent
+//! before anything else changes, and the image definition, which makes it count, comes last.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+
+use super::api::{Controller, Kind, Use};
+use super::bundle::{Bundle, Definition};
+use super::compare;
+use super::http::Progress;
+use super::known::{Pair, Past};
+use super::report::{NodeReport, State};
+use super::{Access, OLDEST};
+
+/// What `upload` may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub force: bool,
+    pub dry_run: bool,
+}
+
+/// What stands on the controller under a node's id.
+struct Standing {
+    node: Option<Definition>,
+    image: Option<Definition>,
+}
+
+/// A step that was taken, as it is taken back.
+enum Undo {
+    Remove(Kind),
+    Restore(Kind, String),
+    RemoveDropped,
+    ReadOnly(Kind),
+}
+
+/// One installation under way.
+struct Work<'a> {
+    access: &'a Access,
+    controller: &'a Controller<'a>,
+    bundle: &'a Bundle,
+    options: Options,
+    past: Past,
+    undo: Vec<Undo>,
+    sent: u64,
+    millis: u64,
+}
+
+/// # Errors
+/// If the controller is too old, or still starting.
+pub fn check_controller(controller: &Controller<'_>) -> Result<()> {
+    let version = controller.version();
+    anyhow::ensure!(
+        version.is_none_or(|version| version >= OLDEST),
+        "{} runs CML {}; containers need {OLDEST} or newer",
+        controller.address,
+        controller.version
+    );
+    anyhow::ensure!(
+        controller.ready,
+        "{} is not ready yet: CML is still starting; try again in a minute",
+        controller.address
+    );
+    Ok(())
+}
+
+/// Makes the controller have exactly this node.
+///
+/// # Errors
+/// If it refuses, or is lost; what this run changed has then been taken back, as far as the error does not say otherwise.
+pub async fn install(
+    access: &Access,
+    controller: &Controller<'_>,
+    bundle: &Bundle,
+    options: Options,
+) -> Result<NodeReport> {
+    check_controller(controller)?;
+    let standing = Standing::read(controller, &bundle.id).await?;
+    let details = standing.differences(bundle);
+    let past = Past::read(&access.memory, &controller.address, &bundle.id);
+    if details.is_empty() {
+        if past.begun.is_some() {
+            // An earlier run was ended between its last step and its last note.
+            remember_left(access, controller, bundle, past).await?;
+        }
+        return Ok(NodeReport::new(&bundle.id, State::Same));
+    }
+    let mut work = Work { access, controller, bundle, options, past, undo: Vec::new(), sent: 0, millis: 0 };
+    work.check(&standing).await?;
+    if options.dry_run {
+        return Ok(NodeReport::new(&bundle.id, State::WouldInstall).with(details));
+    }
+    match work.install(&standing).await {
+        Ok(()) => {
+            let report =
+                NodeReport { sent: work.sent, millis: work.millis, ..NodeReport::new(&bundle.id, State::Installed) };
+            remember_left(access, controller, bundle, work.past).await?;
+            Ok(report.with(details))
+        }
+        Err(error) => Err(work.take_back(error).await),
+    }
+}
+
+/// How the controller's node compares to the one here.
+///
+/// # Errors
+/// If the controller does not answer.
+pub async fn status(controller: &Controller<'_>, bundle: &Bundle) -> Result<NodeReport> {
+    let standing = Standing::read(controller, &bundle.id).await?;
+    let state = match standing.differences(bundle) {
+        _ if standing.node.is_none() && standing.image.is_none() => State::Absent,
+        differences if differences.is_empty() => State::Same,
+        differences => return Ok(NodeReport::new(&bundle.id, State::Differs).with(differences)),
+    };
+    Ok(NodeReport::new(&bundle.id, state))
+}
+
+/// Takes a node off the controller: both definitions, and with them the archive.
+///
+/// # Errors
+/// If it is in use, or read-only without this program having made it so, or the controller refuses.
+pub async fn remove(access: &Access, controller: &Controller<'_>, id: &str, options: Options) -> Result<NodeReport> {
+    let standing = Standing::read(controller, id).await?;
+    let mut past = Past::read(&access.memory, &controller.address, id);
+    let waiting = format!("{id}.tar.gz");
+    let dropped = past.waiting.is_some() && controller.drop_folder().await?.contains(&waiting);
+    if standing.node.is_none() && standing.image.is_none() && !dropped {
+        return Ok(NodeReport::new(id, State::Absent));
+    }
+    refuse_if_in_use(controller, id, options.force && standing.node.is_none()).await?;
+    for (kind, there) in [(Kind::Image, &standing.image), (Kind::Node, &standing.node)] {
+        if let Some(there) = there {
+            refuse_if_read_only(controller, kind, id, there, &past, options.force)?;
+        }
+    }
+    if options.dry_run {
+        return Ok(NodeReport::new(id, State::Removed).with(vec!["nothing was done (--dry-run)".to_owned()]));
+    }
+    // The definition that names the other goes first.
+    for kind in [Kind::Image, Kind::Node] {
+        take_away(controller, kind, id).await?;
+    }
+    if dropped {
+        controller.remove_dropped(&waiting).await?;
+    }
+    past.replaced = Some(standing.pair());
+    (past.left, past.waiting, past.begun) = (Some(Pair::default()), None, None);
+    past.write(&access.memory, &controller.address, id)?;
+    Ok(NodeReport::new(id, State::Removed))
+}
+
+/// Back to what this machine's last installation replaced.
+///
+/// # Errors
+/// If nothing is remembered, something else stands there now, or the archive of that time is gone.
+pub async fn rollback(access: &Access, controller: &Controller<'_>, id: &str, options: Options) -> Result<NodeReport> {
+    let past = Past::read(&access.memory, &controller.address, id);
+    let standing = Standing::read(controller, id).await?;
+    let before = past.replaced.clone().with_context(|| {
+        format!(
+            "nothing is remembered here of what {id} replaced on {}; `--via ssh` keeps it on the server",
+            controller.address
+        )
+    })?;
+    let as_left = past.left.as_ref().is_some_and(|left| standing.is(left));
+    anyhow::ensure!(
+        as_left || options.force,
+        "{id} on {} is not as this machine left it; --force rolls back all the same",
+        controller.address
+    );
+    let Some(image) = &before.image else {
+        if before.node.is_none() {
+            let report = remove(access, controller, id, options).await?;
+            return Ok(NodeReport { state: State::RolledBack, ..report });
+        }
+        bail!(
+            "before, {id} had no image definition on {}; `cargo xtask cml remove {id}` takes it away",
+            controller.address
+        )
+    };
+    let image = Definition::read(image.clone())?;
+    let has_its_archive = standing.image.as_ref().is_some_and(|there| same_archive(&image.value, &there.value));
+    anyhow::ensure!(
+        has_its_archive,
+        "the API gives no archive back, so what {id} was on {} can't be restored through it; save and upload that version again, \
+         or install by `--via ssh`, which keeps what it replaces",
+        controller.address
+    );
+    if !options.dry_run {
+        put_back(controller, id, &standing, &before).await?;
+        let left = Standing::read(controller, id).await?.pair();
+        let now = Past { waiting: None, left: Some(left), replaced: Some(standing.pair()), begun: None };
+        now.write(&access.memory, &controller.address, id)?;
+    }
+    Ok(NodeReport::new(id, State::RolledBack))
+}
+
+async fn put_back(controller: &Controller<'_>, id: &str, standing: &Standing, before: &Pair) -> Result<()> {
+    for (kind, text, there) in
+        [(Kind::Node, &before.node, &standing.node), (Kind::Image, &before.image, &standing.image)]
+    {
+        let Some(text) = text else { continue };
+        if there.as_ref().is_some_and(|there| is_read_only(kind, &there.value)) {
+            controller.set_read_only(kind, id, false).await?;
+        }
+        controller.write_definition(kind, id, text, there.is_some()).await?;
+    }
+    Ok(())
+}
+
+impl Standing {
+    async fn read(controller: &Controller<'_>, id: &str) -> Result<Self> {
+        let mut both = [None, None];
+        for (kind, slot) in [Kind::Node, Kind::Image].into_iter().zip(&mut both) {
+            let text = controller.definition(kind, id).await?;
+            let what = || format!("the {} {id} of {} can't be read", kind.name(), controller.address);
+            *slot = text.map(Definition::read).transpose().with_context(what)?;
+        }
+        let [node, image] = both;
+        Ok(Self { node, image })
+    }
+
+    /// What differs from the node here, in words. Empty if nothing does.
+    fn differences(&self, bundle: &Bundle) -> Vec<String> {
+        let mut found = Vec::new();
+        for (kind, ours, theirs) in
+            [(Kind::Node, &bundle.node_definition, &self.node), (Kind::Image, &bundle.image_definition, &self.image)]
+        {
+            match theirs {
+                None => found.push(format!("{}: absent", kind.name())),
+                Some(theirs) => {
+                    let paths = compare::differences(&ours.value, &theirs.value);
+                    if !paths.is_empty() {
+                        found.push(format!("{}: {}", kind.name(), paths.join(", ")));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn pair(&self) -> Pair {
+        let text = |definition: &Option<Definition>| definition.as_ref().map(|there| there.text.clone());
+        Pair { node: text(&self.node), image: text(&self.image) }
+    }
+
+    fn is(&self, pair: &Pair) -> bool {
+        same_meaning(self.node.as_ref(), pair.node.as_ref()) && same_meaning(self.image.as_ref(), pair.image.as_ref())
+    }
+}
+
+impl Work<'_> {
+    /// Everything that can be known to fail, before anything changes.
+    async fn check(&self, standing: &Standing) -> Result<()> {
+        let (controller, id) = (self.controller, &self.bundle.id);
+        for (kind, ours, theirs) in self.pairs(standing) {
+            if let Some(theirs) = theirs.filter(|theirs| differ(ours, theirs)) {
+                refuse_if_in_use(controller, id, self.options.force).await?;
+                refuse_if_read_only(controller, kind, id, theirs, &self.past, self.options.force)?;
+            }
+        }
+        if !self.has_archive(standing) {
+            let free = controller.free_space().await?;
+            let size = self.bundle.archive.size;
+            anyhow::ensure!(
+                free.is_none_or(|free| free > size),
+                "{}: the disk has {} left, the archive needs {}",
+                controller.address,
+                ui::size(free.unwrap_or_default()),
+                ui::size(size)
+            );
+        }
+        Ok(())
+    }
+
+    async fn install(&mut self, standing: &Standing) -> Result<()> {
+        let standing_pair = standing.pair();
+        self.past.begun.get_or_insert(standing_pair);
+        self.note_past()?;
+        // A fresh node type is made in the order that CML's own client documents; a replaced one changes late.
+        if standing.node.is_none() {
+            self.write(Kind::Node, standing).await?;
+            self.send_archive(standing).await?;
+        } else {
+            self.send_archive(standing).await?;
+            self.write(Kind::Node, standing).await?;
+        }
+        self.write(Kind::Image, standing).await?;
+        self.see_it_taken(standing).await?;
+        self.read_back().await
+    }
+
+    fn pairs<'s>(&'s self, standing: &'s Standing) -> [(Kind, &'s Definition, Option<&'s Definition>); 2] {
+        [
+            (Kind::Node, &self.bundle.node_definition, standing.node.as_ref()),
+            (Kind::Image, &self.bundle.image_definition, standing.image.as_ref()),
+        ]
+    }
+
+    /// Whether the archive of the image definition there is the one here.
+    fn has_archive(&self, standing: &Standing) -> bool {
+        standing.image.as_ref().is_some_and(|theirs| same_archive(&self.bundle.image_definition.value, &theirs.value))
+    }
+
+    async fn write(&mut self, kind: Kind, standing: &Standing) -> Result<()> {
+        let (controller, id) = (self.controller, self.bundle.id.as_str());
+        let (ours, theirs) = match kind {
+            Kind::Node => (&self.bundle.node_definition, &standing.node),
+            Kind::Image => (&self.bundle.image_definition, &standing.image),
+        };
+        match theirs {
+            Some(theirs) if !differ(ours, theirs) => return Ok(()),
+            Some(theirs) => {
+                if is_read_only(kind, &theirs.value) {
+                    self.undo.push(Undo::ReadOnly(kind));
+                    controller.set_read_only(kind, id, false).await?;
+                }
+                self.undo.push(Undo::Restore(kind, theirs.text.clone()));
+            }
+            None => self.undo.push(Undo::Remove(kind)),
+        }
+        controller.write_definition(kind, id, &ours.text, theirs.is_some()).await
+    }
+
+    async fn send_archive(&mut self, standing: &Standing) -> Result<()> {
+        let (archive, controller) = (&self.bundle.archive, self.controller);
+        if self.has_archive(standing) {
+            return Ok(());
+        }
+        if controller.drop_folder().await?.contains(&archive.name) {
+            if self.past.waiting.as_ref() == Some(&archive.digest) {
+                self.undo.push(Undo::RemoveDropped);
+                self.access.ui.note(format_args!("{}: {} is there already", controller.address, archive.name));
+                return Ok(());
+            }
+            // The API does not tell what is in a file, so one of unknown origin can't be used.
+            self.access.ui.note(format_args!(
+                "{}: replacing {} in the drop folder, of unknown origin",
+                controller.address, archive.name
+            ));
+            controller.remove_dropped(&archive.name).await?;
+        }
+        self.undo.push(Undo::RemoveDropped);
+        let progress = Progress::default();
+        let label = format!("{}: sending {} ({})", controller.address, archive.name, ui::size(archive.size));
+        let since = Instant::now();
+        with_bar(self.access, &label, &progress, controller.upload(archive, &progress)).await?;
+        self.millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.sent = archive.size;
+        self.past.waiting = Some(archive.digest.clone());
+        self.note_past()
+    }
+
+    /// Registering an image definition moves its file out of the drop folder. If the file still waits after a
+    /// replacement, this controller takes files only for new definitions.
+    async fn see_it_taken(&mut self, standing: &Standing) -> Result<()> {
+        let (controller, id) = (self.controller, self.bundle.id.as_str());
+        let name = &self.bundle.archive.name;
+        if self.has_archive(standing) || !controller.drop_folder().await?.contains(name) {
+            if !self.has_archive(standing) && standing.image.is_some() {
+                // The old archive is gone: from here on, the only way is forward.
+                self.undo.clear();
+            }
+            return Ok(());
+        }
+        anyhow::ensure!(
+            self.options.force,
+            "{} does not take another archive for the image definition {id}, which exists; with --force that is deleted and made anew",
+            controller.address
+        );
+        take_away(controller, Kind::Image, id).await?;
+        self.undo.clear();
+        controller.write_definition(Kind::Image, id, &self.bundle.image_definition.text, false).await
+    }
+
+    async fn read_back(&self) -> Result<()> {
+        let now = Standing::read(self.controller, &self.bundle.id).await.context("reading back what was installed")?;
+        let differences = now.differences(self.bundle);
+        anyhow::ensure!(
+            differences.is_empty(),
+            "{} took the definitions of {}, but gives them back different: {}",
+            self.controller.address,
+            self.bundle.id,
+            differences.join("; ")
+        );
+        Ok(())
+    }
+
+    fn note_past(&self) -> Result<()> {
+        self.past.write(&self.access.memory, &self.controller.address, &self.bundle.id)
+    }
+
+    /// Takes back what this run changed, the last step first, and says so with the reason.
+    async fn take_back(mut self, reason: anyhow::Error) -> anyhow::Error {
+        let nothing_to_do = self.undo.is_empty();
+        let mut failed = Vec::new();
+        match self.has_been_taken().await {
+            Ok(true) => {
+                return reason.context(format!(
+                    "{} has taken the new archive of {} already, so the old one can't be put back; the same command, run again, \
+                     completes the installation",
+                    self.controller.address, self.bundle.id
+                ));
+            }
+            Ok(false) => {}
+            Err(error) => failed.push(format!("{error:#}")),
+        }
+        // The new archive first: a definition that is put back must not find it in the drop folder.
+        self.undo.sort_by_key(|step| matches!(step, Undo::RemoveDropped));
+        let mut archive_is_out_of_the_way = failed.is_empty();
+        while let Some(step) = self.undo.pop() {
+            let is_archive = matches!(step, Undo::RemoveDropped);
+            if matches!(step, Undo::Restore(Kind::Image, _)) && !archive_is_out_of_the_way {
+                continue;
+            }
+            if let Err(error) = self.take_back_step(step).await {
+                archive_is_out_of_the_way &= !is_archive;
+                failed.push(format!("{error:#}"));
+            }
+        }
+        let at = &self.controller.address;
+        if !failed.is_empty() {
+            let failed = failed.join("; ");
+            return reason.context(format!(
+                "{at} could not be brought back to what it was ({failed}); the same command, run again, completes the installation"
+            ));
+        }
+        if nothing_to_do {
+            return reason;
+        }
+        self.past.begun = None;
+        match self.note_past() {
+            Ok(()) => reason.context(format!("nothing was changed on {at}: what this run had done is taken back")),
+            Err(error) => error,
+        }
+    }
+
+    /// Whether the controller moved the new archive over the old one, though its answer may have been lost.
+    async fn has_been_taken(&self) -> Result<bool> {
+        let replacing = self.undo.iter().any(|step| matches!(step, Undo::Restore(Kind::Image, _)));
+        let sent = self.undo.iter().any(|step| matches!(step, Undo::RemoveDropped));
+        Ok(replacing && sent && !self.controller.drop_folder().await?.contains(&self.bundle.archive.name))
+    }
+
+    async fn take_back_step(&mut self, step: Undo) -> Result<()> {
+        let (controller, id) = (self.controller, self.bundle.id.as_str());
+        match step {
+            Undo::Remove(kind) => take_away(controller, kind, id).await,
+            Undo::Restore(kind, text) => {
+                let now = controller.definition(kind, id).await?.map(Definition::read).transpose()?;
+                if same_meaning(now.as_ref(), Some(&text)) {
+                    return Ok(());
+                }
+                controller.write_definition(kind, id, &text, true).await
+            }
+            // `false` in the text that was put back may have been the original's word.
+            Undo::ReadOnly(kind) => controller.set_read_only(kind, id, true).await,
+            Undo::RemoveDropped => {
+                let name = &self.bundle.archive.name;
+                if controller.drop_folder().await?.contains(name) {
+                    controller.remove_dropped(name).await?;
+                }
+                self.past.waiting = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Notes what stands there now, and what stood there before, for a later rollback.
+async fn remember_left(access: &Access, controller: &Controller<'_>, bundle: &Bundle, past: Past) -> Result<()> {
+    let left = Standing::read(controller, &bundle.id).await?.pair();
+    let now = Past { waiting: None, left: Some(left), replaced: past.begun.or(past.replaced), begun: None };
+    now.write(&access.memory, &controller.address, &bundle.id)
+}
+
+/// Deletes a definition if it is there, read-only or not.
+async fn take_away(controller: &Controller<'_>, kind: Kind, id: &str) -> Result<()> {
+    let Some(text) = controller.definition(kind, id).await? else { return Ok(()) };
+    if is_read_only(kind, &Definition::read(text)?.value) {
+        controller.set_read_only(kind, id, false).await?;
+    }
+    controller.delete_definition(kind, id).await
+}
+
+async fn refuse_if_in_use(controller: &Controller<'_>, id: &str, force: bool) -> Result<()> {
+    let uses = if force { Vec::new() } else { controller.uses(id).await? };
+    anyhow::ensure!(
+        uses.is_empty(),
+        "{id} is in use on {}: {}\nRemove these nodes from their labs first; to replace it under them, where CML allows that: --force",
+        controller.address,
+        in_words(&uses)
+    );
+    Ok(())
+}
+
+fn in_words(uses: &[Use]) -> String {
+    let mut words: Vec<String> =
+        uses.iter().take(5).map(|one| format!("`{}` in the lab `{}`", one.node, one.lab)).collect();
+    if uses.len() > words.len() {
+        words.push(format!("and {} more", uses.len() - words.len()));
+    }
+    words.join(", ")
+}
+
+/// What this machine made read-only itself, and nobody has changed since, may be replaced by it.
+fn refuse_if_read_only(
+    controller: &Controller<'_>,
+    kind: Kind,
+    id: &str,
+    theirs: &Definition,
+    past: &Past,
+    force: bool,
+) -> Result<()> {
+    let left =
+        past.left.as_ref().and_then(|left| if kind == Kind::Node { left.node.as_ref() } else { left.image.as_ref() });
+    let ours = left.is_some() && same_meaning(Some(theirs), left);
+    anyhow::ensure!(
+        force || ours || !is_read_only(kind, &theirs.value),
+        "the {} {id} on {} is read-only, and was not put there by this machine; --force replaces or removes it",
+        kind.name(),
+        controller.address
+    );
+    Ok(())
+}
+
+fn is_read_only(kind: Kind, definition: &Value) -> bool {
+    let place = if kind == Kind::Node { "/general/read_only" } else { "/read_only" };
+    definition.pointer(place).and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn same_archive(ours: &Value, theirs: &Value) -> bool {
+    let same = |key: &str| ours.get(key).is_some_and(|value| theirs.get(key) == Some(value));
+    same("sha256") && same("disk_image")
+}
+
+fn differ(ours: &Definition, theirs: &Definition) -> bool {
+    !compare::differences(&ours.value, &theirs.value).is_empty()
+}
+
+fn same_meaning(one: Option<&Definition>, other: Option<&String>) -> bool {
+    match (one, other.map(|text| compare::parse(text))) {
+        (None, None) => true,
+        (Some(one), Some(Ok(other))) => compare::differences(&one.value, &other).is_empty(),
+        _ => false,
+    }
+}
+
+/// Shows how far a transfer has come, while it goes on.
+pub async fn with_bar<T>(
+    access: &Access,
+    label: &str,
+    progress: &Progress,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let bar = access.ui.byte_counter(label);
+    let mut work = std::pin::pin!(work);
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            () = tokio::time::sleep(Duration::from_millis(200)) => bar.set_position(progress.bytes()),
+        }
+    };
+    bar.finish_and_clear();
+    done.map_err(|error| anyhow!(error))
+}

@@ -1,0 +1,156 @@
+//! Walks through a document and collects what is wrong, each with its place and path.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::rules;
+use crate::finding::{Finding, MOST_FINDINGS, Rule};
+use crate::yaml::{Map, Mark, Node, quoted};
+
+pub(crate) struct Reader<'f> {
+    findings: &'f mut Vec<Finding>,
+    path: String,
+}
+
+impl<'f> Reader<'f> {
+    pub fn new(findings: &'f mut Vec<Finding>) -> Self {
+        Self { findings, path: String::new() }
+    }
+
+    pub fn report(&mut self, rule: &'static Rule, at: Mark, message: impl Into<String>, help: Option<String>) {
+        if !self.is_full() {
+            self.findings.push(Finding { rule, at, path: self.path.clone(), message: message.into(), help });
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.findings.len() >= MOST_FINDINGS
+    }
+
+    /// Something of the wrong type. Yields nothing, for the caller to pass on.
+    pub fn wrong_type<T>(&mut self, node: &Node, allowed: &str, help: Option<String>) -> Option<T> {
+        self.report(&rules::TYPE, node.at, format!("{} stands here; allowed is {allowed}", node.describe()), help);
+        None
+    }
+
+    /// Reads a mapping whose keys are all known.
+    pub fn object<T>(&mut self, node: &Node, read: impl FnOnce(&mut Fields<'_, 'f>) -> T) -> Option<T> {
+        let Some(map) = node.map() else {
+            return self.wrong_type(node, "a mapping", None);
+        };
+        let mut fields = Fields { reader: self, map, at: node.at, known: Vec::new() };
+        let object = read(&mut fields);
+        fields.report_unknown();
+        Some(object)
+    }
+
+    /// Reads a list of at least `least` elements.
+    pub fn list<T>(
+        &mut self,
+        node: &Node,
+        least: usize,
+        read: impl Fn(&mut Self, &Arc<Node>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Some(items) = node.list() else {
+            return self.wrong_type(node, "a list", None);
+        };
+        if items.len() < least {
+            self.report(
+                &rules::LENGTH,
+                node.at,
+                format!("the list is empty; allowed are {least} or more elements"),
+                None,
+            );
+        }
+        let read_all = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| self.inside(format_args!("[{index}]"), |reader| read(reader, item)));
+        // Elements that are wrong are left out, after all have been looked at.
+        Some(read_all.flatten().collect())
+    }
+
+    /// Reads something whose path is longer by `step`.
+    pub fn inside<T>(&mut self, step: impl std::fmt::Display, read: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.len();
+        // Writing to a string can't fail.
+        let _ = write!(self.path, "{step}");
+        let value = read(self);
+        self.path.truncate(length);
+        value
+    }
+
+    fn inside_key<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        self.inside(format_args!("{dot}{key}"), read)
+    }
+}
+
+/// The keys of one mapping. Those that are asked for are known; all others are refused in the end.
+pub(crate) struct Fields<'r, 'f> {
+    pub reader: &'r mut Reader<'f>,
+    map: &'r Map,
+    pub at: Mark,
+    known: Vec<&'static str>,
+}
+
+impl Fields<'_, '_> {
+    /// The value of a key that must be there.
+    pub fn required<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Reader<'_>, &Arc<Node>) -> Option<T>,
+    ) -> Option<T> {
+        if self.map.get(key).is_none() {
+            let at = self.at;
+            self.reader.inside_key(key, |reader| {
+                reader.report(&rules::REQUIRED, at, format!("the key `{key}` is missing"), None)
+            });
+        }
+        self.optional(key, read)
+    }
+
+    /// The value of a key, if it is there.
+    pub fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Reader<'_>, &Arc<Node>) -> Option<T>,
+    ) -> Option<T> {
+        self.known.push(key);
+        let value = &self.map.get(key)?.value;
+        self.reader.inside_key(key, |reader| read(reader, value))
+    }
+
+    /// What stands behind a key.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.map.get(key).map(|entry| entry.value.as_ref())
+    }
+
+    /// Reports something about a key that a look at its value alone does not show.
+    pub fn report(&mut self, rule: &'static Rule, key: &str, message: impl Into<String>, help: Option<String>) {
+        let at = self.map.get(key).map_or(self.at, |entry| entry.value.at);
+        self.reader.inside_key(key, |reader| reader.report(rule, at, message, help));
+    }
+
+    fn report_unknown(self) {
+        for entry in self.map.entries() {
+            let Some(key) = entry.key.text() else {
+                let said = format!("{} stands here as a key; allowed is text", entry.key.describe());
+                self.reader.report(&rules::UNKNOWN_KEY, entry.key.at, said, Some("quote it".to_owned()));
+                continue;
+            };
+            if self.known.contains(&key) {
+                continue;
+            }
+            if self.reader.is_full() {
+                return;
+            }
+            let near = match ui::nearest(key, self.known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            let said = format!("the key {} is not known here", quoted(key));
+            self.reader.inside_key(key, |reader| reader.report(&rules::UNKNOWN_KEY, entry.key.at, said, Some(near)));
+        }
+    }
+}
