@@ -87,13 +87,14 @@ pub fn main() -> ExitCode {
         }
     };
     let ended = runtime.block_on(async {
-        let mut interrupted = pin!(interrupted());
+        let mut interrupted = pin!(interrupted_for_good(&ui));
         // Dropping the command's future ends what it has under way, on the engine too.
         tokio::select! {
             // In this order, so that signals are caught before anything has begun.
             biased;
             () = &mut interrupted => None,
             result = run(&ui, cli) => match result {
+                Err(_) if ui.interrupt().is_asked() => None,
                 // Ctrl-C also reaches git and the like, and ends them first.
                 Err(_) if tokio::time::timeout(GRACE, interrupted).await.is_ok() => None,
                 result => Some(result),
@@ -150,6 +151,20 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     error.chain().any(|cause| io(cause) == Some(std::io::ErrorKind::BrokenPipe))
         && error.to_string() == ui::STDOUT_IS_GONE
+}
+
+/// The first Ctrl-C if nothing would be left half done, else the end of that, or a second Ctrl-C.
+async fn interrupted_for_good(ui: &Ui) {
+    interrupted().await;
+    let interrupt = ui.interrupt();
+    interrupt.ask();
+    if interrupt.has_unfinished() {
+        ui.note("interrupted; what must not be left half done is ended first (Ctrl-C again leaves it as it is)");
+    }
+    tokio::select! {
+        () = interrupt.nothing_unfinished() => {}
+        () = interrupted() => ui.warn("left as it is; the same command, run again, completes it"),
+    }
 }
 
 #[cfg(unix)]

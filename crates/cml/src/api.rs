@@ -355,6 +355,7 @@ impl<'a> Controller<'a> {
             // As the client does it: the controller looks at the text itself.
             Content::Yaml(text) => (head, Sending::text((*text).to_owned()), &nobody),
             Content::File(archive, progress) => {
+                progress.begin_anew();
                 let kind = format!("multipart/form-data; boundary={BOUNDARY}");
                 let head = head.header("content-type", kind).header("x-original-file-name", &archive.name);
                 (head, multipart(archive), *progress)

@@ -16,6 +16,7 @@ use super::http::Progress;
 use super::known::{Pair, Past};
 use super::report::{NodeReport, State};
 use super::{Access, OLDEST};
+use ui::interrupt::Interrupted;
 
 /// What `upload` may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,7 +86,7 @@ pub async fn install(
     if details.is_empty() {
         if past.begun.is_some() {
             // An earlier run was ended between its last step and its last note.
-            remember_left(access, controller, bundle, past).await?;
+            remember_left(access, controller, &bundle.id, &standing, past)?;
         }
         return Ok(NodeReport::new(&bundle.id, State::Same));
     }
@@ -94,12 +95,19 @@ pub async fn install(
     if options.dry_run {
         return Ok(NodeReport::new(&bundle.id, State::WouldInstall).with(details));
     }
+    // From here on Ctrl-C does not just end us: what was done is taken back first.
+    let _unfinished = access.ui.interrupt().hold();
     match work.install(&standing).await {
-        Ok(()) => {
+        Ok(now) => {
             let report =
                 NodeReport { sent: work.sent, millis: work.millis, ..NodeReport::new(&bundle.id, State::Installed) };
-            remember_left(access, controller, bundle, work.past).await?;
+            remember_left(access, controller, &bundle.id, &now, work.past)?;
             Ok(report.with(details))
+        }
+        Err(error) if error.is::<Interrupted>() => {
+            let told = work.take_back(error).await;
+            access.ui.note(format_args!("{told:#}"));
+            Err(Interrupted.into())
         }
         Err(error) => Err(work.take_back(error).await),
     }
@@ -140,6 +148,8 @@ pub async fn remove(access: &Access, controller: &Controller<'_>, id: &str, opti
     if options.dry_run {
         return Ok(NodeReport::new(id, State::Removed).with(vec!["nothing was done (--dry-run)".to_owned()]));
     }
+    // Halfway is no place to stop at: Ctrl-C waits for the end.
+    let _unfinished = access.ui.interrupt().hold();
     // The definition that names the other goes first.
     for kind in [Kind::Image, Kind::Node] {
         take_away(controller, kind, id).await?;
@@ -191,6 +201,7 @@ pub async fn rollback(access: &Access, controller: &Controller<'_>, id: &str, op
         controller.address
     );
     if !options.dry_run {
+        let _unfinished = access.ui.interrupt().hold();
         put_back(controller, id, &standing, &before).await?;
         let left = Standing::read(controller, id).await?.pair();
         let now = Past { waiting: None, left: Some(left), replaced: Some(standing.pair()), begun: None };
@@ -277,7 +288,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn install(&mut self, standing: &Standing) -> Result<()> {
+    /// Yields what stands there then. Ctrl-C is heeded between the steps, and while the archive is on its way; a definition
+    /// that was sent is waited for, since the controller may take it after we have gone.
+    async fn install(&mut self, standing: &Standing) -> Result<Standing> {
         let standing_pair = standing.pair();
         self.past.begun.get_or_insert(standing_pair);
         self.note_past()?;
@@ -292,6 +305,10 @@ impl Work<'_> {
         self.write(Kind::Image, standing).await?;
         self.see_it_taken(standing).await?;
         self.read_back().await
+    }
+
+    fn heed_interrupt(&self) -> Result<()> {
+        if self.access.ui.interrupt().is_asked() { Err(Interrupted.into()) } else { Ok(()) }
     }
 
     fn pairs<'s>(&'s self, standing: &'s Standing) -> [(Kind, &'s Definition, Option<&'s Definition>); 2] {
@@ -314,6 +331,9 @@ impl Work<'_> {
         };
         match theirs {
             Some(theirs) if !differ(ours, theirs) => return Ok(()),
+            _ => self.heed_interrupt()?,
+        }
+        match theirs {
             Some(theirs) => {
                 if is_read_only(kind, &theirs.value) {
                     self.undo.push(Undo::ReadOnly(kind));
@@ -348,7 +368,12 @@ impl Work<'_> {
         let progress = Progress::default();
         let label = format!("{}: sending {} ({})", controller.address, archive.name, ui::size(archive.size));
         let since = Instant::now();
-        with_bar(self.access, &label, &progress, controller.upload(archive, &progress)).await?;
+        self.heed_interrupt()?;
+        let sending = with_bar(self.access, &label, &progress, controller.upload(archive, &progress));
+        tokio::select! {
+            sent = sending => sent?,
+            () = interrupted_before(archive.size, &progress, self.access) => return Err(Interrupted.into()),
+        }
         self.millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.sent = archive.size;
         self.past.waiting = Some(archive.digest.clone());
@@ -377,7 +402,7 @@ impl Work<'_> {
         controller.write_definition(Kind::Image, id, &self.bundle.image_definition.text, false).await
     }
 
-    async fn read_back(&self) -> Result<()> {
+    async fn read_back(&self) -> Result<Standing> {
         let now = Standing::read(self.controller, &self.bundle.id).await.context("reading back what was installed")?;
         let differences = now.differences(self.bundle);
         anyhow::ensure!(
@@ -387,7 +412,7 @@ impl Work<'_> {
             self.bundle.id,
             differences.join("; ")
         );
-        Ok(())
+        Ok(now)
     }
 
     fn note_past(&self) -> Result<()> {
@@ -472,10 +497,18 @@ impl Work<'_> {
 }
 
 /// Notes what stands there now, and what stood there before, for a later rollback.
-async fn remember_left(access: &Access, controller: &Controller<'_>, bundle: &Bundle, past: Past) -> Result<()> {
-    let left = Standing::read(controller, &bundle.id).await?.pair();
-    let now = Past { waiting: None, left: Some(left), replaced: past.begun.or(past.replaced), begun: None };
-    now.write(&access.memory, &controller.address, &bundle.id)
+fn remember_left(access: &Access, controller: &Controller<'_>, id: &str, left: &Standing, past: Past) -> Result<()> {
+    let now = Past { waiting: None, left: Some(left.pair()), replaced: past.begun.or(past.replaced), begun: None };
+    now.write(&access.memory, &controller.address, id)
+}
+
+/// Ctrl-C while so many bytes are on their way. Once they are all sent the answer is waited for: the controller may take the
+/// file after we have gone.
+async fn interrupted_before(size: u64, progress: &Progress, access: &Access) {
+    access.ui.interrupt().asked().await;
+    if progress.bytes() > size {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Deletes a definition if it is there, read-only or not.

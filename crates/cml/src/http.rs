@@ -88,6 +88,11 @@ impl Progress {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// The same is sent once more.
+    pub fn begin_anew(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     pub fn add(&self, bytes: u64) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }

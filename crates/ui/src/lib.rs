@@ -3,6 +3,8 @@
 //! stdout carries results, stderr the story. On a terminal running steps are spinners; in a pipe
 //! each step is one plain line.
 
+pub mod interrupt;
+
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use xshell::Cmd;
+
+use interrupt::Interrupt;
 
 /// What an error says when a result can't be written.
 pub const STDOUT_IS_GONE: &str = "the result can't be written to stdout";
@@ -23,6 +27,7 @@ pub struct Ui {
     colour: bool,
     colour_result: bool,
     bars: MultiProgress,
+    interrupt: Interrupt,
 }
 
 impl Ui {
@@ -32,7 +37,7 @@ impl Ui {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour_result = io::stdout().is_terminal() && !plain;
         let (colour, bars) = (terminal && !plain, MultiProgress::new());
-        Self { verbose, hushed: false, terminal, colour, colour_result, bars }
+        Self { verbose, hushed: false, terminal, colour, colour_result, bars, interrupt: Interrupt::default() }
     }
 
     /// The same, for something that the person did not ask for by itself: only headlines, warnings and
@@ -40,6 +45,11 @@ impl Ui {
     #[must_use]
     pub fn hushed(&self) -> Self {
         Self { hushed: !self.verbose, ..self.clone() }
+    }
+
+    /// Whether the person has pressed Ctrl-C.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Whether stderr is a terminal that can redraw lines.

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::Session;
 use crate::dist;
+use ui::interrupt::Interrupted;
 use crate::lock::Lock;
 use cml::address::Scheme;
 use cml::api::Controller;
@@ -158,7 +159,7 @@ pub fn conclude(ui: &Ui, mut reports: Vec<ServerReportOf>, json: bool) -> Result
 }
 
 fn tell(ui: &Ui, (address, error): (Address, Option<anyhow::Error>)) {
-    if let Some(error) = error {
+    if let Some(error) = error.filter(|error| !error.is::<Interrupted>()) {
         ui.error(&error.context(format!("{address} failed")));
     }
 }

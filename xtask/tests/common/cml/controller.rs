@@ -49,11 +49,15 @@ pub struct State {
     pub received: u64,
     tokens: BTreeSet<String>,
     faults: Vec<Fault>,
+    held: usize,
+    released: bool,
 }
 
 /// Something that goes wrong with a request.
 struct Fault {
     request: String,
+    /// So many that begin like this are let through before.
+    skip: usize,
     times: u32,
     what: Trouble,
 }
@@ -67,6 +71,10 @@ pub enum Trouble {
     CutAfter(usize),
     /// No answer, and nothing more is read.
     Silence,
+    /// The request waits until [`Controller::release`], and is carried out then.
+    Held,
+    /// The request is carried out, and its answer waits until [`Controller::release`].
+    AnswerHeld,
     /// The token is no longer good.
     Expired,
     /// The request is carried out, but its answer is lost.
@@ -121,7 +129,24 @@ impl Controller {
 
     /// From now on, requests that begin like this meet with trouble, so many times.
     pub fn trouble(&self, request: &str, times: u32, what: Trouble) {
-        self.state().faults.push(Fault { request: request.to_owned(), times, what });
+        self.state().faults.push(Fault { request: request.to_owned(), skip: 0, times, what });
+    }
+
+    /// The request after the next `skip` ones meets with trouble, and those after it, so many times.
+    pub fn trouble_after(&self, skip: usize, times: u32, what: Trouble) {
+        self.state().faults.push(Fault { request: String::new(), skip, times, what });
+    }
+
+    /// Waits until a request is held.
+    pub fn wait_for_held(&self) {
+        crate::common::wait_until("a request is held", || self.state().held > 0);
+    }
+
+    /// Lets go of what is held, now and from now on.
+    pub fn release(&self) {
+        self.state().released = true;
+        crate::common::wait_until("nothing is held any more", || self.state().held == 0);
+        self.state().released = false;
     }
 
     pub fn end_all_trouble(&self) {
@@ -168,6 +193,8 @@ impl State {
             received: 0,
             tokens: BTreeSet::new(),
             faults: Vec::new(),
+            held: 0,
+            released: false,
         }
     }
 
@@ -176,8 +203,17 @@ impl State {
         (self.node_definitions.clone(), self.image_definitions.clone(), self.images.clone(), self.drop_folder.clone())
     }
 
+    /// Makes it hold just this.
+    pub fn restore(&mut self, to: &Snapshot) {
+        (self.node_definitions, self.image_definitions, self.images, self.drop_folder) = to.clone();
+    }
+
     fn trouble_with(&mut self, request: &str) -> Option<Trouble> {
         let fault = self.faults.iter_mut().find(|fault| fault.times > 0 && request.starts_with(&fault.request))?;
+        if fault.skip > 0 {
+            fault.skip -= 1;
+            return None;
+        }
         fault.times -= 1;
         Some(fault.what.clone())
     }
@@ -238,14 +274,44 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
         // The client broke off: nothing of it counts.
         Err(_) => return Err(Cut),
     };
-    let mut state = state.lock().expect("the state");
+    if matches!(trouble, Some(Trouble::Held)) {
+        hold(&state).await;
+    }
+    let result = carry_out(&mut state.lock().expect("the state"), trouble.as_ref(), &head, &path, body);
+    if matches!(trouble, Some(Trouble::AnswerHeld)) {
+        hold(&state).await;
+    }
+    result
+}
+/// Waits until the test says so; or until the client has gone, which drops us.
+async fn hold(state: &Arc<Mutex<State>>) {
+    struct Held<'a>(&'a Arc<Mutex<State>>);
+    impl Drop for Held<'_> {
+        fn drop(&mut self) {
+            self.0.lock().expect("the state").held -= 1;
+        }
+    }
+    state.lock().expect("the state").held += 1;
+    let _held = Held(state);
+    while !state.lock().expect("the state").released {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+fn carry_out(
+    state: &mut State,
+    trouble: Option<&Trouble>,
+    head: &hyper::http::request::Parts,
+    path: &str,
+    body: Bytes,
+) -> Result<Answer, Cut> {
     match trouble {
-        Some(Trouble::Status(status, said)) => return Ok(refusal(status, said)),
-        Some(Trouble::Html(status)) => return Ok(page(status)),
+        Some(Trouble::Status(status, said)) => return Ok(refusal(*status, said)),
+        Some(Trouble::Html(status)) => return Ok(page(*status)),
         Some(Trouble::Expired) => state.tokens.clear(),
         _ => {}
     }
-    let result = state.carry_out(&head, &path, body);
+    let result = state.carry_out(head, path, body);
     if matches!(trouble, Some(Trouble::AnswerLost)) {
         return Err(Cut);
     }

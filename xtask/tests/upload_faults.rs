@@ -1,0 +1,283 @@
+//! Whatever goes wrong at whichever request of an upload by the API: the controller holds the whole old node or the whole
+//! new one, and a repeat completes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+#[path = "common/cml/mod.rs"]
+mod cml;
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cml::controller::{Controller, Snapshot, Trouble};
+use cml::{PASSWORD, Stage};
+use common::{noise, wait_until};
+
+/// An upload that can be played again and again from the same beginning.
+struct Play {
+    controller: Controller,
+    stage: Stage,
+    old: Snapshot,
+    new: Snapshot,
+    /// What this machine remembered at the beginning.
+    memory: Option<PathBuf>,
+    /// Every request of the undisturbed upload, in order.
+    requests: Vec<String>,
+}
+
+impl Play {
+    /// The first upload of a node.
+    fn first() -> Self {
+        let controller = Controller::start();
+        let stage = Stage::of(&controller);
+        Self::begin(controller, stage, None)
+    }
+
+    /// The upload of a node of which archive and both definitions are others on the server.
+    fn replacement() -> Self {
+        let controller = Controller::start();
+        let stage = Stage::of(&controller);
+        stage.repo.xtask(&["upload"]).success();
+        stage.change_node("changed\n");
+        stage.repo.edit_manifest("A node for tests", "A changed node");
+        let memory = stage.home.path().join("memory");
+        copy(&installed(&stage), &memory);
+        Self::begin(controller, stage, Some(memory))
+    }
+
+    fn begin(controller: Controller, stage: Stage, memory: Option<PathBuf>) -> Self {
+        stage.repo.xtask(&["save"]).success();
+        let old = controller.state().snapshot();
+        controller.take_log();
+        stage.repo.xtask(&["upload"]).success();
+        let (requests, new) = (controller.take_log(), controller.state().snapshot());
+        assert!(requests.len() >= 10, "{requests:?}");
+        let archive = std::fs::read(stage.repo.archive()).unwrap();
+        assert!(new.2[&stage.repo.id()].1 == archive && new.3.is_empty() && old != new);
+        Self { controller, stage, old, new, memory, requests }
+    }
+
+    /// Back to the beginning.
+    fn reset(&self) {
+        self.controller.end_all_trouble();
+        self.controller.state().restore(&self.old);
+        let _ = std::fs::remove_dir_all(installed(&self.stage));
+        if let Some(memory) = &self.memory {
+            copy(memory, &installed(&self.stage));
+        }
+        self.controller.take_log();
+    }
+
+    fn holds(&self, what: &Snapshot) -> bool {
+        self.controller.state().snapshot() == *what
+    }
+
+    /// Where in the upload a request stands.
+    fn place_of(&self, end: &str) -> usize {
+        let changes = |request: &String| request.ends_with(end) && !request.starts_with("GET");
+        self.requests.iter().position(changes).unwrap_or_else(|| panic!("{end}: {:?}", self.requests))
+    }
+
+    /// Whoever is cut off from the controller between the two definitions can't put anything right: then the node definition
+    /// is the new one and the image is still the old one, or not there yet. Nothing else may ever be mixed, an image
+    /// definition and its archive least of all.
+    fn holds_what_was_done_until(&self, index: usize, case: &str) {
+        let (node, image) = (self.place_of(" node_definitions"), self.place_of(" image_definitions"));
+        let now = self.controller.state().snapshot();
+        let part = |whole: &Snapshot| (whole.1.clone(), whole.2.clone());
+        assert_eq!(now.0, if index > node { self.new.0.clone() } else { self.old.0.clone() }, "{case}");
+        assert!(part(&now) == part(if index > image { &self.new } else { &self.old }), "{case}: {now:?}");
+    }
+
+    /// That one more upload, undisturbed, completes.
+    fn repeat_completes(&self, case: &str) {
+        self.controller.end_all_trouble();
+        let outcome = self.stage.repo.xtask(&["upload"]);
+        assert!(outcome.code == Some(0) && self.holds(&self.new), "{case}: {outcome}");
+    }
+
+    /// One fault at each request in turn, of which the client hears.
+    fn meets_at_every_request(&self, trouble: &Trouble) {
+        for (index, request) in self.requests.iter().enumerate() {
+            self.reset();
+            self.controller.trouble_after(index, 1, trouble.clone());
+            let outcome = self.stage.repo.xtask(&["upload", "--timeout", "1"]);
+            let case = format!("{trouble:?} at request {index}, {request}");
+            let (old, new) = (self.holds(&self.old), self.holds(&self.new));
+            assert!(old || new, "{case}: a mixture is left\n{:?}\n{outcome}", self.controller.state().snapshot());
+            assert!(new || outcome.code == Some(1), "{case}: {outcome}");
+            assert!(!outcome.stderr.contains(PASSWORD), "{case}: {outcome}");
+            self.repeat_completes(&case);
+        }
+    }
+}
+
+/// Where this machine remembers what it did.
+fn installed(stage: &Stage) -> PathBuf {
+    stage.home.path().join("state/cml-nodes/installed")
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn both_meet(trouble: &Trouble) {
+    for play in [Play::first(), Play::replacement()] {
+        play.meets_at_every_request(trouble);
+    }
+}
+
+#[test]
+fn a_token_that_expires() {
+    for play in [Play::first(), Play::replacement()] {
+        for index in 0..play.requests.len() {
+            play.reset();
+            play.controller.trouble_after(index, 1, Trouble::Expired);
+            play.stage.repo.xtask(&["upload"]).success();
+            assert!(play.holds(&play.new));
+        }
+    }
+}
+
+#[test]
+fn too_many_requests() {
+    both_meet(&Trouble::Status(429, "Too many requests."));
+}
+
+#[test]
+fn an_internal_error() {
+    both_meet(&Trouble::Status(500, "The database is on fire."));
+}
+
+#[test]
+fn a_gateway_without_its_server() {
+    both_meet(&Trouble::Status(503, "Starting."));
+}
+
+#[test]
+fn a_refusal() {
+    both_meet(&Trouble::Status(400, "no"));
+}
+
+#[test]
+fn a_proxys_page() {
+    both_meet(&Trouble::Html(200));
+    both_meet(&Trouble::Html(502));
+}
+
+#[test]
+fn a_connection_that_is_cut() {
+    both_meet(&Trouble::CutAfter(0));
+    both_meet(&Trouble::CutAfter(1000));
+}
+
+#[test]
+fn an_answer_that_is_lost() {
+    both_meet(&Trouble::AnswerLost);
+}
+
+#[test]
+fn a_server_that_falls_silent() {
+    both_meet(&Trouble::Silence);
+}
+
+#[test]
+fn a_server_that_fails_from_then_on() {
+    for play in [Play::first(), Play::replacement()] {
+        for (index, request) in play.requests.iter().enumerate() {
+            play.reset();
+            play.controller.trouble_after(index, u32::MAX, Trouble::Status(500, "The database is gone."));
+            let case = format!("from request {index} on, {request}");
+            assert_eq!(play.stage.repo.xtask(&["upload"]).code, Some(1), "{case}");
+            play.holds_what_was_done_until(index, &case);
+            play.repeat_completes(&case);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_is_killed_before_or_after_any_request_is_carried_out() {
+    for play in [Play::first(), Play::replacement()] {
+        for (index, request) in play.requests.iter().enumerate() {
+            for (trouble, done) in [(Trouble::Held, index), (Trouble::AnswerHeld, index + 1)] {
+                play.reset();
+                play.controller.trouble_after(index, 1, trouble.clone());
+                let upload = play.stage.repo.start(&["upload"]);
+                play.controller.wait_for_held();
+                upload.signal("KILL");
+                assert_eq!(upload.end().code, None);
+                let case = format!("killed while request {index}, {request}, is {trouble:?}");
+                play.controller.release();
+                play.holds_what_was_done_until(done, &case);
+                play.repeat_completes(&case);
+            }
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_during_any_request_takes_back_what_was_done() {
+    for play in [Play::first(), Play::replacement()] {
+        let last = play.place_of(" image_definitions");
+        for (index, request) in play.requests.iter().enumerate() {
+            play.reset();
+            play.controller.trouble_after(index, 1, Trouble::Held);
+            let upload = play.stage.repo.start(&["upload"]);
+            play.controller.wait_for_held();
+            upload.signal("INT");
+            // It must have heard of it before its answer comes.
+            std::thread::sleep(Duration::from_millis(300));
+            play.controller.release();
+            let outcome = upload.end();
+            let case = format!("Ctrl-C during request {index}, {request}");
+            // With the image definition everything is done; then it goes on to the end.
+            let (code, left) = if index < last { (130, &play.old) } else { (0, &play.new) };
+            assert!(outcome.code == Some(code) && play.holds(left), "{case}: {outcome}");
+            play.repeat_completes(&case);
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_does_not_wait_for_the_archive_to_be_sent() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    // Larger than what the connection's buffers swallow.
+    let greeting = stage.repo.path(&format!("docker/{}/greeting", stage.repo.node()));
+    std::fs::write(greeting, noise(3, 40_000_000)).unwrap();
+    stage.repo.xtask(&["save"]).success();
+    controller.trouble("POST images/upload", 1, Trouble::Silence);
+    let upload = stage.repo.start(&["upload"]);
+    wait_until("the archive comes", || controller.state().log.iter().any(|line| line == "POST images/upload"));
+    upload.signal("INT");
+    let outcome = upload.end();
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+    outcome.says(["interrupted", "nothing was changed on", "is taken back"]);
+    assert!(controller.state().node_definitions.is_empty());
+}
+
+#[test]
+fn a_second_ctrl_c_ends_it_at_once_and_a_repeat_completes() {
+    let play = Play::replacement();
+    play.reset();
+    play.controller.trouble("PUT node_definitions", 1, Trouble::Held);
+    let upload = play.stage.repo.start(&["upload"]);
+    play.controller.wait_for_held();
+    upload.signal("INT");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!upload.has_ended(), "the first one waits for what is under way");
+    upload.signal("INT");
+    let outcome = upload.end();
+    assert_eq!(outcome.code, Some(130), "{outcome}");
+    outcome.says(["Ctrl-C again leaves it as it is", "left as it is"]);
+    play.repeat_completes("a second Ctrl-C");
+}
