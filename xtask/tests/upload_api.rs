@@ -6,6 +6,11 @@
 mod cml;
 mod common;
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use cml::controller::{Controller, Trouble};
 use cml::{PASSWORD, Stage, USER};
 use common::{image_id_of_archive, noise};
@@ -14,7 +19,8 @@ const ARCHIVE: &str = "POST images/upload";
 
 /// Requests that change something.
 fn changes(controller: &Controller) -> Vec<String> {
-    let read_only = |line: &String| !line.starts_with("GET ") && line != "POST authenticate";
+    let session = ["POST authenticate", "DELETE logout"];
+    let read_only = |line: &String| !line.starts_with("GET ") && !session.contains(&line.as_str());
     controller.take_log().into_iter().filter(read_only).collect()
 }
 
@@ -35,6 +41,7 @@ fn a_node_arrives_whole_and_a_repeat_sends_nothing() {
     let again = stage.repo.xtask(&["upload", "--json"]).success().json();
     assert_eq!((&again[0]["nodes"][0]["state"], &again[0]["nodes"][0]["sent"]), (&"same".into(), &0.into()));
     assert_eq!(changes(&controller), [""; 0]);
+    assert_eq!(controller.sessions(), 0, "every session is ended");
 }
 
 #[test]
@@ -81,6 +88,8 @@ fn status_tells_absent_same_and_what_differs() {
         "{}",
         status()
     );
+    let json = stage.repo.xtask(&["cml", "status", "--json"]).success().json();
+    assert_eq!((&json[0]["ready"], &json[0]["free"]), (&true.into(), &50_000_000_000_u64.into()));
     controller.state().node_definitions.get_mut(&stage.repo.id()).unwrap()["sim"]["linux_native"]["ram"] = 128.into();
     assert!(status().contains("  differs\n    node definition: sim.linux_native.ram"), "{}", status());
 }
@@ -429,4 +438,86 @@ fn two_uploads_at_once_both_end_well() {
         run.end().success();
     }
     assert_eq!(controller.take_log().iter().filter(|line| *line == ARCHIVE).count(), 1);
+}
+
+/// A proxy that opens tunnels to those who know the password, and counts them.
+struct Proxy {
+    port: u16,
+    opened: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, opened) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&opened);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let counted = Arc::clone(&counted);
+                std::thread::spawn(move || serve_tunnel(client.unwrap(), &counted));
+            }
+        });
+        Self { port, opened }
+    }
+
+    fn url(&self, login: &str) -> String {
+        format!("http://{login}@127.0.0.1:{}", self.port)
+    }
+
+    fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
+    }
+}
+
+fn serve_tunnel(mut client: TcpStream, opened: &AtomicUsize) {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") && client.read_exact(&mut byte).is_ok() {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    // `me:s3cret` in Base64.
+    if !head.to_ascii_lowercase().contains("proxy-authorization: basic bwu6cznjcmv0") {
+        let _ = client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n");
+        return;
+    }
+    let place = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap();
+    let mut server = TcpStream::connect(place).unwrap();
+    opened.fetch_add(1, Ordering::Relaxed);
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let up = std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from_client, &mut to_server);
+        let _ = to_server.shutdown(Shutdown::Write);
+    });
+    let _ = std::io::copy(&mut server, &mut client);
+    let _ = client.shutdown(Shutdown::Write);
+    let _ = up.join();
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_used_and_its_password_not_shown() {
+    let (controller, proxy) = (Controller::start(), Proxy::start());
+    let mut stage = Stage::of(&controller);
+    stage.repo.set("HTTPS_PROXY", proxy.url("me:s3cret"));
+    stage.repo.xtask(&["upload", "--dry-run"]).success();
+    assert_eq!(proxy.opened(), 0, "NO_PROXY counts");
+    for name in ["NO_PROXY", "no_proxy"] {
+        stage.repo.set(name, "");
+    }
+    stage.repo.xtask(&["-v", "upload"]).success().does_not_say(["s3cret"]);
+    assert!(proxy.opened() > 0 && controller.state().images.contains_key(&stage.repo.id()));
+    stage.repo.set("HTTPS_PROXY", proxy.url("me:Wr0ng-one"));
+    let outcome = stage.repo.xtask(&["cml", "status"]).failure();
+    outcome.says(["by the proxy 127.0.0.1:", "authorization required"]).does_not_say(["Wr0ng-one"]);
+}
+
+#[test]
+fn a_proxy_of_another_kind_is_told() {
+    let controller = Controller::start();
+    let mut stage = Stage::of(&controller);
+    stage.repo.set("HTTPS_PROXY", "socks5://127.0.0.1:1");
+    for name in ["NO_PROXY", "no_proxy"] {
+        stage.repo.set(name, "");
+    }
+    stage.repo.xtask(&["cml", "status"]).failure().says(["only http:// proxies can be used", "NO_PROXY=127.0.0.1"]);
 }

@@ -84,7 +84,10 @@ fn what_the_client_uploads_is_the_same_to_this_program_and_needs_no_upload() {
     let outcome = stage.repo.xtask(&["upload"]).success();
     assert!(outcome.stdout.contains("the same"), "{outcome}");
     let log = controller.take_log();
-    assert!(log.iter().all(|line| line.starts_with("GET ") || line == "POST authenticate"), "{log:?}");
+    assert!(
+        log.iter().all(|line| line.starts_with("GET ") || line == "POST authenticate" || line == "DELETE logout"),
+        "{log:?}"
+    );
 }
 
 #[test]

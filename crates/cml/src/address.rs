@@ -58,6 +58,16 @@ impl Address {
         Ok(Self { scheme, user, host: host.to_owned(), port, path })
     }
 
+    /// The same server by another way in. What an address says of ports, paths and users belongs to the way that it was
+    /// written for.
+    #[must_use]
+    pub fn by(&self, way: Scheme) -> Self {
+        if self.scheme.is_none_or(|own| own == way) {
+            return self.clone();
+        }
+        Self { scheme: Some(way), user: None, host: self.host.clone(), port: None, path: None }
+    }
+
     /// The host as it stands in a URL.
     pub fn url_host(&self) -> String {
         if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
@@ -114,6 +124,15 @@ mod tests {
             (Some(Scheme::Ssh), Some("me".into()), "2001:db8::1".into(), Some(22), Some("/srv/tmp".into()))
         );
         assert_eq!(parts("2001:db8::1").2, "2001:db8::1");
+    }
+
+    #[test]
+    fn by_the_other_way_its_own_port_user_and_path_count() {
+        let api = Address::parse("https://me@cml:8443/lab").unwrap();
+        assert_eq!(api.by(Scheme::Api), api);
+        assert_eq!(api.by(Scheme::Ssh), Address::parse("ssh://cml").unwrap());
+        let open = Address::parse("me@cml:1122").unwrap();
+        assert_eq!(open.by(Scheme::Ssh), open);
     }
 
     #[test]

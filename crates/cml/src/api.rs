@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::bundle::ArchiveFile;
 use super::http::{Answer, Failure, Progress, Sending, Server, escape};
+use super::proxy::Proxy;
 use super::secret::Secret;
 use super::trust::{Fingerprint, Judge, Trust};
 use super::{Access, Address, Version, known};
@@ -24,6 +25,9 @@ const TRIES: u32 = 4;
 
 /// The longest that `Retry-After` is obeyed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a logout may take.
+const LEAVE_TIME: Duration = Duration::from_secs(5);
 
 /// Bytes of a file that are read at once.
 const PIECE: usize = 256 << 10;
@@ -103,22 +107,10 @@ impl<'a> Controller<'a> {
     /// # Errors
     /// If it does not answer, is not trusted, or is no controller.
     pub async fn open(access: &'a Access, address: &Address) -> Result<Self> {
-        let port = address.port.unwrap_or(PORT);
-        let place = format!("{}:{port}", address.url_host());
+        let place = place_of(address);
         let mut trust = trust_in(access, &place)?;
-        let base = format!("{}/api/v0/", address.path.as_deref().unwrap_or_default().trim_end_matches('/'));
         loop {
-            let judge = Judge::new(trust.clone(), access.settings.authorities.as_deref())?;
-            let server = Server { host: address.host.clone(), port, judge, patience: access.patience };
-            let mut controller = Self {
-                access,
-                address: address.clone(),
-                server,
-                base: base.clone(),
-                version: String::new(),
-                ready: false,
-                token: Mutex::new(access.settings.token.clone()),
-            };
+            let mut controller = Self::at(access, address, trust.clone())?;
             match controller.exchange(&Method::GET, "system_information", &Content::Nothing, None).await {
                 Ok(answer) => {
                     controller.introduce(&answer)?;
@@ -133,6 +125,28 @@ impl<'a> Controller<'a> {
                 Err(other) => return Err(controller.explain(other)),
             }
         }
+    }
+
+    /// Not spoken to yet.
+    fn at(access: &'a Access, address: &Address, trust: Trust) -> Result<Self> {
+        let place = place_of(address);
+        let server = Server {
+            host: address.host.clone(),
+            port: address.port.unwrap_or(PORT),
+            proxy: Proxy::on_the_way_to(&place)?,
+            place,
+            judge: Judge::new(trust, access.settings.authorities.as_deref())?,
+            patience: access.patience,
+        };
+        Ok(Self {
+            access,
+            address: address.clone(),
+            server,
+            base: format!("{}/api/v0/", address.path.as_deref().unwrap_or_default().trim_end_matches('/')),
+            version: String::new(),
+            ready: false,
+            token: Mutex::new(access.settings.token.clone()),
+        })
     }
 
     fn introduce(&mut self, answer: &Answer) -> Result<()> {
@@ -261,6 +275,15 @@ impl<'a> Controller<'a> {
     /// If the controller does not accept it.
     pub async fn log_in(&self) -> Result<()> {
         self.token(None).await.map(drop)
+    }
+
+    /// Ends the session, unless the person brought it along. A controller that does not answer ends it by itself, later.
+    pub async fn log_out(&self) {
+        let token = self.token.lock().await.take();
+        let Some(token) = token.filter(|token| self.access.settings.token.as_ref() != Some(token)) else { return };
+        let _unfinished = self.access.ui.interrupt().hold();
+        let leaving = self.exchange(&Method::DELETE, "logout", &Content::Nothing, Some(&token));
+        let _ = tokio::time::timeout(LEAVE_TIME, leaving).await;
     }
 
     /// The token; a new one if `refused` is the one that we have.
@@ -405,6 +428,11 @@ impl<'a> Controller<'a> {
 #[expect(clippy::unnecessary_wraps, reason = "so that both branches of its caller read alike")]
 fn answer_or(answer: Answer, again: u32) -> Result<Result<Answer, String>> {
     if again == 0 { Ok(Ok(answer)) } else { Ok(Err(format!("it has no time now ({})", answer.status))) }
+}
+
+/// By which its certificate is remembered.
+fn place_of(address: &Address) -> String {
+    format!("{}:{}", address.url_host(), address.port.unwrap_or(PORT))
 }
 
 fn trust_in(access: &Access, place: &str) -> Result<Trust> {

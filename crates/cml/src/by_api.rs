@@ -15,7 +15,7 @@ use super::compare;
 use super::http::Progress;
 use super::known::{Pair, Past};
 use super::report::{NodeReport, State};
-use super::{Access, OLDEST};
+use super::{Access, OLDEST, Reversal};
 use ui::interrupt::Interrupted;
 
 /// What `upload` may do.
@@ -127,11 +127,26 @@ pub async fn status(controller: &Controller<'_>, bundle: &Bundle) -> Result<Node
     Ok(NodeReport::new(&bundle.id, state))
 }
 
+/// # Errors
+/// As [`remove`] and [`rollback`].
+pub async fn reverse(
+    access: &Access,
+    controller: &Controller<'_>,
+    reversal: Reversal,
+    id: &str,
+    options: Options,
+) -> Result<NodeReport> {
+    match reversal {
+        Reversal::Remove => remove(access, controller, id, options).await,
+        Reversal::Rollback => rollback(access, controller, id, options).await,
+    }
+}
+
 /// Takes a node off the controller: both definitions, and with them the archive.
 ///
 /// # Errors
 /// If it is in use, or read-only without this program having made it so, or the controller refuses.
-pub async fn remove(access: &Access, controller: &Controller<'_>, id: &str, options: Options) -> Result<NodeReport> {
+async fn remove(access: &Access, controller: &Controller<'_>, id: &str, options: Options) -> Result<NodeReport> {
     let standing = Standing::read(controller, id).await?;
     let mut past = Past::read(&access.memory, &controller.address, id);
     let waiting = format!("{id}.tar.gz");
@@ -167,7 +182,7 @@ pub async fn remove(access: &Access, controller: &Controller<'_>, id: &str, opti
 ///
 /// # Errors
 /// If nothing is remembered, something else stands there now, or the archive of that time is gone.
-pub async fn rollback(access: &Access, controller: &Controller<'_>, id: &str, options: Options) -> Result<NodeReport> {
+async fn rollback(access: &Access, controller: &Controller<'_>, id: &str, options: Options) -> Result<NodeReport> {
     let past = Past::read(&access.memory, &controller.address, id);
     let standing = Standing::read(controller, id).await?;
     let before = past.replaced.clone().with_context(|| {

@@ -12,7 +12,7 @@ use super::doctor::{self, Needs, Verdict};
 use super::http::Progress;
 use super::report::{NodeReport, State};
 use super::ssh::{Lost, Ssh, last_line};
-use super::{Access, Address, OLDEST, Version, by_api, compare, transfer};
+use super::{Access, Address, OLDEST, Reversal, Version, by_api, compare, transfer};
 
 /// As it lies beside the files on the server.
 pub const SCRIPT: &str = include_str!("cml_install_image.sh");
@@ -163,9 +163,15 @@ pub async fn status(ssh: &Ssh<'_>, bundle: &Bundle) -> Result<NodeReport> {
 ///
 /// # Errors
 /// If it fails; the server then has what it had before.
-pub async fn undo(access: &Access, address: &Address, what: &str, id: &str, options: Options) -> Result<NodeReport> {
+pub async fn reverse(
+    access: &Access,
+    address: &Address,
+    reversal: Reversal,
+    id: &str,
+    options: Options,
+) -> Result<NodeReport> {
     let ssh = Ssh::open(access, address).await?;
-    let state = if what == "remove" { State::Removed } else { State::RolledBack };
+    let (what, state) = (reversal.name(), reversal.result());
     if options.dry_run {
         return Ok(NodeReport::new(id, state).with(vec!["nothing was done (--dry-run)".to_owned()]));
     }

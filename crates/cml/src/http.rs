@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 
+use super::proxy::Proxy;
 use super::trust::{Fingerprint, Judge, Trust};
 
 /// How long a server may take to take up a connection.
@@ -30,7 +31,11 @@ const LARGEST: usize = 64 << 20;
 /// A server that speaks HTTPS.
 pub struct Server {
     pub host: String,
+    /// `HOST:PORT`, as URLs write it.
+    pub place: String,
     pub port: u16,
+    /// What stands between us and it.
+    pub proxy: Option<Proxy>,
     pub judge: Arc<Judge>,
     pub patience: Duration,
 }
@@ -171,11 +176,8 @@ impl Server {
     }
 
     async fn connect(&self) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
-        let connecting =
-            tokio::time::timeout(CONNECT_TIME.min(self.patience), TcpStream::connect((self.host.as_str(), self.port)));
-        let stream = match connecting.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(Failure::Unreachable(error.to_string())),
+        let stream = match tokio::time::timeout(CONNECT_TIME.min(self.patience), self.reach()).await {
+            Ok(reached) => reached?,
             Err(_) => return Err(Failure::Unreachable("it does not take up connections".to_owned())),
         };
         let _ = stream.set_nodelay(true);
@@ -186,6 +188,18 @@ impl Server {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(self.judged(&error)),
             Err(_) => Err(Failure::Stalled(self.patience)),
+        }
+    }
+
+    /// A connection to it, straight or through the proxy.
+    async fn reach(&self) -> Result<TcpStream, Failure> {
+        match &self.proxy {
+            None => TcpStream::connect((self.host.as_str(), self.port))
+                .await
+                .map_err(|error| Failure::Unreachable(error.to_string())),
+            Some(proxy) => proxy.tunnel_to(&self.place).await.map_err(|error| {
+                Failure::Unreachable(format!("by the proxy {} (HTTPS_PROXY): {}", proxy.name(), chain(error.as_ref())))
+            }),
         }
     }
 

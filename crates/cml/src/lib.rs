@@ -14,9 +14,11 @@ pub mod compare;
 pub mod doctor;
 pub mod http;
 pub mod known;
+pub mod proxy;
 pub mod report;
 pub mod secret;
 pub mod settings;
+pub mod socket_folder;
 pub mod ssh;
 pub mod transfer;
 pub mod trust;
@@ -81,6 +83,31 @@ impl Access {
         };
         let password = Secret::new(self.ui.ask_secret(&format!("Password of {user} on {server}: ")).await?);
         Ok(typed.insert((user, password)).clone())
+    }
+}
+
+/// Taking a node off a server, or back to what it was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reversal {
+    Remove,
+    Rollback,
+}
+
+impl Reversal {
+    /// As commands and the install script call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Remove => "remove",
+            Self::Rollback => "rollback",
+        }
+    }
+
+    /// What a node is afterwards.
+    pub fn result(self) -> report::State {
+        match self {
+            Self::Remove => report::State::Removed,
+            Self::Rollback => report::State::RolledBack,
+        }
     }
 }
 

@@ -10,6 +10,12 @@ pub struct ServerReport {
     pub via: &'static str,
     /// CML's, as it writes it.
     pub version: Option<String>,
+    /// Whether CML runs; only `status` asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
+    /// Free bytes of the disk that nodes go to; only `status` asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free: Option<u64>,
     pub nodes: Vec<NodeReport>,
     pub error: Option<String>,
 }

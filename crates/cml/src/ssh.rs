@@ -7,7 +7,6 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
@@ -16,6 +15,7 @@ use super::askpass::Answering;
 use super::http::Progress;
 use super::secret::Secret;
 use super::settings::SECRETS;
+use super::socket_folder::SocketFolder;
 use super::{Access, Address};
 
 /// CML's port for ssh; on 22 is its console server. [cml-facts 2]
@@ -34,8 +34,8 @@ pub struct Ssh<'a> {
     access: &'a Access,
     pub address: Address,
     user: String,
-    /// Holds the control socket; only this user can look into it.
-    folder: TempDir,
+    /// Holds the control socket.
+    folder: SocketFolder,
     /// Goes with us.
     _master: Child,
 }
@@ -69,8 +69,7 @@ impl<'a> Ssh<'a> {
         if access.insecure {
             access.ui.warn(format_args!("--insecure: whoever answers at {address} is believed, and gets the password"));
         }
-        let folder =
-            tempfile::Builder::new().prefix("cml").tempdir().context("a folder for the connection can't be made")?;
+        let folder = SocketFolder::make()?;
         let user = address.user.clone().or_else(|| access.settings.ssh_user.clone()).unwrap_or_else(|| USER.to_owned());
         let password = known_password(access, &user);
         let asks = password.is_none() && access.ui.can_ask();
@@ -282,7 +281,7 @@ fn known_password(access: &Access, user: &str) -> Option<Secret> {
     settings.ssh_password.clone().or_else(|| settings.password.clone().filter(|_| same))
 }
 
-fn program(access: &Access, address: &Address, user: &str, folder: &TempDir) -> Command {
+fn program(access: &Access, address: &Address, user: &str, folder: &SocketFolder) -> Command {
     let mut command = Command::new("ssh");
     let socket = format!("ControlPath={}/c", folder.path().display());
     let port = address.port.unwrap_or(PORT).to_string();

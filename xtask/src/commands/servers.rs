@@ -9,7 +9,6 @@ use tokio::sync::Mutex;
 
 use super::Session;
 use crate::dist;
-use ui::interrupt::Interrupted;
 use crate::lock::Lock;
 use cml::address::Scheme;
 use cml::api::Controller;
@@ -19,6 +18,7 @@ use cml::report::{NodeReport, ServerReport};
 use cml::trust::Fingerprint;
 use cml::{Access, Address, Bundle, Settings, known};
 use definitions::container::Container;
+use ui::interrupt::Interrupted;
 use ui::{self, Ui};
 
 /// Which servers, and how they are reached.
@@ -60,7 +60,8 @@ pub struct Servers {
 #[derive(Clone)]
 pub struct Target<'a> {
     pub access: &'a Access,
-    pub address: &'a Address,
+    /// As this way in needs it.
+    pub address: Address,
     /// Not `Auto`.
     pub via: Via,
 }
@@ -69,6 +70,9 @@ pub struct Target<'a> {
 #[derive(Default)]
 pub struct Done {
     pub version: Option<String>,
+    /// `status` asks for these.
+    pub ready: Option<bool>,
+    pub free: Option<u64>,
     pub nodes: Vec<NodeReport>,
     pub error: Option<anyhow::Error>,
 }
@@ -83,7 +87,7 @@ pub fn open(ui: &Ui, args: &ServerArgs) -> Result<Servers> {
         "--fingerprint is one server's, but there are several"
     );
     let addresses =
-        addresses.into_iter().map(|address| (address.clone(), way(args.via, &address, &settings))).collect();
+        addresses.into_iter().map(|address| by_its_way(way(args.via, &address, &settings), &address)).collect();
     let access = Access {
         ui: ui.clone(),
         settings,
@@ -107,13 +111,17 @@ fn way(asked: Via, address: &Address, settings: &Settings) -> Via {
     }
 }
 
+fn by_its_way(via: Via, address: &Address) -> (Address, Via) {
+    (address.by(if via == Via::Api { Scheme::Api } else { Scheme::Ssh }), via)
+}
+
 /// Works on all servers at once. One that fails does not stop the others.
 pub async fn each<'a, F: Future<Output = Done>>(
     servers: &'a Servers,
     work: impl Fn(Target<'a>) -> F,
 ) -> Vec<ServerReportOf> {
     let works = servers.addresses.iter().map(|(address, via)| {
-        let done = work(Target { access: &servers.access, address, via: *via });
+        let done = work(Target { access: &servers.access, address: address.clone(), via: *via });
         async move { ServerReportOf { address: address.clone(), via: *via, done: done.await } }
     });
     join_all(works).await
@@ -185,6 +193,8 @@ impl ServerReportOf {
             server: self.address.to_string(),
             via: if self.via == Via::Api { "api" } else { "ssh" },
             version: self.done.version.clone(),
+            ready: self.done.ready,
+            free: self.done.free,
             nodes: self.done.nodes.clone(),
             error: self.done.error.as_ref().map(|error| format!("{error:#}")),
         }
@@ -197,19 +207,25 @@ impl<'a> Target<'a> {
     /// # Errors
     /// If the lock can't be made.
     pub async fn lock(&self) -> Result<Lock> {
-        let path = known::lock_of(&self.access.memory, self.address);
+        let path = known::lock_of(&self.access.memory, &self.address);
         Lock::acquire(&path, &self.access.ui, &format!("works on {}", self.address)).await
     }
 
-    /// Makes contact with the controller and logs in; notes its version.
+    /// Makes contact with the controller, works on it logged in, and logs out, however that ended.
     ///
     /// # Errors
-    /// As [`Controller::open`].
-    pub async fn controller(&self, done: &mut Done) -> Result<Controller<'a>> {
-        let controller = Controller::open(self.access, self.address).await?;
+    /// As [`Controller::open`], and those of `work`.
+    pub async fn logged_in(
+        &self,
+        done: &mut Done,
+        work: impl AsyncFnOnce(&Controller<'a>, &mut Done) -> Result<()>,
+    ) -> Result<()> {
+        let controller = Controller::open(self.access, &self.address).await?;
         done.version = Some(controller.version.clone());
         controller.log_in().await?;
-        Ok(controller)
+        let ended = work(&controller, done).await;
+        controller.log_out().await;
+        ended
     }
 }
 

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::servers::{self, ServerArgs, Via};
 use super::{NodeArgs, RecipeArgs, Session, save};
+use cml::api::Controller;
 use cml::by_api::Options;
 use cml::doctor::Needs;
 use cml::{Bundle, by_api, by_ssh};
@@ -73,11 +74,13 @@ async fn install(target: &servers::Target<'_>, bundles: &[Bundle], options: Opti
     let mut done = servers::Done::default();
     let work = async {
         let _lock = target.lock().await?;
-        let controller = target.controller(&mut done).await?;
-        for bundle in bundles {
-            done.nodes.push(by_api::install(target.access, &controller, bundle, options).await?);
-        }
-        anyhow::Ok(())
+        let work = async |controller: &Controller<'_>, done: &mut servers::Done| {
+            for bundle in bundles {
+                done.nodes.push(by_api::install(target.access, controller, bundle, options).await?);
+            }
+            Ok(())
+        };
+        target.logged_in(&mut done, work).await
     };
     done.error = work.await.err();
     done
@@ -92,7 +95,7 @@ async fn deliver(
     let mut done = servers::Done::default();
     let work = async {
         let _lock = target.lock().await?;
-        by_ssh::deliver(target.access, target.address, bundles, needs, options).await
+        by_ssh::deliver(target.access, &target.address, bundles, needs, options).await
     };
     match work.await {
         Ok((version, nodes)) => (done.version, done.nodes) = (version, nodes),

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::commands::Session;
 use crate::commands::servers::{self, Done, ServerArgs, Target};
+use cml::address::Scheme;
 use cml::doctor::{self, Finding, Needs, Verdict};
 use cml::ssh::Ssh;
 
@@ -49,7 +50,8 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 }
 
 async fn examine(target: &Target<'_>, needs: Needs, args: &Args) -> Result<()> {
-    let ssh = Ssh::open(target.access, target.address).await?;
+    // Whatever the way in for everything else.
+    let ssh = Ssh::open(target.access, &target.address.by(Scheme::Ssh)).await?;
     let (version, findings) = doctor::examine(&ssh, needs).await?;
     let examined = Examined { server: target.address.to_string(), version: version.as_deref(), findings: &findings };
     if args.json {
@@ -90,7 +92,7 @@ fn print(target: &Target<'_>, findings: &[Finding]) -> Result<()> {
 }
 
 async fn fix(target: &Target<'_>, ssh: &Ssh<'_>, findings: &[Finding], args: &Args) -> Result<()> {
-    let (ui, at) = (&target.access.ui, target.address);
+    let (ui, at) = (&target.access.ui, &target.address);
     let changes = doctor::changes(findings);
     for change in &changes {
         ui.note(format_args!("{at}: {} becomes:", change.path));

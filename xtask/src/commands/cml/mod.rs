@@ -1,14 +1,14 @@
 //! `cargo xtask cml …`: what stands on a server, and taking it off or back.
 
 mod doctor;
-mod remove;
-mod rollback;
+mod reverse;
 mod status;
 
 use anyhow::Result;
 use clap::Subcommand;
 
 use super::Session;
+use cml::Reversal;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -21,9 +21,9 @@ enum Command {
     /// Version, readiness and free space; each node here: absent, the same, or what differs.
     Status(status::Args),
     /// Takes a node's three artefacts off again.
-    Remove(remove::Args),
+    Remove(reverse::Args),
     /// Back to what the last installation replaced.
-    Rollback(rollback::Args),
+    Rollback(reverse::Args),
     /// Whether servers are ready for the nodes here; --fix puts right what it can.
     Doctor(doctor::Args),
 }
@@ -33,8 +33,8 @@ enum Command {
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     match args.command {
         Command::Status(args) => status::run(session, args).await,
-        Command::Remove(args) => remove::run(session, args).await,
-        Command::Rollback(args) => rollback::run(session, args).await,
+        Command::Remove(args) => reverse::run(session, Reversal::Remove, args).await,
+        Command::Rollback(args) => reverse::run(session, Reversal::Rollback, args).await,
         Command::Doctor(args) => doctor::run(session, args).await,
     }
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::commands::Session;
 use crate::commands::servers::{self, Done, ServerArgs, Target, Via};
+use cml::api::Controller;
 use cml::ssh::Ssh;
 use cml::{Bundle, by_api, by_ssh};
 
@@ -37,39 +38,37 @@ async fn ask(target: &Target<'_>, bundles: &[Bundle], json: bool) -> Done {
         if target.via == Via::Ssh {
             return ask_by_ssh(target, bundles, json, &mut done).await;
         }
-        let controller = target.controller(&mut done).await?;
-        let free = controller.free_space().await?.map_or_else(|| "unknown".to_owned(), ui::size);
-        let ready = if controller.ready { "ready" } else { "not ready" };
-        if !json {
-            target
-                .access
-                .ui
-                .result(format_args!("{}  CML {}, {ready}, free space {free}", target.address, controller.version))?;
-        }
-        for bundle in bundles {
-            done.nodes.push(by_api::status(&controller, bundle).await?);
-        }
-        Ok(())
+        let work = async |controller: &Controller<'_>, done: &mut Done| {
+            (done.ready, done.free) = (Some(controller.ready), controller.free_space().await?);
+            headline(target, done, json)?;
+            for bundle in bundles {
+                done.nodes.push(by_api::status(controller, bundle).await?);
+            }
+            Ok(())
+        };
+        target.logged_in(&mut done, work).await
     };
     done.error = work.await.err();
     done
 }
 
 async fn ask_by_ssh(target: &Target<'_>, bundles: &[Bundle], json: bool, done: &mut Done) -> Result<()> {
-    let ssh = Ssh::open(target.access, target.address).await?;
+    let ssh = Ssh::open(target.access, &target.address).await?;
     let about = by_ssh::about(&ssh).await?;
-    if !json {
-        headline(target, about.version.as_deref(), about.ready, Some(about.free))?;
-    }
-    done.version = about.version;
+    (done.version, done.ready, done.free) = (about.version, Some(about.ready), Some(about.free));
+    headline(target, done, json)?;
     for bundle in bundles {
         done.nodes.push(by_ssh::status(&ssh, bundle).await?);
     }
     Ok(())
 }
 
-fn headline(target: &Target<'_>, version: Option<&str>, ready: bool, free: Option<u64>) -> Result<()> {
-    let free = free.map_or_else(|| "unknown".to_owned(), ui::size);
-    let (version, ready) = (version.unwrap_or("of unknown version"), if ready { "ready" } else { "not ready" });
+fn headline(target: &Target<'_>, done: &Done, json: bool) -> Result<()> {
+    if json {
+        return Ok(());
+    }
+    let free = done.free.map_or_else(|| "unknown".to_owned(), ui::size);
+    let version = done.version.as_deref().unwrap_or("of unknown version");
+    let ready = if done.ready == Some(true) { "ready" } else { "not ready" };
     target.access.ui.result(format_args!("{}  CML {version}, {ready}, free space {free}", target.address))
 }

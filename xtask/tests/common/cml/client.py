@@ -72,3 +72,4 @@ def everything():
 
 
 {"upload": upload, "check": check, "everything": everything}[work]()
+assert client.logout() is True

@@ -137,6 +137,11 @@ impl Controller {
         self.state().faults.push(Fault { request: String::new(), skip, times, what });
     }
 
+    /// How many logins have not been ended.
+    pub fn sessions(&self) -> usize {
+        self.state().tokens.len()
+    }
+
     /// Waits until a request is held.
     pub fn wait_for_held(&self) {
         crate::common::wait_until("a request is held", || self.state().held > 0);
@@ -361,6 +366,7 @@ impl State {
         }
         let parts: Vec<&str> = path.split('/').collect();
         match (method, parts.as_slice()) {
+            (&Method::DELETE, ["logout"]) => Ok(json_answer(&json!(self.tokens.remove(token)))),
             (&Method::GET, ["authok"]) => Ok(json_answer(&json!("OK"))),
             (&Method::GET, ["authentication"]) => {
                 Ok(json_answer(&json!({"id": "u0", "username": USER, "admin": true})))

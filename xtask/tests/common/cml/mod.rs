@@ -52,6 +52,10 @@ impl Stage {
         {
             repo.set(name, "");
         }
+        // What stands in for CML is on this machine.
+        for name in ["NO_PROXY", "no_proxy"] {
+            repo.set(name, "127.0.0.1,localhost");
+        }
         repo.set("HOME", home.path());
         repo.set("XDG_STATE_HOME", home.path().join("state"));
         Self { repo, home }

@@ -1,0 +1,61 @@
+//! `cargo xtask cml remove` and `cargo xtask cml rollback`: one node, taken off or back.
+
+use anyhow::Result;
+
+use crate::commands::Session;
+use crate::commands::servers::{self, Done, ServerArgs, Target, Via};
+use cml::api::Controller;
+use cml::{Reversal, by_api, by_ssh};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The node, or the id of its definitions
+    node: String,
+    #[command(flatten)]
+    servers: ServerArgs,
+    /// By the API: what is read-only, too, and what somebody else has changed since
+    #[arg(long)]
+    force: bool,
+    /// By ssh: do not restart CML afterwards; it counts from its next restart
+    #[arg(long)]
+    no_restart: bool,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// # Errors
+/// If a server refuses, or does not answer.
+pub async fn run(session: &Session<'_>, reversal: Reversal, args: Args) -> Result<()> {
+    let servers = servers::open(session.ui, &args.servers)?;
+    let id = servers::id_of(session, &args.node)?;
+    let reports = servers::each(&servers, |target| {
+        let (id, args) = (&id, &args);
+        async move { reverse(&target, reversal, id, args).await }
+    });
+    servers::conclude(session.ui, reports.await, args.json)
+}
+
+async fn reverse(target: &Target<'_>, reversal: Reversal, id: &str, args: &Args) -> Done {
+    let mut done = Done::default();
+    let work = async {
+        let _lock = target.lock().await?;
+        if target.via == Via::Ssh {
+            let (restart, dry_run, force) = (!args.no_restart, args.dry_run, args.force);
+            let options = by_ssh::Options { install: true, restart, dry_run, force };
+            done.nodes.push(by_ssh::reverse(target.access, &target.address, reversal, id, options).await?);
+            return Ok(());
+        }
+        let options = by_api::Options { force: args.force, dry_run: args.dry_run };
+        let work = async |controller: &Controller<'_>, done: &mut Done| {
+            done.nodes.push(by_api::reverse(target.access, controller, reversal, id, options).await?);
+            Ok(())
+        };
+        target.logged_in(&mut done, work).await
+    };
+    done.error = work.await.err();
+    done
+}
