@@ -200,6 +200,65 @@ fn a_client_that_is_killed_leaves_nothing_running_and_a_repeat_goes_on() {
     holds_what_is_here(&host, &stage);
 }
 
+/// A stage whose ssh counts what it is told, and holds the command after the first `let_through` ones until a file `go` is
+/// there; then it ends without having begun.
+fn with_ssh_held_after(stage: &Stage, let_through: usize) {
+    let home = stage.home.path().display();
+    let told = stage.home.path().join("told");
+    let _ = std::fs::remove_dir_all(&told);
+    std::fs::create_dir(&told).unwrap();
+    stage.ssh_is(&format!(
+        "n=$(ls {home}/told | wc -l); : >{home}/told/$n
+         [ $n -lt {let_through} ] || {{ : >{home}/held; while [ ! -e {home}/go ]; do sleep 0.02; done; exit 1; }}
+         exec /usr/bin/ssh -F \"$CONFIG\" \"$@\""
+    ));
+    for name in ["go", "held"] {
+        let _ = std::fs::remove_file(stage.home.path().join(name));
+    }
+}
+
+#[test]
+fn a_client_that_is_killed_between_any_two_of_its_commands_leaves_the_whole_old_node_or_the_whole_new_one() {
+    const NOBODY: usize = 1000;
+    let host = Host::start();
+    let mut stage = Stage::of_host(&host);
+    let temporary = stage.home.path().join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    stage.repo.set("TMPDIR", &temporary);
+    // Whatever is about a kill, the answer of sudo is not.
+    host.sh("echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin");
+    let words = ["upload", "--install", "--no-restart"];
+    stage.repo.xtask(&words).success();
+    let old = host.held(&stage.repo.id()).unwrap();
+    stage.change_node("changed\n");
+    stage.repo.xtask(&["save"]).success();
+    with_ssh_held_after(&stage, NOBODY);
+    stage.repo.xtask(&words).success();
+    let new = host.held(&stage.repo.id()).unwrap();
+    let commands = std::fs::read_dir(stage.home.path().join("told")).unwrap().count();
+    assert!(old != new && commands >= 15, "{commands}");
+    let mut seen = std::collections::BTreeSet::new();
+    for step in 1..commands {
+        stage.repo.xtask(&["cml", "rollback", stage.repo.node(), "--no-restart"]).success();
+        assert_eq!(host.held(&stage.repo.id()).unwrap(), old);
+        with_ssh_held_after(&stage, step);
+        let upload = stage.repo.start(&words);
+        wait_until("the command is held", || stage.home.path().join("held").exists());
+        upload.signal("KILL");
+        go(&stage);
+        assert_eq!(upload.end().code, None);
+        let held = host.held(&stage.repo.id()).unwrap();
+        assert!(held == old || held == new, "killed before command {step}: {held:?}");
+        seen.insert(held == new);
+        with_ssh_held_after(&stage, NOBODY);
+        stage.repo.xtask(&words).success();
+        assert_eq!(host.held(&stage.repo.id()).unwrap(), new, "killed before command {step}");
+        assert_eq!(host.left_in_var_tmp(), "", "killed before command {step}");
+        assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "killed before command {step}");
+    }
+    assert_eq!(seen.len(), 2, "some commands leave the old one, some the new one");
+}
+
 #[test]
 fn a_client_that_is_killed_during_the_installation_does_not_stop_it() {
     let host = Host::start();
