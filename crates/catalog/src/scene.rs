@@ -106,10 +106,17 @@ pub struct Crash {
     pub on: Vec<Name>,
     pub times: u32,
     pub run: Vec<Pattern>,
-    /// The longest time from the start of the command to the kill.
+    /// What the command prints when it comes to the point. If it ends before, that is a fault.
+    pub once: Option<Pattern>,
+    /// The longest time from the start of the command, or from `once`, to the kill.
     pub within: Duration,
-    /// What must succeed after each start.
-    pub then: Vec<Pattern>,
+    pub then: Option<Then>,
+}
+
+/// What must succeed after each start that follows a kill.
+#[derive(Clone, Debug)]
+pub struct Then {
+    pub run: Vec<Pattern>,
     pub wanted: Wanted,
 }
 
@@ -125,6 +132,7 @@ struct RawStep {
     of: Option<Name>,
     from: Option<Command>,
     run: Option<Vec<Pattern>>,
+    once: Option<Pattern>,
     then: Option<Vec<Pattern>>,
     times: Option<u32>,
     within: Option<f64>,
@@ -195,15 +203,28 @@ impl RawStep {
 
     fn take_crash(&mut self, name: String) -> Result<Crash, String> {
         self.crash = None;
-        Ok(Crash {
+        let crash = Crash {
             name,
             on: self.take_nodes()?,
             times: needed(&mut self.times, "times")?,
             run: words(&mut self.run, "run")?,
+            once: self.once.take(),
             within: Duration::from_millis(needed(&mut self.within_ms, "within_ms")?),
-            then: words(&mut self.then, "then")?,
-            wanted: self.take_wanted()?,
-        })
+            then: self.take_then()?,
+        };
+        match (&crash.once, &crash.then) {
+            (None, None) => {
+                Err("a `crash` needs `then`, or a `run` that looks for itself before it prints `once`".to_owned())
+            }
+            _ => Ok(crash),
+        }
+    }
+
+    fn take_then(&mut self) -> Result<Option<Then>, String> {
+        if self.then.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Then { run: words(&mut self.then, "then")?, wanted: self.take_wanted()? }))
     }
 
     fn take_nodes(&mut self) -> Result<Vec<Name>, String> {
@@ -249,6 +270,7 @@ impl RawStep {
             ("of", self.of.is_some()),
             ("from", self.from.is_some()),
             ("run", self.run.is_some()),
+            ("once", self.once.is_some()),
             ("then", self.then.is_some()),
             ("times", self.times.is_some()),
             ("within", self.within.is_some()),
@@ -317,6 +339,8 @@ mod tests {
         assert!(matches!(rewrite, Step::Rewrite(rewrite) if rewrite.from.on.as_str() == "pc"));
         let crash = step("{crash: c, on: [r1, r2], times: 2, run: [a], within_ms: 5, then: [b]}").unwrap();
         assert!(matches!(crash, Step::Crash(crash) if crash.times == 2 && crash.on.len() == 2));
+        let crash = step("{crash: c, on: r1, times: 2, run: [a], once: now, within_ms: 5}").unwrap();
+        assert!(matches!(crash, Step::Crash(crash) if crash.once.is_some() && crash.then.is_none()));
     }
 
     #[test]
@@ -327,6 +351,9 @@ mod tests {
         assert!(step("{check: a, on: [r1, r2], run: [x]}").unwrap_err().contains("made on one node"));
         assert!(step("{check: a, on: r1, run: []}").unwrap_err().contains("must not be empty"));
         assert!(step("{on: r1}").unwrap_err().contains("a step is a `check`"));
+        assert!(step("{crash: c, on: r1, times: 2, run: [a], within_ms: 5}").unwrap_err().contains("needs `then`"));
+        let unused = step("{crash: c, on: r1, times: 2, run: [a], once: now, within_ms: 5, prints: x}");
+        assert!(unused.unwrap_err().contains("`prints` has no meaning"));
         assert!(step("{check: a, on: r1, run: [x], exits: 1, fails: true}").unwrap_err().contains("contradict"));
     }
 

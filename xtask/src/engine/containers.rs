@@ -1,10 +1,11 @@
 //! Containers and volumes: what running a node needs of the engine's API.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use bollard::container::AttachContainerResults;
+use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::exec::StartExecResults;
 use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, VolumeCreateRequest};
 use bollard::query_parameters::{
@@ -12,7 +13,7 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveVolumeOptions, StatsOptionsBuilder, StopContainerOptionsBuilder,
     TopOptionsBuilder, UploadToContainerOptionsBuilder,
 };
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 
 use super::Engine;
 use catalog::labels;
@@ -25,6 +26,14 @@ const MOST_OUTPUT: usize = 1 << 20;
 pub struct Output {
     pub code: i64,
     pub text: String,
+}
+
+/// A command that runs in a container.
+pub struct Command<'a> {
+    engine: &'a Engine,
+    id: String,
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    text: Vec<u8>,
 }
 
 /// A container of this project.
@@ -171,6 +180,14 @@ impl Engine {
     /// # Errors
     /// If the engine does not answer, or can't start it.
     pub async fn exec(&self, container: &str, words: &[String]) -> Result<Output> {
+        self.begin(container, words).await?.end().await
+    }
+
+    /// Starts a command in a running container.
+    ///
+    /// # Errors
+    /// If the engine does not answer, or can't start it.
+    pub async fn begin(&self, container: &str, words: &[String]) -> Result<Command<'_>> {
         let config = ExecConfig {
             cmd: Some(words.to_vec()),
             attach_stdout: Some(true),
@@ -179,16 +196,8 @@ impl Engine {
         };
         let exec = self.docker().create_exec(container, config).await?.id;
         let started = self.docker().start_exec(&exec, None).await?;
-        let StartExecResults::Attached { mut output, .. } = started else { bail!("the engine started it detached") };
-        let mut text = Vec::new();
-        while let Some(piece) = output.next().await {
-            let piece = piece?.into_bytes();
-            let room = MOST_OUTPUT.saturating_sub(text.len());
-            text.extend_from_slice(&piece[..piece.len().min(room)]);
-        }
-        let code =
-            self.docker().inspect_exec(&exec).await?.exit_code.context("the engine does not say how it exited")?;
-        Ok(Output { code, text: String::from_utf8_lossy(&text).into_owned() })
+        let StartExecResults::Attached { output, .. } = started else { bail!("the engine started it detached") };
+        Ok(Command { engine: self, id: exec, output, text: Vec::new() })
     }
 
     /// What the container's terminal shows from now on.
@@ -298,5 +307,39 @@ fn gone_is_fine(done: Result<(), bollard::errors::Error>) -> Result<()> {
     match done {
         Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+impl Command<'_> {
+    /// Waits until the command has printed `mark`. False if it ends without.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn prints(&mut self, mark: &str) -> Result<bool> {
+        while !String::from_utf8_lossy(&self.text).contains(mark) {
+            if !self.read_on().await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn end(mut self) -> Result<Output> {
+        while self.read_on().await? {}
+        let exec = self.engine.docker().inspect_exec(&self.id).await?;
+        let code = exec.exit_code.context("the engine does not say how it exited")?;
+        Ok(Output { code, text: String::from_utf8_lossy(&self.text).into_owned() })
+    }
+
+    /// False at the end of its output.
+    async fn read_on(&mut self) -> Result<bool> {
+        let Some(piece) = self.output.next().await else { return Ok(false) };
+        let piece = piece?.into_bytes();
+        let room = MOST_OUTPUT.saturating_sub(self.text.len());
+        self.text.extend_from_slice(&piece[..piece.len().min(room)]);
+        Ok(true)
     }
 }

@@ -10,7 +10,7 @@ use super::boot::{self, Booted, Watched};
 use super::create::{self, Here};
 use super::links::{Bridge, Port};
 use super::{Lab, explain};
-use crate::engine::containers::Output;
+use crate::engine::containers::{Command, Output};
 use catalog::labels;
 use definitions::container::Container;
 
@@ -99,6 +99,18 @@ impl Lab<'_> {
     /// # Errors
     /// If it does not start, ends, or is not booted in time; with the end of its console.
     pub async fn start(&self, node: &mut Node) -> Result<Booted> {
+        self.boot(node, true).await
+    }
+
+    /// Starts the node after a kill. Its `day0cmd` has done its work and does not run again.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn revive(&self, node: &mut Node) -> Result<Booted> {
+        self.boot(node, false).await
+    }
+
+    async fn boot(&self, node: &mut Node, is_new: bool) -> Result<Booted> {
         let console = self.engine.attach(&node.id).await?;
         if let Err(error) = self.engine.start(&node.id).await {
             bail!("{}", explain(&format!("{error:#}"), &node.container));
@@ -110,7 +122,7 @@ impl Lab<'_> {
         let watch = boot::watch(console, &node.container.boot);
         let (watched, day0) = tokio::join!(watch, async {
             self.plug(&node.ports, process).await?;
-            self.day0(node).await
+            if is_new { self.day0(node).await } else { Ok(None) }
         });
         let console = match watched? {
             Watched::Completed { console } => console,
@@ -183,8 +195,16 @@ impl Lab<'_> {
     /// # Errors
     /// If the engine can't start it.
     pub async fn exec(&self, node: &Node, words: &[String]) -> Result<Output> {
+        self.begin(node, words).await?.end().await
+    }
+
+    /// Starts a command in the node.
+    ///
+    /// # Errors
+    /// If the engine can't start it.
+    pub async fn begin(&self, node: &Node, words: &[String]) -> Result<Command<'_>> {
         self.ui.command(format_args!("docker exec {} {}", node.short(), create::shown(words)));
-        self.engine.exec(&node.id, words).await
+        self.engine.begin(&node.id, words).await
     }
 
     async fn day0(&self, node: &Node) -> Result<Option<Output>> {

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::future::join_all;
 
-use super::judge::{Expected, fill_all};
+use super::judge::{Expected, fill_all, quoted};
 use super::scene::Scene;
 use super::{Outcome, Stage};
+use crate::engine::containers::Output;
 use crate::lab::Node;
 use catalog::scene::Crash;
 
@@ -49,33 +50,57 @@ async fn torture(stage: &Stage<'_>, node: &mut Node, crash: &Crash, rounds: u32)
     for round in 1..=rounds {
         let moment = crash.within.mul_f64(fastrand::f64());
         let played = play_round(stage, node, crash, round, moment).await;
-        let Round { was_at_work, fault } = played.with_context(|| format!("{}, round {round}", node.name))?;
-        if let Some(fault) = fault {
-            return Ok(Err(format!("{}, round {round}, killed after {} ms: {fault}", node.name, moment.as_millis())));
+        match played.with_context(|| format!("{}, round {round}", node.name))? {
+            Ok(was_at_work) => cut_off += u32::from(was_at_work),
+            Err(fault) => return Ok(Err(format!("{}, round {round}, {fault}", node.name))),
         }
-        cut_off += u32::from(was_at_work);
     }
     Ok(Ok(cut_off))
 }
 
-struct Round {
-    /// Whether the command had not ended when the node was killed.
-    was_at_work: bool,
-    fault: Option<String>,
-}
-
-async fn play_round(stage: &Stage<'_>, node: &mut Node, crash: &Crash, round: u32, moment: Duration) -> Result<Round> {
+/// Yields whether the command had not ended when the node was killed, or what is wrong.
+async fn play_round(
+    stage: &Stage<'_>,
+    node: &mut Node,
+    crash: &Crash,
+    round: u32,
+    moment: Duration,
+) -> Result<Result<bool, String>> {
     let lab = stage.lab;
     let mut context = stage.subject.context.clone();
     context.insert("round", &round);
-    let (run, then) = (fill_all(&crash.run, &context)?, fill_all(&crash.then, &context)?);
-    let expected = Expected::of(&crash.wanted, &context)?;
-    let was_at_work = {
-        let working = std::pin::pin!(lab.exec(node, &run));
-        tokio::time::timeout(moment, working).await.is_err()
+    let was_at_work = match work(stage, node, crash, &context, moment).await? {
+        Ok(was_at_work) => was_at_work,
+        Err(fault) => return Ok(Err(fault)),
     };
     lab.kill(node).await?;
-    lab.start(node).await?;
-    let output = lab.exec(node, &then).await?;
-    Ok(Round { was_at_work, fault: expected.fault(&output) })
+    lab.revive(node).await?;
+    let Some(then) = &crash.then else { return Ok(Ok(was_at_work)) };
+    let output = lab.exec(node, &fill_all(&then.run, &context)?).await?;
+    Ok(match Expected::of(&then.wanted, &context)?.fault(&output) {
+        Some(fault) => Err(format!("killed after {} ms: {fault}", moment.as_millis())),
+        None => Ok(was_at_work),
+    })
+}
+
+/// Has the node work up to `moment`. Yields whether it had more to do, or what is wrong.
+async fn work(
+    stage: &Stage<'_>,
+    node: &Node,
+    crash: &Crash,
+    context: &tera::Context,
+    moment: Duration,
+) -> Result<Result<bool, String>> {
+    let mut working = stage.lab.begin(node, &fill_all(&crash.run, context)?).await?;
+    if let Some(once) = &crash.once {
+        let mark = once.render(context)?;
+        if !working.prints(&mark).await? {
+            let Output { code, text } = working.end().await?;
+            return Ok(Err(format!(
+                "it never printed `{mark}`; it exited with {code} and printed:\n{}",
+                quoted(&text)
+            )));
+        }
+    }
+    Ok(Ok(tokio::time::timeout(moment, working.end()).await.is_err()))
 }

@@ -55,7 +55,8 @@ pub(super) fn fill_all(patterns: &[Pattern], context: &tera::Context) -> Result<
     patterns.iter().map(|pattern| Ok(pattern.render(context)?)).collect()
 }
 
-fn quoted(text: &str) -> String {
+/// What a command printed, as it stands below a fault.
+pub(super) fn quoted(text: &str) -> String {
     const LINES: usize = 20;
     let text = ui::printable(text);
     if text.trim().is_empty() {
