@@ -44,7 +44,7 @@ enum What {
     Boot,
     /// `cargo xtask verify`
     Verify,
-    /// `upload` by ssh over loopback, against `scp`
+    /// `upload` over loopback: by ssh, against `scp`, and by the API
     Upload,
     /// `cargo xtask list`
     List,
@@ -82,7 +82,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             What::Rebuild => figures.extend(build::after_a_change(session, &node).await?),
             What::Boot => figures.extend(node::boots(session, &node, args.rounds).await?),
             What::Verify => figures.push(node::verify(session, &node).await?),
-            What::Upload => figures.extend(upload::by_ssh(session, &node, args.rounds).await?),
+            What::Upload => figures.extend(upload::both_ways(session, &node, args.rounds).await?),
             What::List => figures.push(tool::list(session, args.rounds)?),
             What::Lint => figures.push(tool::lint(session, args.rounds)?),
             What::Compile => figures.push(tool::compile(session)?),

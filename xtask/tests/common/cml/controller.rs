@@ -144,13 +144,13 @@ impl Controller {
 
     /// Waits until a request is held.
     pub fn wait_for_held(&self) {
-        crate::common::wait_until("a request is held", || self.state().held > 0);
+        wait_until(|| self.state().held > 0);
     }
 
     /// Lets go of what is held, now and from now on.
     pub fn release(&self) {
         self.state().released = true;
-        crate::common::wait_until("nothing is held any more", || self.state().held == 0);
+        wait_until(|| self.state().held == 0);
         self.state().released = false;
     }
 
@@ -169,6 +169,15 @@ impl Controller {
     /// How many requests began like this since the last call, of whatever kind.
     pub fn take_log(&self) -> Vec<String> {
         std::mem::take(&mut self.state().log)
+    }
+}
+
+/// Of a request that is held; not for ever.
+fn wait_until(is_so: impl Fn() -> bool) {
+    let since = std::time::Instant::now();
+    while !is_so() {
+        assert!(since.elapsed().as_secs() < 60, "waited for a minute in vain for a request");
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
 

@@ -1,4 +1,4 @@
-//! `upload` by ssh over loopback, beside `scp`, onto the container that stands in for a CML server in the tests.
+//! By ssh over loopback, beside `scp`, onto the container that stands in for a CML server in the tests.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use super::{Figure, Times, ratio};
+use super::{Uploaded, upload};
+use crate::commands::bench::{Figure, Times, ratio};
 use crate::commands::{NodeArgs, RecipeArgs, Session, build, save};
 use crate::dist::Dist;
 use catalog::Repository;
@@ -17,7 +18,7 @@ const HOST: &str = "cml-host";
 /// How much of the archive has arrived when the transfer is cut off, in per cent.
 const CUT_AT: u64 = 90;
 
-pub async fn by_ssh(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
+pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
     let saved = save::up_to_date(session, node).await?;
     let (id, size) = (saved.inspected.plan.names.id.clone(), saved.archive.size);
     let server = Server::start(session).await?;
@@ -52,7 +53,7 @@ pub async fn by_ssh(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resu
         Figure::new("scp of the archive, less its login", scp.describe(), ""),
         Figure::new("transfer / scp, as a rate", format!("{part:.0} %"), "at least 80 %"),
         Figure::new(&format!("cut at {CUT_AT} %: sent again"), format!("{again:.1} %"), "at most 12 %"),
-        Figure::new("upload with nothing to do", repeat.describe(), "at most 2 s, no archive bytes"),
+        Figure::new("upload with nothing to do, by ssh", repeat.describe(), "at most 2 s, no archive bytes"),
     ])
 }
 
@@ -61,13 +62,6 @@ struct Server {
     folder: tempfile::TempDir,
     name: String,
     port: String,
-}
-
-struct Uploaded {
-    time: Duration,
-    /// Bytes of archive.
-    sent: u64,
-    transfer: Duration,
 }
 
 impl Server {
@@ -146,27 +140,11 @@ impl Server {
         Ok(since.elapsed())
     }
 
-    /// The whole command, as a process of its own.
     fn upload(&self, session: &Session<'_>, further: &[&str]) -> Result<Uploaded> {
-        let (sh, program, root) = (Shell::new()?, std::env::current_exe()?, &session.repository.root);
-        let (url, state) = (format!("ssh://admin@127.0.0.1:{}", self.port), self.folder.path().join("state"));
         let bin = self.folder.path().join("bin").display().to_string();
         let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
-        let since = Instant::now();
-        let told = cmd!(sh, "{program} --root {root} upload --cml {url} --json {further...}")
-            .env("PATH", path)
-            .env("XDG_STATE_HOME", state)
-            .quiet()
-            .ignore_stderr()
-            .read()
-            .context("uploading")?;
-        let time = since.elapsed();
-        let report: serde_json::Value = serde_json::from_str(&told)?;
-        let number = |key: &str| {
-            let number = report.pointer(&format!("/0/nodes/0/{key}")).and_then(serde_json::Value::as_u64);
-            number.with_context(|| format!("the report has no `{key}`"))
-        };
-        Ok(Uploaded { time, sent: number("sent")?, transfer: Duration::from_millis(number("millis")?) })
+        let environment = [("PATH", path.into()), ("XDG_STATE_HOME", self.folder.path().join("state").into())];
+        upload(session, &format!("ssh://admin@127.0.0.1:{}", self.port), &environment, further)
     }
 }
 

@@ -1,0 +1,25 @@
+//! The controller that stands in for CML's in the tests, to try `cargo xtask upload` on by hand:
+//!
+//! ```console
+//! $ cargo run --package xtask --example stand-in-controller
+//! ```
+//!
+//! It prints where it listens and who may log in, as lines of a `.virlrc`, and the fingerprint of its certificate, and goes when its input ends (Ctrl-D).
+
+#![allow(clippy::expect_used, reason = "a panic is how a stand-in reports")]
+
+#[path = "../tests/common/cml/controller.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod controller;
+
+pub const USER: &str = "admin";
+pub const PASSWORD: &str = "stand-in";
+
+fn main() {
+    let controller = controller::Controller::start();
+    println!("VIRL2_URL={}", controller.url());
+    println!("VIRL2_USER={USER}");
+    println!("VIRL2_PASS={PASSWORD}");
+    println!("FINGERPRINT={}", controller.fingerprint);
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).expect("an input");
+}
