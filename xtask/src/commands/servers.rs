@@ -14,7 +14,7 @@ use cml::address::Scheme;
 use cml::api::Controller;
 use cml::bundle::{ArchiveFile, Definition};
 use cml::doctor::Needs;
-use cml::report::{NodeReport, ServerReport};
+use cml::report::{NodeReport, ServerReport, State};
 use cml::trust::Fingerprint;
 use cml::{Access, Address, Bundle, Settings, known};
 use definitions::container::Container;
@@ -180,8 +180,10 @@ fn print(ui: &Ui, report: &ServerReportOf) -> Result<()> {
             String::new()
         };
         ui.result(format_args!("{}  {}  {}{sent}", report.address, node.id, node.state.describe()))?;
+        // What was done is told by what was different before.
+        let before = if matches!(node.state, State::Installed | State::Transferred) { "before: " } else { "" };
         for detail in &node.details {
-            ui.result(format_args!("    {detail}"))?;
+            ui.result(format_args!("    {before}{detail}"))?;
         }
     }
     Ok(())
