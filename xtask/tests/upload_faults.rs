@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use cml::controller::{Controller, Snapshot, Trouble};
 use cml::{PASSWORD, Stage};
-use common::{noise, wait_until};
+use common::{Outcome, noise, wait_until};
+use tempfile::TempDir;
 
 /// An upload that can be played again and again from the same beginning.
 struct Play {
@@ -280,4 +281,75 @@ fn a_second_ctrl_c_ends_it_at_once_and_a_repeat_completes() {
     assert_eq!(outcome.code, Some(130), "{outcome}");
     outcome.says(["Ctrl-C again leaves it as it is", "left as it is"]);
     play.repeat_completes("a second Ctrl-C");
+}
+
+/// Another machine: with a node of its own under the same id, and a memory of its own.
+struct OtherMachine(TempDir);
+
+impl OtherMachine {
+    fn beside(stage: &Stage) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(stage.repo.folder.path(), folder.path());
+        let greeting = format!("docker/{}/greeting", stage.repo.node());
+        std::fs::write(folder.path().join(greeting), "from another machine\n").unwrap();
+        Self(folder)
+    }
+
+    fn upload(&self, stage: &mut Stage) -> Outcome {
+        stage.repo.set("XDG_STATE_HOME", self.0.path().join("state"));
+        let outcome = stage.repo.xtask_at(self.0.path(), &["upload"]);
+        stage.repo.set("XDG_STATE_HOME", stage.home.path().join("state"));
+        outcome
+    }
+}
+
+#[test]
+fn uploads_from_two_machines_at_once_never_mix() {
+    let mut play = Play::replacement();
+    let other = OtherMachine::beside(&play.stage);
+    let cases = [
+        ("POST images/upload", Trouble::Held, true),
+        ("POST images/upload", Trouble::AnswerHeld, false),
+        ("PUT node_definitions", Trouble::Held, false),
+        ("PUT image_definitions", Trouble::Held, false),
+    ];
+    for (request, trouble, other_is_first) in cases {
+        play.reset();
+        let _ = std::fs::remove_dir_all(other.0.path().join("state"));
+        play.controller.trouble(request, 1, trouble.clone());
+        let upload = play.stage.repo.start(&["upload"]);
+        play.controller.wait_for_held();
+        let before = play.controller.state().snapshot();
+        let outcome = other.upload(&mut play.stage);
+        let case = format!("{request}, {trouble:?}");
+        if other_is_first {
+            assert!(outcome.code == Some(0) && !play.holds(&before), "{case}: {outcome}");
+        } else {
+            outcome.failure().says([
+                "waits in the drop folder already",
+                "another upload of it is under way",
+                "--force",
+            ]);
+            assert!(play.holds(&before), "{case}: it changes nothing");
+        }
+        play.controller.release();
+        let outcome = upload.end();
+        assert!(outcome.code == Some(0) && play.holds(&play.new), "{case}: {outcome}");
+        other.upload(&mut play.stage).success();
+        assert!(!play.holds(&play.new), "{case}: then it is the other's turn");
+    }
+}
+
+#[test]
+fn an_archive_that_somebody_takes_away_meanwhile_is_noticed() {
+    let play = Play::replacement();
+    play.reset();
+    play.controller.trouble("PUT node_definitions", 1, Trouble::Held);
+    let upload = play.stage.repo.start(&["upload"]);
+    play.controller.wait_for_held();
+    play.controller.state().drop_folder.clear();
+    play.controller.release();
+    upload.end().failure().says(["has gone from the drop folder", "nothing was changed"]);
+    assert!(play.holds(&play.old));
+    play.repeat_completes("the archive was taken away");
 }

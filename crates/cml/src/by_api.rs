@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use super::api::{Controller, Kind, Use};
+use super::api::{Controller, Kind, Refused, Use};
 use super::bundle::{Bundle, Definition};
 use super::compare;
 use super::http::Progress;
@@ -46,6 +46,8 @@ struct Work<'a> {
     bundle: &'a Bundle,
     options: Options,
     past: Past,
+    /// An earlier run of this machine has not come to its end.
+    resumes: bool,
     undo: Vec<Undo>,
     sent: u64,
     millis: u64,
@@ -90,7 +92,8 @@ pub async fn install(
         }
         return Ok(NodeReport::new(&bundle.id, State::Same));
     }
-    let mut work = Work { access, controller, bundle, options, past, undo: Vec::new(), sent: 0, millis: 0 };
+    let resumes = past.begun.is_some();
+    let mut work = Work { access, controller, bundle, options, past, resumes, undo: Vec::new(), sent: 0, millis: 0 };
     work.check(&standing).await?;
     if options.dry_run {
         return Ok(NodeReport::new(&bundle.id, State::WouldInstall).with(details));
@@ -317,6 +320,7 @@ impl Work<'_> {
             self.send_archive(standing).await?;
             self.write(Kind::Node, standing).await?;
         }
+        self.see_it_waiting(standing).await?;
         self.write(Kind::Image, standing).await?;
         self.see_it_taken(standing).await?;
         self.read_back().await
@@ -372,11 +376,15 @@ impl Work<'_> {
                 self.access.ui.note(format_args!("{}: {} is there already", controller.address, archive.name));
                 return Ok(());
             }
-            // The API does not tell what is in a file, so one of unknown origin can't be used.
-            self.access.ui.note(format_args!(
-                "{}: replacing {} in the drop folder, of unknown origin",
-                controller.address, archive.name
-            ));
+            // The API does not tell what is in a file, so one of unknown origin can't be used, and may be on somebody's way.
+            anyhow::ensure!(
+                self.resumes || self.options.force,
+                "{}: {} waits in the drop folder already, and this machine has not put it there: another upload of it is under way, or was \
+                 broken off. If none is under way, --force replaces the file",
+                controller.address,
+                archive.name
+            );
+            self.access.ui.note(format_args!("{}: replacing {} in the drop folder", controller.address, archive.name));
             controller.remove_dropped(&archive.name).await?;
         }
         self.undo.push(Undo::RemoveDropped);
@@ -386,13 +394,30 @@ impl Work<'_> {
         self.heed_interrupt()?;
         let sending = with_bar(self.access, &label, &progress, controller.upload(archive, &progress));
         tokio::select! {
-            sent = sending => sent?,
+            sent = sending => sent.inspect_err(|error| {
+                // Who refuses it has not taken it: what waits there under its name is not ours.
+                if error.downcast_ref::<Refused>().is_some_and(|refused| (400..500).contains(&refused.status)) {
+                    self.undo.retain(|step| !matches!(step, Undo::RemoveDropped));
+                }
+            })?,
             () = interrupted_before(archive.size, &progress, self.access) => return Err(Interrupted.into()),
         }
         self.millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.sent = archive.size;
         self.past.waiting = Some(archive.digest.clone());
         self.note_past()
+    }
+
+    /// Whether our archive is still there for the image definition. If another upload has taken or removed it, the new
+    /// definition would stand beside an archive that is not its own.
+    async fn see_it_waiting(&self, standing: &Standing) -> Result<()> {
+        let (controller, name) = (self.controller, &self.bundle.archive.name);
+        anyhow::ensure!(
+            self.has_archive(standing) || controller.drop_folder().await?.contains(name),
+            "{}: {name} has gone from the drop folder: somebody else has taken or removed it meanwhile",
+            controller.address
+        );
+        Ok(())
     }
 
     /// Registering an image definition moves its file out of the drop folder. If the file still waits after a
