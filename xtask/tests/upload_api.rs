@@ -404,6 +404,20 @@ fn remove_and_rollback() {
 }
 
 #[test]
+fn a_node_definition_that_other_images_belong_to_is_not_half_removed() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    let id = stage.repo.id();
+    stage.repo.xtask(&["upload"]).success();
+    let mut other = controller.state().image_definitions[&id].clone();
+    other["id"] = "somebody-elses".into();
+    controller.state().image_definitions.insert("somebody-elses".to_owned(), other);
+    let before = controller.state().snapshot();
+    stage.repo.xtask(&["cml", "remove", &id]).failure().says(["belong to the node definition", "somebody-elses"]);
+    assert!(controller.state().snapshot() == before);
+}
+
+#[test]
 fn a_full_disk_is_noticed_before_anything_is_sent() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);

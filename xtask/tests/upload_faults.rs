@@ -353,3 +353,26 @@ fn an_archive_that_somebody_takes_away_meanwhile_is_noticed() {
     assert!(play.holds(&play.old));
     play.repeat_completes("the archive was taken away");
 }
+
+#[test]
+fn a_rollback_that_is_killed_halfway_is_completed_by_a_repeat() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["upload"]).success();
+    let old = controller.state().snapshot();
+    // Both definitions become others, the archive does not: only then the API can go back.
+    stage.repo.edit("node-definitions/tiny.yaml", "ram: 64", "ram: 65");
+    let template = stage.repo.read("image-definitions/container.yaml");
+    stage.repo.write("image-definitions/container.yaml", &format!("{template}description: another\n"));
+    stage.repo.xtask(&["upload"]).success();
+    controller.trouble("PUT node_definitions", 1, Trouble::AnswerHeld);
+    let words = ["cml", "rollback", stage.repo.node()];
+    let rollback = stage.repo.start(&words);
+    controller.wait_for_held();
+    rollback.signal("KILL");
+    assert_eq!(rollback.end().code, None);
+    let halfway = controller.state().snapshot();
+    assert!(halfway.0 == old.0 && halfway.1 != old.1);
+    stage.repo.xtask(&words).success();
+    assert!(controller.state().snapshot() == old);
+}

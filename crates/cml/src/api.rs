@@ -210,6 +210,18 @@ impl<'a> Controller<'a> {
         self.call(&Method::PUT, &path, Content::Json(read_only.to_string()), &what).await.map(drop)
     }
 
+    /// The ids of the image definitions that belong to a node definition.
+    ///
+    /// # Errors
+    /// If the controller does not answer.
+    pub async fn images_of(&self, id: &str) -> Result<Vec<String>> {
+        let (path, what) = (format!("node_definitions/{}/image_definitions", escape(id)), "listing image definitions");
+        let answer = self.call(&Method::GET, &path, Content::Nothing, what).await?;
+        let images = self.json(&answer, what)?;
+        let ids = images.as_array().into_iter().flatten().filter_map(|image| image.get("id")?.as_str());
+        Ok(ids.map(str::to_owned).collect())
+    }
+
     /// The names of the files that wait in the drop folder.
     ///
     /// # Errors

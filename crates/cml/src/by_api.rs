@@ -163,6 +163,16 @@ async fn remove(access: &Access, controller: &Controller<'_>, id: &str, options:
             refuse_if_read_only(controller, kind, id, there, &past, options.force)?;
         }
     }
+    if standing.node.is_some() {
+        // The controller would refuse it, but only once our own image definition is gone.
+        let others: Vec<String> = controller.images_of(id).await?.into_iter().filter(|image| image != id).collect();
+        anyhow::ensure!(
+            others.is_empty(),
+            "other image definitions on {} belong to the node definition {id}: {}; remove them first",
+            controller.address,
+            others.join(", ")
+        );
+    }
     if options.dry_run {
         return Ok(NodeReport::new(id, State::Removed).with(vec!["nothing was done (--dry-run)".to_owned()]));
     }
@@ -194,7 +204,7 @@ async fn rollback(access: &Access, controller: &Controller<'_>, id: &str, option
             controller.address
         )
     })?;
-    let as_left = past.left.as_ref().is_some_and(|left| standing.is(left));
+    let as_left = past.left.as_ref().is_some_and(|left| standing.is_between(left, &before));
     anyhow::ensure!(
         as_left || options.force,
         "{id} on {} is not as this machine left it; --force rolls back all the same",
@@ -277,8 +287,11 @@ impl Standing {
         Pair { node: text(&self.node), image: text(&self.image) }
     }
 
-    fn is(&self, pair: &Pair) -> bool {
-        same_meaning(self.node.as_ref(), pair.node.as_ref()) && same_meaning(self.image.as_ref(), pair.image.as_ref())
+    /// Whether each definition is one of these two: a rollback that was cut off leaves one of each.
+    fn is_between(&self, one: &Pair, other: &Pair) -> bool {
+        let node = |pair: &Pair| same_meaning(self.node.as_ref(), pair.node.as_ref());
+        let image = |pair: &Pair| same_meaning(self.image.as_ref(), pair.image.as_ref());
+        (node(one) || node(other)) && (image(one) || image(other))
     }
 }
 
