@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use super::api::{Controller, Kind, Refused, Use};
@@ -15,8 +15,12 @@ use super::compare;
 use super::http::Progress;
 use super::known::{Pair, Past};
 use super::report::{NodeReport, State};
-use super::{Access, OLDEST, Reversal};
+use super::{Access, OLDEST};
 use ui::interrupt::Interrupted;
+
+mod reversal;
+
+pub use reversal::reverse;
 
 /// What `upload` may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,127 +132,6 @@ pub async fn status(controller: &Controller<'_>, bundle: &Bundle) -> Result<Node
         differences => return Ok(NodeReport::new(&bundle.id, State::Differs).with(differences)),
     };
     Ok(NodeReport::new(&bundle.id, state))
-}
-
-/// # Errors
-/// As [`remove`] and [`rollback`].
-pub async fn reverse(
-    access: &Access,
-    controller: &Controller<'_>,
-    reversal: Reversal,
-    id: &str,
-    options: Options,
-) -> Result<NodeReport> {
-    match reversal {
-        Reversal::Remove => remove(access, controller, id, options).await,
-        Reversal::Rollback => rollback(access, controller, id, options).await,
-    }
-}
-
-/// Takes a node off the controller: both definitions, and with them the archive.
-///
-/// # Errors
-/// If it is in use, or read-only without this program having made it so, or the controller refuses.
-async fn remove(access: &Access, controller: &Controller<'_>, id: &str, options: Options) -> Result<NodeReport> {
-    let standing = Standing::read(controller, id).await?;
-    let mut past = Past::read(&access.memory, &controller.address, id);
-    let waiting = format!("{id}.tar.gz");
-    let dropped = past.waiting.is_some() && controller.drop_folder().await?.contains(&waiting);
-    if standing.node.is_none() && standing.image.is_none() && !dropped {
-        return Ok(NodeReport::new(id, State::Absent));
-    }
-    refuse_if_in_use(controller, id, options.force && standing.node.is_none()).await?;
-    for (kind, there) in [(Kind::Image, &standing.image), (Kind::Node, &standing.node)] {
-        if let Some(there) = there {
-            refuse_if_read_only(controller, kind, id, there, &past, options.force)?;
-        }
-    }
-    if standing.node.is_some() {
-        // The controller would refuse it, but only once our own image definition is gone.
-        let others: Vec<String> = controller.images_of(id).await?.into_iter().filter(|image| image != id).collect();
-        anyhow::ensure!(
-            others.is_empty(),
-            "other image definitions on {} belong to the node definition {id}: {}; remove them first",
-            controller.address,
-            others.join(", ")
-        );
-    }
-    if options.dry_run {
-        return Ok(NodeReport::new(id, State::Removed).with(vec!["nothing was done (--dry-run)".to_owned()]));
-    }
-    // Halfway is no place to stop at: Ctrl-C waits for the end.
-    let _unfinished = access.ui.interrupt().hold();
-    // The definition that names the other goes first.
-    for kind in [Kind::Image, Kind::Node] {
-        take_away(controller, kind, id).await?;
-    }
-    if dropped {
-        controller.remove_dropped(&waiting).await?;
-    }
-    past.replaced = Some(standing.pair());
-    (past.left, past.waiting, past.begun) = (Some(Pair::default()), None, None);
-    past.write(&access.memory, &controller.address, id)?;
-    Ok(NodeReport::new(id, State::Removed))
-}
-
-/// Back to what this machine's last installation replaced.
-///
-/// # Errors
-/// If nothing is remembered, something else stands there now, or the archive of that time is gone.
-async fn rollback(access: &Access, controller: &Controller<'_>, id: &str, options: Options) -> Result<NodeReport> {
-    let past = Past::read(&access.memory, &controller.address, id);
-    let standing = Standing::read(controller, id).await?;
-    let before = past.replaced.clone().with_context(|| {
-        format!(
-            "nothing is remembered here of what {id} replaced on {}; `--via ssh` keeps it on the server",
-            controller.address
-        )
-    })?;
-    let as_left = past.left.as_ref().is_some_and(|left| standing.is_between(left, &before));
-    anyhow::ensure!(
-        as_left || options.force,
-        "{id} on {} is not as this machine left it; --force rolls back all the same",
-        controller.address
-    );
-    let Some(image) = &before.image else {
-        if before.node.is_none() {
-            let report = remove(access, controller, id, options).await?;
-            return Ok(NodeReport { state: State::RolledBack, ..report });
-        }
-        bail!(
-            "before, {id} had no image definition on {}; `cargo xtask cml remove {id}` takes it away",
-            controller.address
-        )
-    };
-    let image = Definition::read(image.clone())?;
-    let has_its_archive = standing.image.as_ref().is_some_and(|there| same_archive(&image.value, &there.value));
-    anyhow::ensure!(
-        has_its_archive,
-        "the API gives no archive back, so what {id} was on {} can't be restored through it; save and upload that version again, \
-         or install by `--via ssh`, which keeps what it replaces",
-        controller.address
-    );
-    if !options.dry_run {
-        let _unfinished = access.ui.interrupt().hold();
-        put_back(controller, id, &standing, &before).await?;
-        let left = Standing::read(controller, id).await?.pair();
-        let now = Past { waiting: None, left: Some(left), replaced: Some(standing.pair()), begun: None };
-        now.write(&access.memory, &controller.address, id)?;
-    }
-    Ok(NodeReport::new(id, State::RolledBack))
-}
-
-async fn put_back(controller: &Controller<'_>, id: &str, standing: &Standing, before: &Pair) -> Result<()> {
-    for (kind, text, there) in
-        [(Kind::Node, &before.node, &standing.node), (Kind::Image, &before.image, &standing.image)]
-    {
-        let Some(text) = text else { continue };
-        if there.as_ref().is_some_and(|there| is_read_only(kind, &there.value)) {
-            controller.set_read_only(kind, id, false).await?;
-        }
-        controller.write_definition(kind, id, text, there.is_some()).await?;
-    }
-    Ok(())
 }
 
 impl Standing {
@@ -378,47 +261,55 @@ impl Work<'_> {
         controller.write_definition(kind, id, &ours.text, theirs.is_some()).await
     }
 
+    /// Sends the archive to the drop folder, unless it is there already.
     async fn send_archive(&mut self, standing: &Standing) -> Result<()> {
-        let (archive, controller) = (&self.bundle.archive, self.controller);
         if self.has_archive(standing) {
             return Ok(());
         }
-        if controller.drop_folder().await?.contains(&archive.name) {
-            if self.past.waiting.as_ref() == Some(&archive.digest) {
-                self.undo.push(Undo::RemoveDropped);
-                self.access.ui.note(format_args!("{}: {} is there already", controller.address, archive.name));
-                return Ok(());
-            }
-            // The API does not tell what is in a file, so one of unknown origin can't be used, and may be on somebody's way.
-            anyhow::ensure!(
-                self.resumes || self.options.force,
-                "{}: {} waits in the drop folder already, and this machine has not put it there: another upload of it is under way, or was \
-                 broken off. If none is under way, --force replaces the file",
-                controller.address,
-                archive.name
-            );
-            self.access.ui.note(format_args!("{}: replacing {} in the drop folder", controller.address, archive.name));
-            controller.remove_dropped(&archive.name).await?;
-        }
-        self.undo.push(Undo::RemoveDropped);
-        let progress = Progress::default();
-        let label = format!("{}: sending {} ({})", controller.address, archive.name, ui::size(archive.size));
-        let since = Instant::now();
+        let waits = self.waits_already().await?;
         self.heed_interrupt()?;
-        let sending = with_bar(self.access, &label, &progress, controller.upload(archive, &progress));
-        tokio::select! {
-            sent = sending => sent.inspect_err(|error| {
-                // Who refuses it has not taken it: what waits there under its name is not ours.
-                if error.downcast_ref::<Refused>().is_some_and(|refused| (400..500).contains(&refused.status)) {
-                    self.undo.retain(|step| !matches!(step, Undo::RemoveDropped));
-                }
-            })?,
-            () = interrupted_before(archive.size, &progress, self.access) => return Err(Interrupted.into()),
+        self.undo.push(Undo::RemoveDropped);
+        if waits {
+            return Ok(());
         }
+        let (archive, since, progress) = (&self.bundle.archive, Instant::now(), Progress::default());
+        let label = format!("{}: sending {} ({})", self.controller.address, archive.name, ui::size(archive.size));
+        let sending = with_bar(self.access, &label, &progress, self.controller.upload(archive, &progress));
+        let sent = tokio::select! {
+            sent = sending => sent,
+            () = interrupted_before(archive.size, &progress, self.access) => Err(Interrupted.into()),
+        };
+        if sent.as_ref().is_err_and(is_refusal) {
+            // Who refuses it has not taken it: what waits there under its name is not ours.
+            self.undo.retain(|step| !matches!(step, Undo::RemoveDropped));
+        }
+        sent?;
         self.millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.sent = archive.size;
         self.past.waiting = Some(archive.digest.clone());
         self.note_past()
+    }
+
+    /// Whether the drop folder holds our archive. Another file of that name is removed if this machine put it there.
+    async fn waits_already(&self) -> Result<bool> {
+        let (archive, controller) = (&self.bundle.archive, self.controller);
+        let (at, name) = (&controller.address, &archive.name);
+        if !controller.drop_folder().await?.contains(name) {
+            return Ok(false);
+        }
+        if self.past.waiting.as_ref() == Some(&archive.digest) {
+            self.access.ui.note(format_args!("{at}: {name} is there already"));
+            return Ok(true);
+        }
+        // The API does not tell what is in a file, so one of unknown origin can't be used, and may be on somebody's way.
+        anyhow::ensure!(
+            self.resumes || self.options.force,
+            "{at}: {name} waits in the drop folder already, and this machine has not put it there: another upload of it is \
+             under way, or was broken off. If none is under way, --force replaces the file"
+        );
+        self.access.ui.note(format_args!("{at}: replacing {name} in the drop folder"));
+        controller.remove_dropped(name).await?;
+        Ok(false)
     }
 
     /// Whether our archive is still there for the image definition. If another upload has taken or removed it, the new
@@ -562,6 +453,10 @@ async fn interrupted_before(size: u64, progress: &Progress, access: &Access) {
     if progress.bytes() > size {
         std::future::pending::<()>().await;
     }
+}
+
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| (400..500).contains(&refused.status))
 }
 
 /// Deletes a definition if it is there, read-only or not.
