@@ -64,6 +64,8 @@ enum Command {
     Upload(commands::upload::Args),
     /// CML servers: what stands on them, and taking it off or back.
     Cml(commands::cml::Args),
+    /// A build machine inside CML, for who has no other Linux.
+    Builder(commands::builder::Args),
     /// Removes this project's images and files, nothing else's.
     Clean(commands::clean::Args),
     /// Format, lints, unit tests and end-to-end tests.
@@ -140,6 +142,7 @@ async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
         Command::Diff(args) => commands::diff::run(&session()?, args),
         Command::Upload(args) => commands::upload::run(&session()?, args).await,
         Command::Cml(args) => commands::cml::run(&session()?, args).await,
+        Command::Builder(args) => commands::builder::run(&session()?, args).await,
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
         Command::Ci(args) => commands::ci::run(&session()?, args).await,
         Command::Bench(args) => commands::bench::run(&session()?, args).await,

@@ -62,7 +62,8 @@ impl Kind {
 #[derive(Debug)]
 pub struct Refused {
     pub status: u16,
-    said: String,
+    /// The controller's own words.
+    pub said: String,
     what: String,
 }
 
@@ -83,7 +84,7 @@ pub struct Use {
 
 /// A controller that answered, and is trusted.
 pub struct Controller<'a> {
-    access: &'a Access,
+    pub access: &'a Access,
     pub address: Address,
     server: Server,
     base: String,
@@ -94,7 +95,7 @@ pub struct Controller<'a> {
 }
 
 /// What goes with a request. It can be made again.
-enum Content<'a> {
+pub(super) enum Content<'a> {
     Nothing,
     Json(String),
     Yaml(&'a str),
@@ -320,7 +321,7 @@ impl<'a> Controller<'a> {
     }
 
     /// A request with the token, made again with a fresh one if that has expired.
-    async fn call(&self, method: &Method, path: &str, content: Content<'_>, what: &str) -> Result<Answer> {
+    pub(super) async fn call(&self, method: &Method, path: &str, content: Content<'_>, what: &str) -> Result<Answer> {
         let token = self.token(None).await?;
         let mut answer = self.patiently(method, path, &content, Some(&token)).await;
         if answer.as_ref().is_ok_and(|answer| answer.status == 401) {
@@ -415,7 +416,7 @@ impl<'a> Controller<'a> {
         Err(anyhow::Error::new(Refused { status, said: said(&answer.body), what }))
     }
 
-    fn json(&self, answer: &Answer, what: &str) -> Result<Value> {
+    pub(super) fn json(&self, answer: &Answer, what: &str) -> Result<Value> {
         if answer.is_html || !(200..300).contains(&answer.status) {
             bail!("{what}: {} answered ({}): {}", self.address, answer.status, title_of(&answer.body));
         }

@@ -14,6 +14,7 @@ pub mod compare;
 pub mod doctor;
 pub mod http;
 pub mod known;
+pub mod labs;
 pub mod proxy;
 pub mod report;
 pub mod secret;

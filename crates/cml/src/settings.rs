@@ -14,7 +14,7 @@ use super::secret::Secret;
 const FILE: &str = ".virlrc";
 
 /// Variables that hold passwords and tokens.
-pub const SECRETS: [&str; 4] = ["VIRL2_PASS", "VIRL_PASSWORD", "VIRL2_JWT", "CML_SSH_PASS"];
+pub const SECRETS: [&str; 5] = ["VIRL2_PASS", "VIRL_PASSWORD", "VIRL2_JWT", "CML_SSH_PASS", "CML_BUILDER_PASS"];
 
 /// What the environment and `.virlrc` say.
 #[derive(Clone, Debug, Default)]

@@ -19,7 +19,7 @@ use super::socket_folder::SocketFolder;
 use super::{Access, Address};
 
 /// CML's port for ssh; on 22 is its console server. [cml-facts 2]
-const PORT: u16 = 1122;
+pub const PORT: u16 = 1122;
 
 const USER: &str = "admin";
 
@@ -70,7 +70,7 @@ impl<'a> Ssh<'a> {
             access.ui.warn(format_args!("--insecure: whoever answers at {address} is believed, and gets the password"));
         }
         let folder = SocketFolder::make()?;
-        let user = address.user.clone().or_else(|| access.settings.ssh_user.clone()).unwrap_or_else(|| USER.to_owned());
+        let user = user(access, address.user.as_deref());
         let password = known_password(access, &user);
         let asks = password.is_none() && access.ui.can_ask();
         // ssh asks on the terminal itself, and one server at a time may.
@@ -275,6 +275,11 @@ impl<'a> Ssh<'a> {
 }
 
 /// The password of ssh and sudo: their own, or the API's if that is the same user's.
+/// Whom one logs in as: the user that an address names, else `CML_SSH_USER`, else `admin`.
+pub fn user(access: &Access, named: Option<&str>) -> String {
+    named.or(access.settings.ssh_user.as_deref()).unwrap_or(USER).to_owned()
+}
+
 fn known_password(access: &Access, user: &str) -> Option<Secret> {
     let settings = &access.settings;
     let same = settings.user.as_deref() == Some(user);

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod builder;
 mod choose;
 pub mod ci;
 pub mod clean;

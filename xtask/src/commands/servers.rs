@@ -54,6 +54,8 @@ pub enum Via {
 pub struct Servers {
     access: Access,
     addresses: Vec<(Address, Via)>,
+    /// As it was asked for.
+    via: Via,
 }
 
 /// One of them.
@@ -98,7 +100,25 @@ pub fn open(ui: &Ui, args: &ServerArgs) -> Result<Servers> {
         questions: Mutex::new(()),
         typed: Mutex::new(None),
     };
-    Ok(Servers { access, addresses })
+    Ok(Servers { access, addresses, via: args.via })
+}
+
+impl Servers {
+    /// The only server, for what can be done by the API alone.
+    ///
+    /// # Errors
+    /// If there are several, or ssh is asked for.
+    pub fn only_by_api(&self) -> Result<Target<'_>> {
+        let [(address, _)] = self.addresses.as_slice() else {
+            anyhow::bail!("this is done on one server at a time, but several are named");
+        };
+        anyhow::ensure!(
+            self.via != Via::Ssh && address.scheme != Some(Scheme::Ssh),
+            "this goes by CML's API only: name the server as {} or https://…",
+            address.host
+        );
+        Ok(Target { access: &self.access, address: address.clone(), via: Via::Api })
+    }
 }
 
 fn way(asked: Via, address: &Address, settings: &Settings) -> Via {

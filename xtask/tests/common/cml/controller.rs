@@ -1,5 +1,5 @@
 //! A small HTTPS server that keeps the rules of CML's controller: its `/api/v0`, as far as definitions,
-//! images and the drop folder go. [cml-facts 2, 3, 4]
+//! images, the drop folder and labs go. [cml-facts 2, 3, 4]
 //!
 //! It is held true by CML's own client, which is run against it; where the two differ, the client is right.
 
@@ -18,6 +18,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
 
+use super::labs::Labs;
 use super::{PASSWORD, USER};
 
 /// A running controller. It ends with the test.
@@ -40,7 +41,7 @@ pub struct State {
     pub drop_folder: BTreeMap<String, Bytes>,
     /// Registered files, by image definition.
     pub images: BTreeMap<String, (String, Bytes)>,
-    pub labs: Vec<Value>,
+    pub labs: Labs,
     /// Whether replacing an image definition takes a file from the drop folder, as making one does.
     pub takes_files_when_replacing: bool,
     /// Every request: `POST images/upload`.
@@ -160,10 +161,13 @@ impl Controller {
 
     /// A lab with one node of this definition.
     pub fn add_lab(&self, title: &str, node_definition: &str) {
-        let node = json!({"id": "n0", "label": "r1", "node_definition": node_definition, "image_definition": null});
-        self.state()
-            .labs
-            .push(json!({"lab": {"title": title, "description": "", "notes": ""}, "nodes": [node], "links": []}));
+        self.state().labs.add(title, node_definition);
+    }
+
+    /// An image definition that came with the server.
+    pub fn add_image(&self, id: &str, node_definition: &str) {
+        let image = json!({"id": id, "node_definition_id": node_definition, "label": id, "read_only": true, "disk_image": format!("{id}.qcow2")});
+        self.state().image_definitions.insert(id.to_owned(), image);
     }
 
     /// How many requests began like this since the last call, of whatever kind.
@@ -201,7 +205,7 @@ impl State {
             image_definitions: BTreeMap::new(),
             drop_folder: BTreeMap::new(),
             images: BTreeMap::new(),
-            labs: Vec::new(),
+            labs: Labs::new(),
             takes_files_when_replacing: true,
             log: Vec::new(),
             received: 0,
@@ -350,9 +354,14 @@ fn json_answer(value: &Value) -> Answer {
     answer.body(Full::new(value.to_string().into())).expect("an answer")
 }
 
-type Refusal = (u16, String);
+/// Done, and nothing to say.
+fn no_content() -> Answer {
+    Response::builder().status(204).body(Full::new(Bytes::new())).expect("an answer")
+}
 
-fn no<T>(status: u16, said: impl Into<String>) -> Result<T, Refusal> {
+pub type Refusal = (u16, String);
+
+pub fn no<T>(status: u16, said: impl Into<String>) -> Result<T, Refusal> {
     Err((status, said.into()))
 }
 
@@ -374,6 +383,10 @@ impl State {
             return no(401, "No authorization token provided or token is not valid.");
         }
         let parts: Vec<&str> = path.split('/').collect();
+        let query = head.uri.query().map(unescape).unwrap_or_default();
+        if let Some(answer) = self.labs.carry_out(method.as_str(), &parts, &query, &body) {
+            return answer.map(|value| if value.is_null() { no_content() } else { json_answer(&value) });
+        }
         match (method, parts.as_slice()) {
             (&Method::DELETE, ["logout"]) => Ok(json_answer(&json!(self.tokens.remove(token)))),
             (&Method::GET, ["authok"]) => Ok(json_answer(&json!("OK"))),
@@ -383,15 +396,6 @@ impl State {
             (&Method::GET, ["system_stats"]) => {
                 let disk = json!({"total": 100_000_000_000_u64, "free": self.free, "used": 1});
                 Ok(json_answer(&json!({"computes": {}, "all": {"disk": disk, "controller": {"disk": disk}}})))
-            }
-            (&Method::GET, ["labs"]) => {
-                Ok(json_answer(&json!((0..self.labs.len()).map(|n| format!("lab{n}")).collect::<Vec<_>>())))
-            }
-            (&Method::GET, ["labs", lab, "topology"]) => {
-                let index = lab.strip_prefix("lab").and_then(|n| n.parse::<usize>().ok());
-                index
-                    .and_then(|index| self.labs.get(index))
-                    .map_or_else(|| no(404, format!("Lab not found: {lab}")), |lab| Ok(json_answer(lab)))
             }
             (&Method::GET, ["node_definitions"]) => {
                 Ok(json_answer(&json!(self.node_definitions.values().collect::<Vec<_>>())))
@@ -493,7 +497,7 @@ impl State {
     }
 
     fn is_used(&self, key: &str, id: &str) -> bool {
-        self.labs.iter().flat_map(|lab| lab["nodes"].as_array().into_iter().flatten()).any(|node| node[key] == id)
+        self.labs.uses(key, id)
     }
 
     fn delete_node_definition(&mut self, id: &str) -> Result<Answer, Refusal> {

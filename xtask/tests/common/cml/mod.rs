@@ -4,6 +4,7 @@
 
 pub mod controller;
 pub mod host;
+pub mod labs;
 
 use tempfile::TempDir;
 
@@ -13,6 +14,11 @@ use host::Host;
 
 pub const USER: &str = "lab-admin";
 pub const PASSWORD: &str = "Wr4p-the.pipe";
+
+/// Public keys of nobody, one with a comment that is YAML's nightmare.
+pub const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG5vYm9keSdzIGtleSwgZm9yIHRlc3RzIG9ubHkgISE= me: \"@home\" # {{ x }} - ü";
+pub const OTHER_KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC5vYm9keSdzIGtleSwgZm9yIHRlc3RzIG9ubHk= you@home";
 
 /// A node definition that a controller accepts, as a template.
 const NODE_DEFINITION: &str = r#"id: {{ id }}
@@ -70,6 +76,29 @@ impl Stage {
         stage.repo.set("VIRL2_URL", controller.url());
         stage.repo.set("VIRL2_USER", USER);
         stage.repo.set("VIRL2_PASS", PASSWORD);
+        stage
+    }
+
+    /// The same, with what a build machine is made of, and a caller with two SSH keys, a time zone, a locale, and a clone of a
+    /// repository elsewhere.
+    pub fn of_builder(controller: &Controller) -> Self {
+        let mut stage = Self::of(controller);
+        let root = stage.repo.folder.path().to_owned();
+        super::common::copy(&super::common::real_root().join("builder"), &root.join("builder"));
+        let git = |words: &[&str]| {
+            let done = std::process::Command::new("git").arg("-C").arg(&root).args(words).output().expect("git");
+            assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        };
+        git(&["init", "--quiet"]);
+        git(&["remote", "add", "origin", "https://me:t0ken@example.org/team/cml-nodes.git"]);
+        let keys = stage.home.path().join(".ssh");
+        std::fs::create_dir(&keys).expect("a folder of ours");
+        for (name, text) in [("id_ed25519.pub", KEY), ("id_rsa.pub", OTHER_KEY), ("not-a-key.pub", "hello")] {
+            std::fs::write(keys.join(name), format!("{text}\n")).expect("a file of ours");
+        }
+        for (name, value) in [("TZ", "Asia/Tokyo"), ("LANG", "ja_JP.UTF-8"), ("LC_ALL", ""), ("CML_BUILDER_PASS", "")] {
+            stage.repo.set(name, value);
+        }
         stage
     }
 

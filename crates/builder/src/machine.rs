@@ -1,0 +1,199 @@
+//! From facts about the caller to a lab in CML's topology format, by the templates in `builder/`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use tera::{Kwargs, State, Tera};
+
+use crate::caller::Origin;
+use crate::{HOSTNAME, MARK, labs};
+
+/// What the build machine is to be.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    pub title: String,
+    pub node_definition: String,
+    pub image_definition: String,
+    pub cpus: u32,
+    /// In MB.
+    pub ram: u32,
+    /// In GB.
+    pub disk: u32,
+    pub user: String,
+    /// As in `/etc/shadow`; without it nobody logs in by password.
+    pub password_hash: Option<String>,
+    /// SSH public keys.
+    pub keys: Vec<String>,
+    pub time_zone: String,
+    pub locale: String,
+    pub repository: Origin,
+    /// How the machine calls the CML server.
+    pub server: String,
+    /// Whom it logs in as there, by ssh.
+    pub server_user: String,
+}
+
+impl Machine {
+    /// The lab, as CML imports it.
+    ///
+    /// # Errors
+    /// If a template is missing or wrong.
+    pub fn topology(&self, root: &Path) -> Result<String> {
+        let folder = root.join("builder");
+        let mut context = self.context();
+        context.insert("user_data", &self.user_data(root)?);
+        context.insert("network_config", &read(&folder, "network-config.yaml")?);
+        render(&folder, "lab.yaml", &context)
+    }
+
+    /// What cloud-init is told.
+    ///
+    /// # Errors
+    /// As [`Self::topology`].
+    pub fn user_data(&self, root: &Path) -> Result<String> {
+        let folder = root.join("builder");
+        let mut context = self.context();
+        context.insert("prepare", &read(&folder, "prepare.sh")?);
+        render(&folder, "user-data.yaml", &context)
+    }
+
+    fn context(&self) -> tera::Context {
+        let mut context = tera::Context::new();
+        let description = format!(
+            "A machine that builds container nodes, made by `cargo xtask builder create`.\n{}",
+            labs::mark(&self.user)
+        );
+        let notes = format!(
+            "It is prepared when it first starts. Then, as {}:\n\n    cd {}\n    cargo xtask save --yes\n    cargo xtask upload --cml cml\n",
+            self.user, self.repository.folder
+        );
+        for (name, text) in [
+            ("title", &self.title),
+            ("description", &description),
+            ("notes", &notes),
+            ("node_definition", &self.node_definition),
+            ("image_definition", &self.image_definition),
+            ("user", &self.user),
+            ("timezone", &self.time_zone),
+            ("locale", &self.locale),
+            ("repository", &self.repository.url),
+            ("folder", &self.repository.folder),
+            ("server", &self.server),
+            ("server_user", &self.server_user),
+            ("hostname", &HOSTNAME.to_owned()),
+            ("tag", &MARK.to_owned()),
+        ] {
+            context.insert(name, text);
+        }
+        for (name, number) in [("cpus", self.cpus), ("ram", self.ram), ("disk", self.disk)] {
+            context.insert(name, &number);
+        }
+        context.insert("password_hash", &self.password_hash);
+        context.insert("keys", &self.keys);
+        context
+    }
+}
+
+fn read(folder: &Path, name: &str) -> Result<String> {
+    let path = folder.join(name);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    Ok(text.trim_end().to_owned())
+}
+
+fn render(folder: &Path, name: &str, context: &tera::Context) -> Result<String> {
+    let mut tera = Tera::new();
+    tera.autoescape_on(Vec::<String>::new());
+    tera.register_filter("quoted", quoted);
+    let text = read(folder, name)? + "\n";
+    tera.add_raw_template(name, &text)
+        .and_then(|()| tera.render(name, context))
+        .map_err(|error| anyhow!("{} can't be used: {error}", folder.join(name).display()))
+}
+
+/// `{{ text | quoted }}`: one YAML scalar, whatever the text is.
+#[expect(clippy::needless_pass_by_value, reason = "Tera's signature of a filter")]
+fn quoted(text: &str, _: Kwargs, _: &State<'_>) -> String {
+    quote(text)
+}
+
+/// A text as a YAML scalar of ASCII alone. JSON's quotes would not do: what is printable to JSON need not be so to YAML, and
+/// YAML does not put two halves of a character together.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            ' '..='~' => quoted.push(letter),
+            _ => quoted.push_str(&format!("\\U{:08X}", u32::from(letter))),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+    }
+
+    fn machine() -> Machine {
+        Machine {
+            title: "T: \"x\" #\u{2028}\u{1f600}\u{85}".into(),
+            node_definition: "ubuntu".into(),
+            image_definition: "ubuntu-24-04-20250503".into(),
+            cpus: 4,
+            ram: 4096,
+            disk: 32,
+            user: "me".into(),
+            password_hash: Some("$6$salt$hash".into()),
+            keys: vec!["ssh-ed25519 AAAA me: {x} - \"{{ title }}\"\\n".into(), "ssh-rsa BBBB \u{7f}ü".into()],
+            time_zone: "Asia/Tokyo".into(),
+            locale: "ja_JP.UTF-8".into(),
+            repository: Origin { url: "https://example.org/cml-nodes.git".into(), folder: "cml-nodes".into() },
+            server: "192.0.2.1".into(),
+            server_user: "admin".into(),
+        }
+    }
+
+    /// As CML and cloud-init read it: the project's own reader of PyYAML's YAML.
+    fn parsed(text: &str) -> serde_yaml::Value {
+        assert!(text.is_ascii(), "{text}");
+        assert!(located_yaml::read(text.as_bytes()).is_ok(), "{text}");
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn whatever_the_caller_says_stays_one_text() {
+        let machine = machine();
+        let lab = parsed(&machine.topology(root()).unwrap());
+        assert_eq!(lab["lab"]["title"], machine.title.as_str());
+        let node = &lab["nodes"][1];
+        assert_eq!(node["tags"][0], MARK);
+        let user_data = node["configuration"][0]["content"].as_str().unwrap();
+        assert_eq!(user_data.trim_end(), machine.user_data(root()).unwrap().trim_end());
+        let user = &parsed(user_data)["users"][0];
+        let keys: Vec<&str> =
+            user["ssh_authorized_keys"].as_sequence().unwrap().iter().flat_map(|key| key.as_str()).collect();
+        assert_eq!(keys, machine.keys);
+        assert_eq!(user["hashed_passwd"], "$6$salt$hash");
+    }
+
+    #[test]
+    fn the_script_arrives_as_it_is() {
+        let user_data = parsed(&machine().user_data(root()).unwrap());
+        let script = user_data["write_files"].as_sequence().unwrap().last().unwrap()["content"].as_str().unwrap();
+        assert_eq!(script, std::fs::read_to_string(root().join("builder/prepare.sh")).unwrap());
+    }
+
+    #[test]
+    fn without_a_password_nobody_logs_in_by_one() {
+        let machine = Machine { password_hash: None, ..machine() };
+        let user_data = parsed(&machine.user_data(root()).unwrap());
+        assert_eq!(user_data["ssh_pwauth"], false);
+        assert_eq!(user_data["users"][0]["lock_passwd"], true);
+        assert!(user_data["users"][0].get("hashed_passwd").is_none());
+    }
+}

@@ -1,0 +1,95 @@
+//! `cargo xtask builder status`
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{LabArgs, logged_in};
+use crate::commands::{Session, servers};
+use builder::labs::{self, Found};
+use builder::{console, life};
+use cml::api::Controller;
+use ui::printable;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    lab: LabArgs,
+    /// The result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Status {
+    server: String,
+    lab: String,
+    title: String,
+    /// Whether this project made it.
+    own: bool,
+    state: String,
+    /// How far the machine is.
+    machine: Option<String>,
+    user: Option<String>,
+    addresses: Vec<String>,
+}
+
+/// # Errors
+/// If the server does not answer.
+pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    let servers = servers::open(session.ui, &args.lab.servers)?;
+    let target = servers.only_by_api()?;
+    let all = logged_in(&target, async |controller| {
+        let mut all = Vec::new();
+        for found in labs::find(controller, &args.lab.title, args.lab.lab.as_deref()).await? {
+            all.push(status(controller, found).await?);
+        }
+        Ok(all)
+    })
+    .await?;
+    let ui = session.ui;
+    if args.json {
+        return ui.result(serde_json::to_string_pretty(&all)?);
+    }
+    if all.is_empty() {
+        ui.note(format_args!("{}: there is no lab called `{}`", target.address, args.lab.title));
+    }
+    for one in all {
+        print(session, &one)?;
+    }
+    Ok(())
+}
+
+fn print(session: &Session<'_>, status: &Status) -> Result<()> {
+    let whose = if status.own { "" } else { "  not made by this project" };
+    let Status { server, lab, title, state, .. } = status;
+    session.ui.result(format_args!("{server}  {}  {}  {state}{whose}", printable(lab), printable(title)))?;
+    if let Some(machine) = &status.machine {
+        let addresses = status.addresses.join(" ");
+        session.ui.result(format!("    machine: {machine}  {addresses}").trim_end())?;
+    }
+    Ok(())
+}
+
+async fn status(controller: &Controller<'_>, found: Found) -> Result<Status> {
+    let (mut machine, mut addresses) = (None, Vec::new());
+    if let Some(own) = &found.own {
+        let state = controller.node_state(&found.lab.id, &own.node).await?;
+        let runs = state.as_ref().is_some_and(cml::labs::State::runs);
+        // A machine that is off says nothing; its log is of the past.
+        let log = if runs { controller.console_log(&found.lab.id, &own.node).await? } else { String::new() };
+        machine = Some(life::story(state.as_ref(), console::boots(&log).last()));
+        if runs {
+            addresses = controller.addresses(&found.lab.id, &own.node).await?;
+        }
+    }
+    Ok(Status {
+        server: controller.address.to_string(),
+        lab: found.lab.id,
+        title: found.lab.title,
+        own: found.own.is_some(),
+        state: found.lab.state.to_string(),
+        machine,
+        user: found.own.map(|own| own.user),
+        addresses,
+    })
+}
