@@ -76,6 +76,12 @@ impl Host {
         docker(&[what, &self.name]);
     }
 
+    /// Its address on the engine's own network.
+    pub fn inner_address(&self) -> String {
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        docker(&["inspect", "--format", format, &self.name]).trim().to_owned()
+    }
+
     /// Copies a file from the host.
     pub fn fetch(&self, path: &str, to: &Path) {
         docker(&["cp", &format!("{}:{path}", self.name), to.to_str().expect("UTF-8")]);
@@ -122,23 +128,21 @@ fn speaks_ssh(port: u16) -> bool {
     stream.is_ok_and(|mut stream| stream.read_exact(&mut greeting).is_ok() && &greeting == b"SSH-")
 }
 
-/// Builds the image once, as the project builds a node.
 fn image() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        let output = command.arg("--root").arg(root).args(["build", "cml-host"]).output().expect("the program starts");
-        assert!(
-            output.status.success(),
-            "the host's image can't be built: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    })
+    IMAGE.get_or_init(|| build("cml-host"))
 }
 
-fn docker(words: &[&str]) -> String {
+/// Builds the image of a helper, as the project builds a node; yields its tag.
+pub fn build(helper: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let output = command.arg("--root").arg(root).args(["build", helper]).output().expect("the program starts");
+    assert!(output.status.success(), "{helper} can't be built: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+pub fn docker(words: &[&str]) -> String {
     let output = Command::new("docker").args(words).output().expect("docker");
     assert!(output.status.success(), "docker {words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
