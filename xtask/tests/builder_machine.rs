@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use builder::console::{self, Progress};
 use cml::controller::Controller;
 use cml::host::{Host, build, docker};
 use cml::{KEY, OTHER_KEY, PASSWORD, Stage};
-use xtask::builder::console::{self, Progress};
 
 const SECRET: &str = "corr3ct-h0rse";
 

@@ -19,6 +19,9 @@ const CLIENT: &str = "virl2_client==2.10.1";
 /// Does with the client what `upload`, `status` and `remove` do.
 const SCRIPT: &str = include_str!("common/cml/client.py");
 
+/// Does with the client what `builder` does.
+const LABS: &str = include_str!("common/cml/labs.py");
+
 /// A Python with the client, made once in the cache folder.
 fn python() -> PathBuf {
     let folder = xtask::host::cache_folder().unwrap().join("virl2_client");
@@ -41,10 +44,19 @@ fn python() -> PathBuf {
 }
 
 fn client(stage: &Stage, controller: &Controller, work: &str) -> String {
+    let files = [stage.repo.node_definition(), stage.repo.archive(), stage.repo.image_definition()];
+    let files = files.map(|path| path.to_str().unwrap().to_owned());
+    let id = stage.repo.id();
+    let words = [work, &id, &files[0], &files[1], &files[2]];
+    satisfied(stage, controller, SCRIPT, &words)
+}
+
+/// Runs a script of the client's; yields what it printed.
+fn satisfied(stage: &Stage, controller: &Controller, script: &str, words: &[&str]) -> String {
     let authority = stage.home.path().join("authority.pem");
     let output = Command::new(python())
-        .args(["-c", SCRIPT, work, &stage.repo.id()])
-        .args([stage.repo.node_definition(), stage.repo.archive(), stage.repo.image_definition()])
+        .args(["-c", script])
+        .args(words)
         .env("HOME", stage.home.path())
         .env("VIRL2_URL", controller.url())
         .env("VIRL2_USER", USER)
@@ -53,7 +65,7 @@ fn client(stage: &Stage, controller: &Controller, work: &str) -> String {
         .output()
         .unwrap();
     let (said, shown) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "the client is not satisfied with `{work}`:\n{shown}\n{said}");
+    assert!(output.status.success(), "the client is not satisfied with {words:?}:\n{shown}\n{said}");
     shown.into_owned()
 }
 
@@ -106,4 +118,49 @@ fn both_make_the_same_requests_in_the_same_order() {
     stage_of_theirs.repo.xtask(&["save"]).success();
     client(&stage_of_theirs, &theirs, "upload");
     assert_eq!(requests(&ours), requests(&theirs));
+}
+
+/// A server with an Ubuntu, a caller, and the file of a lab.
+fn builder() -> (Controller, Stage, String) {
+    let controller = Controller::start();
+    controller.add_image("ubuntu-24-04-20250503", "ubuntu");
+    let stage = Stage::of_builder(&controller);
+    let file = stage.home.path().join("lab.yaml").to_str().unwrap().to_owned();
+    stage.repo.xtask(&["builder", "create", "--server-address", "192.0.2.1", "--output", &file]).success();
+    (controller, stage, file)
+}
+
+const TITLE: &str = "Create Docker Image";
+
+#[test]
+fn the_client_imports_starts_stops_and_deletes_the_lab_that_this_program_writes() {
+    let (controller, stage, file) = builder();
+    for version in ["2.9.0+build.3", "2.10.0"] {
+        controller.state().version = version.to_owned();
+        for work in ["wrong", "create", "run", "running", "stop", "delete", "gone"] {
+            satisfied(&stage, &controller, LABS, &[work, &file, TITLE]);
+        }
+    }
+}
+
+#[test]
+fn client_and_program_find_each_others_labs_in_every_state() {
+    let (controller, stage, file) = builder();
+    let theirs = |work: &str| satisfied(&stage, &controller, LABS, &[work, &file, TITLE]);
+    let ours = |words: &[&str]| stage.repo.xtask(&[&["builder"], words].concat()).success();
+    ours(&["create", "--server-address", "192.0.2.1"]);
+    theirs("run");
+    assert!(ours(&["start"]).stdout.contains("builder@192.168.255.17"));
+    theirs("running");
+    theirs("stop");
+    ours(&["start"]);
+    theirs("running");
+    ours(&["stop"]);
+    theirs("delete");
+    theirs("create");
+    let outcome = ours(&["create", "--server-address", "192.0.2.1"]);
+    assert!(outcome.stdout.contains("unchanged"), "{outcome}");
+    ours(&["start"]);
+    ours(&["delete", "--yes"]);
+    theirs("gone");
 }
