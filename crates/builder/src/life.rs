@@ -61,10 +61,8 @@ pub async fn start(controller: &Controller<'_>, lab: &Lab, own: &Own, patience: 
     let fresh = !before.as_ref().is_some_and(State::runs);
     // What earlier boots said does not count.
     let old = if fresh { console::ids(&log) } else { BTreeSet::new() };
-    if fresh {
-        if let Err(error) = controller.start_lab(&lab.id).await {
-            return Err(explain(controller, error).await);
-        }
+    if fresh && let Err(error) = controller.start_lab(&lab.id).await {
+        return Err(explain(controller, error).await);
     }
     let waiting = Waiting { controller, lab, own, old, fresh };
     let said = waiting.until_ready(patience).await;

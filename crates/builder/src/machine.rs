@@ -111,7 +111,6 @@ fn render(folder: &Path, name: &str, context: &tera::Context) -> Result<String> 
 }
 
 /// `{{ text | quoted }}`: one YAML scalar, whatever the text is.
-#[expect(clippy::needless_pass_by_value, reason = "Tera's signature of a filter")]
 fn quoted(text: &str, _: Kwargs, _: &State<'_>) -> String {
     quote(text)
 }

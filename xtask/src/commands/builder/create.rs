@@ -41,10 +41,10 @@ pub struct Args {
     /// A file of SSH public keys that may log in; may be repeated [default: ~/.ssh/*.pub]
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
-    /// [default: this machine's]
+    /// Its time zone [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
-    /// [default: this machine's]
+    /// Its locale [default: this machine's]
     #[arg(long)]
     locale: Option<String>,
     /// What the machine clones [default: this repository's remote `origin`]
