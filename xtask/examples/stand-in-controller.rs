@@ -1,4 +1,4 @@
-//! The controller that stands in for CML's in the tests, to try `cargo xtask upload` on by hand:
+//! The controller that stands in for CML's in the tests, to try `cargo xtask upload` and `builder` on by hand:
 //!
 //! ```console
 //! $ cargo run --package xtask --example stand-in-controller
@@ -11,12 +11,16 @@
 #[path = "../tests/common/cml/controller.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod controller;
+#[path = "../tests/common/cml/labs.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod labs;
 
 pub const USER: &str = "admin";
 pub const PASSWORD: &str = "stand-in";
 
 fn main() {
     let controller = controller::Controller::start();
+    controller.add_image("ubuntu-24-04-20250503", "ubuntu");
     println!("VIRL2_URL={}", controller.url());
     println!("VIRL2_USER={USER}");
     println!("VIRL2_PASS={PASSWORD}");
