@@ -487,7 +487,7 @@ fn doctor_finds_a_ready_host_ready_and_shows_what_it_would_put_right() {
 
 #[test]
 fn doctor_fix_writes_drop_ins_and_reboots_only_when_told() {
-    let host = Host::start();
+    let mut host = Host::start();
     let stage = Stage::of_host(&host);
     that_forwards(&stage);
     stage.repo.xtask(&["save"]).success();
@@ -501,7 +501,6 @@ fn doctor_fix_writes_drop_ins_and_reboots_only_when_told() {
     ]);
     assert!(host.held(&stage.repo.id()).is_none() && host.left_in_var_tmp().is_empty());
     stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success().says(["a reboot is due before it counts"]);
-    assert_eq!(host.run("cat /run/virl2/reboots").0, 1, "it does not reboot unasked");
     assert_eq!(host.sh("cat /etc/sysctl.conf"), "net.ipv6.conf.all.forwarding=0\n", "what is not ours is let be");
     assert!(host.sh("cat /etc/sysctl.d/99-zz-cml-nodes.conf").contains("net.ipv6.conf.all.forwarding = 1"));
     stage
@@ -509,8 +508,16 @@ fn doctor_fix_writes_drop_ins_and_reboots_only_when_told() {
         .xtask(&["upload", "--install", "--no-restart", "--force"])
         .success()
         .says(["installing all the same (--force)"]);
+    assert!(host.is_up(), "it does not reboot unasked");
     stage.repo.xtask(&["cml", "doctor", "--fix", "--yes", "--reboot"]).success().says(["rebooting"]);
-    wait_until("it reboots", || host.run("cat /run/virl2/reboots").0 == 0);
+    host.boot_again();
+    let outcome = stage.repo.xtask(&["cml", "doctor", "--cml", &host.url()]).success();
+    assert!(
+        outcome
+            .stdout
+            .contains("net.ipv6.conf.all.forwarding is on, at the next boot too, and dockerd was started after it"),
+        "{outcome}"
+    );
 }
 
 #[test]
@@ -526,7 +533,7 @@ fn doctor_asks_for_vrf_only_where_a_node_needs_it() {
     stage.repo.xtask(&["save"]).success();
     stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success();
     assert!(host.sh("cat /etc/modules-load.d/cml-nodes.conf").contains("vrf\n"));
-    host.sh("rm /usr/local/bin/docker-shim; sed -i 's/^OPTS=\"/OPTS=\"-day0privs privileged /' /etc/default/docker-shim.env; echo disabled >/run/virl2/ssh-enabled");
+    host.sh("rm /usr/local/bin/docker-shim; sed -i 's/^OPTS=\"/OPTS=\"-day0privs privileged /' /etc/default/docker-shim.env; systemctl disable ssh.service");
     let outcome = stage.repo.xtask(&["cml", "doctor"]);
     for found in [
         "docker-shim is not there",
@@ -542,6 +549,6 @@ fn a_restart_that_fails_is_told() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     host.sh("touch /run/virl2/broken");
-    stage.repo.xtask(&["upload", "--install"]).failure().says(["Job for virl2.target failed"]);
+    stage.repo.xtask(&["upload", "--install"]).failure().says(["job for virl2.target failed"]);
     holds_what_is_here(&host, &stage);
 }

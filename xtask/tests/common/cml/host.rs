@@ -1,12 +1,13 @@
 //! A container that is laid out as a CML server: sshd on 1122, `admin` with sudo, CML's folders and owners. Its recipe is
-//! `helper/docker/cml-host`. In place of systemd, which a plain container can't run, it has a `systemctl` that notes what it is told.
+//! `helper/docker/cml-host`. systemd is its first process, with a `virl2.target` whose starts are counted; where systemd does
+//! not come up in a container, a script answers as `systemctl`.
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::PASSWORD;
+use super::{PASSWORD, systemd};
 
 /// A running host. It goes with the test.
 pub struct Host {
@@ -36,16 +37,43 @@ impl Host {
         let password = format!("ADMIN_PASSWORD={PASSWORD}");
         let mut words = vec!["run", "--detach", "--name", &name, "--publish", "127.0.0.1::1122", "--env", &password];
         words.extend(["--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "net.ipv6.conf.all.forwarding=1"]);
+        words.extend(["--tmpfs", "/run:exec"]);
         words.extend(further);
-        words.push(image());
+        if systemd::runs(image()) {
+            words.extend(systemd::options());
+            words.extend([image(), "/sbin/init"]);
+        } else {
+            words.push(image());
+        }
         docker(&words);
         let mut host = Self { port: 0, name };
-        let port = docker(&["port", &host.name, "1122/tcp"]);
-        host.port = port.lines().next().and_then(|line| line.rsplit(':').next()?.trim().parse().ok()).expect("a port");
-        crate::common::wait_until("sshd listens", || {
-            host.run("ls /proc/*/comm | xargs cat 2>/dev/null | grep -q sshd && [ -d /var/lib/libvirt/images/virl-base-images ]").0 == 0 && speaks_ssh(host.port)
-        });
+        host.wait_until_up();
         host
+    }
+
+    fn wait_until_up(&mut self) {
+        let port = docker(&["port", &self.name, "1122/tcp"]);
+        self.port = port.lines().next().and_then(|line| line.rsplit(':').next()?.trim().parse().ok()).expect("a port");
+        if systemd::runs(image()) {
+            crate::common::wait_until("systemd has started the host", || match systemd::state(&self.name).as_str() {
+                "degraded" => {
+                    panic!("units failed: {}", self.sh("systemctl --failed; journalctl --no-pager | tail -n 40"))
+                }
+                state => state == "running",
+            });
+        }
+        crate::common::wait_until("sshd listens", || self.run("[ -e /run/sshd.pid ]").0 == 0 && speaks_ssh(self.port));
+    }
+
+    /// After its reboot, which ends a container: starts it again. Its port is another then.
+    pub fn boot_again(&mut self) {
+        crate::common::wait_until("it goes down", || !systemd::is_up(&self.name));
+        self.docker("start");
+        self.wait_until_up();
+    }
+
+    pub fn is_up(&self) -> bool {
+        systemd::is_up(&self.name)
     }
 
     pub fn url(&self) -> String {
@@ -104,9 +132,9 @@ impl Host {
         Some(Held { node_definition, image_definition, archive_sum: archive_sum[..64].to_owned(), owners })
     }
 
-    /// How often CML was restarted.
+    /// How often CML was restarted: its starts since the boot, but for the first.
     pub fn restarts(&self) -> usize {
-        self.run("cat /run/virl2/restarts 2>/dev/null").1.lines().count()
+        self.sh("cat /run/virl2/starts").lines().count().checked_sub(1).expect("it was started")
     }
 
     /// Folders of uploads that are left.

@@ -5,6 +5,7 @@
 pub mod controller;
 pub mod host;
 pub mod labs;
+pub mod systemd;
 
 use tempfile::TempDir;
 

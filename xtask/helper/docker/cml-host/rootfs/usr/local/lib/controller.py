@@ -6,11 +6,14 @@ import pathlib
 import ssl
 import time
 
+SINCE = time.monotonic()
+RESTARTED = len(pathlib.Path("/run/virl2/starts").read_text().splitlines()) > 1
+
 
 class Controller(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        version, since = pathlib.Path("/run/virl2/version"), pathlib.Path("/run/virl2/since")
-        ready = not since.exists() or time.time() - since.stat().st_mtime > 2
+        version = pathlib.Path("/run/virl2/version")
+        ready = not RESTARTED or time.monotonic() - SINCE > 2
         text = version.read_text().strip() if version.exists() else "2.9.0+build.3"
         body = json.dumps({"version": text, "ready": ready}).encode()
         self.send_response(200)

@@ -1,0 +1,79 @@
+//! systemd as the first process of a container. It needs more than a container usually has, and not every kernel gives it.
+
+use std::io::Write;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// What `docker run` is told for it, before the image.
+pub fn options() -> Vec<&'static str> {
+    let mut options = vec!["--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN"];
+    options.extend(["--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"]);
+    options.extend([
+        "--tmpfs",
+        "/run/lock",
+        "--volume",
+        "/sys/fs/cgroup:/sys/fs/cgroup:rw",
+        "--env",
+        "container=docker",
+    ]);
+    if cgroup_version() == "1" {
+        // systemd 256 and later want both of these before they start on it.
+        options.extend(["--env", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "--env"]);
+        options.push("SYSTEMD_PROC_CMDLINE=systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1");
+    } else {
+        options.push("--cgroupns=host");
+    }
+    options
+}
+
+fn cgroup_version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| said(&["info", "--format", "{{.CgroupVersion}}"]).trim().to_owned())
+}
+
+/// Whether it comes up in a container here: tried once, and with no unit of the host's own, whose faults are the tests' to
+/// find.
+pub fn runs(image: &str) -> bool {
+    static RUNS: OnceLock<bool> = OnceLock::new();
+    *RUNS.get_or_init(|| {
+        let runs = try_it(image);
+        if !runs {
+            // Not by `eprintln`, which shows only with a test that fails.
+            let note = "note: systemd does not come up in a container here; on the tests' CML host a script answers as `systemctl`\n";
+            let _ = std::io::stderr().write_all(note.as_bytes());
+        }
+        runs
+    })
+}
+
+fn try_it(image: &str) -> bool {
+    let name = format!("t{}-systemd", std::process::id());
+    let mut words = vec!["run", "--detach", "--name", &name, "--tmpfs", "/run:exec"];
+    words.extend(options());
+    words.extend([image, "/sbin/init", "--unit=basic.target"]);
+    said(&words);
+    let since = Instant::now();
+    let mut runs = false;
+    while !runs && since.elapsed() < Duration::from_secs(30) && is_up(&name) {
+        std::thread::sleep(Duration::from_millis(50));
+        runs = matches!(state(&name).as_str(), "running" | "degraded");
+    }
+    said(&["rm", "--force", "--volumes", &name]);
+    runs
+}
+
+/// Whether a container runs.
+pub fn is_up(name: &str) -> bool {
+    said(&["inspect", "--format", "{{.State.Running}}", name]).trim() == "true"
+}
+
+/// What systemd says of itself there: `starting`, `running`, `degraded` …
+pub fn state(name: &str) -> String {
+    said(&["exec", name, "systemctl", "is-system-running"]).trim().to_owned()
+}
+
+fn said(words: &[&str]) -> String {
+    let output = Command::new("docker").args(words).output().expect("docker");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
