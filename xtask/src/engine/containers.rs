@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bollard::container::{AttachContainerResults, LogOutput};
@@ -20,6 +20,12 @@ use catalog::labels;
 
 /// The most that is kept of a command's output: it may come from anybody's image.
 const MOST_OUTPUT: usize = 1 << 20;
+
+/// How long the engine may refuse to remove what it is at work on.
+const SETTLING: Duration = Duration::from_secs(15);
+/// So often nothing must be found before nothing more is expected.
+const QUIET_LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(150);
 
 /// What a command in a container printed, and how it exited.
 #[derive(Clone, Debug)]
@@ -282,6 +288,26 @@ impl Engine {
             count += 1;
         }
         Ok(count)
+    }
+
+    /// Removes everything of a lab whose command was given up in the middle. The engine may still be at work on what that
+    /// command asked for: it refuses to remove what it is just starting or removing, and what it is just creating comes late.
+    ///
+    /// # Errors
+    /// If something can't be removed for [`SETTLING`].
+    pub async fn remove_abandoned_lab(&self, lab: &str) -> Result<()> {
+        let since = Instant::now();
+        let mut quiet = 0;
+        while quiet < QUIET_LOOKS {
+            match self.remove_lab(lab).await {
+                Ok(0) => quiet += 1,
+                Ok(_) => quiet = 0,
+                Err(error) if since.elapsed() > SETTLING => return Err(error),
+                Err(_) => quiet = 0,
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        Ok(())
     }
 
     /// The tags under which a lab has loaded its archives.
