@@ -23,8 +23,6 @@ pub struct Bridge(String);
 pub(super) struct Port {
     /// The interface inside the node.
     pub interface: String,
-    /// Its name in the helper.
-    name: String,
     /// It keeps its address when the node is started again, as in CML; neighbours remember it.
     address: String,
     link: Option<Bridge>,
@@ -68,17 +66,18 @@ impl Lab<'_> {
         let [_, high, middle, low] = number.to_be_bytes();
         Port {
             interface: interface.to_owned(),
-            name: format!("p{number}"),
             // The prefix that CML's hypervisor uses, too.
             address: format!("52:54:00:{high:02x}:{middle:02x}:{low:02x}"),
             link: link.cloned(),
         }
     }
 
-    /// Moves interfaces into the network namespace of a process.
+    /// Moves interfaces into the network namespace of a process. Each gets a peer of a new name: the kernel takes its time to
+    /// clear away the interfaces of a process that has just ended.
     pub(super) async fn plug(&self, ports: &[Port], process: i64) -> Result<()> {
         let mut lines = Vec::new();
-        for Port { interface, name, address, link } in ports {
+        for Port { interface, address, link } in ports {
+            let name = format!("p{}", self.next());
             lines.push(format!("link add {interface} address {address} netns {process} type veth peer name {name}"));
             let master = link.as_ref().map_or_else(String::new, |Bridge(bridge)| format!(" master {bridge}"));
             lines.push(format!("link set {name}{master} up"));
