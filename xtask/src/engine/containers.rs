@@ -294,7 +294,7 @@ impl Engine {
     /// command asked for: it refuses to remove what it is just starting or removing, and what it is just creating comes late.
     ///
     /// # Errors
-    /// If something can't be removed for [`SETTLING`].
+    /// If the engine refuses for [`SETTLING`], or does not answer.
     pub async fn remove_abandoned_lab(&self, lab: &str) -> Result<()> {
         let since = Instant::now();
         let mut quiet = 0;
@@ -302,8 +302,8 @@ impl Engine {
             match self.remove_lab(lab).await {
                 Ok(0) => quiet += 1,
                 Ok(_) => quiet = 0,
-                Err(error) if since.elapsed() > SETTLING => return Err(error),
-                Err(_) => quiet = 0,
+                Err(error) if is_refusal(&error) && since.elapsed() < SETTLING => quiet = 0,
+                Err(error) => return Err(error),
             }
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
@@ -327,6 +327,13 @@ pub const LOADED: &str = "cml-nodes/loaded";
 /// The tag of an image that a lab loads; `which` tells those of one lab apart.
 pub fn lab_tag(lab: &str, which: &str) -> String {
     format!("{LOADED}:{lab}-{which}")
+}
+
+/// Whether the engine answered, and would not do it. One that does not answer is not asked again.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    let is_answer =
+        |cause: &bollard::errors::Error| matches!(cause, bollard::errors::Error::DockerResponseServerError { .. });
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(is_answer)
 }
 
 fn gone_is_fine(done: Result<(), bollard::errors::Error>) -> Result<()> {
