@@ -456,6 +456,12 @@ const SCENES: &str = r#"scenes:
         within_ms: 400
         then: [cat, /greeting]
         matches: '^[0-3]?$'
+      - crash: killed once it is at the point
+        on: one
+        times: 2
+        run: [sh, -c, "echo to the point; sleep 5"]
+        once: to the point
+        within_ms: 200
 variants:
 "#;
 
@@ -466,6 +472,8 @@ fn a_scene_is_played_step_by_step() {
     let outcome = repo.xtask(&["verify", "--json"]).success();
     let killed = row(&outcome, "killed while it writes");
     assert!(killed["said"].as_str().unwrap().contains("killed 3 times"), "{killed}");
+    let killed = row(&outcome, "killed once it is at the point");
+    assert!(killed["said"].as_str().unwrap().contains("killed 2 times, 2 of them before"), "{killed}");
     for check in
         ["files are the scene's", "a file is another's output", "an argument is taken away", "a failure is asked for"]
     {
@@ -485,6 +493,16 @@ fn a_check_that_fails_is_shown_with_what_it_printed() {
         "{outcome}"
     );
     outcome.says([&format!("error: {}: 1 of ", repo.id())]);
+}
+
+#[test]
+fn a_command_that_ends_before_it_is_at_the_point_is_told() {
+    let repo = node();
+    repo.edit_manifest("variants:\n", &SCENES.replace("echo to the point; sleep 5", "echo no use; exit 3"));
+    let outcome = repo.xtask(&["verify"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let said = "round 1, it never printed `to the point`; it exited with 3 and printed:\n      | no use";
+    assert!(outcome.stdout.contains(said), "{outcome}");
 }
 
 #[test]

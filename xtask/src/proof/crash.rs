@@ -12,6 +12,9 @@ use crate::engine::containers::Output;
 use crate::lab::Node;
 use catalog::scene::Crash;
 
+/// How long a command may take to come to the point.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Plays all rounds, shared out among the nodes, which go through theirs at the same time; each up to
 /// the first that goes wrong.
 pub(super) async fn play(scene: &mut Scene<'_>, crash: &Crash) -> Result<()> {
@@ -94,12 +97,13 @@ async fn work(
     let mut working = stage.lab.begin(node, &fill_all(&crash.run, context)?).await?;
     if let Some(once) = &crash.once {
         let mark = once.render(context)?;
-        if !working.prints(&mark).await? {
+        let Ok(printed) = tokio::time::timeout(PATIENCE, working.prints(&mark)).await else {
+            return Ok(Err(format!("it has not printed `{mark}` for {} s", PATIENCE.as_secs())));
+        };
+        if !printed? {
             let Output { code, text } = working.end().await?;
-            return Ok(Err(format!(
-                "it never printed `{mark}`; it exited with {code} and printed:\n{}",
-                quoted(&text)
-            )));
+            let text = quoted(&text);
+            return Ok(Err(format!("it never printed `{mark}`; it exited with {code} and printed:\n{text}")));
         }
     }
     Ok(Ok(tokio::time::timeout(moment, working.end()).await.is_err()))
