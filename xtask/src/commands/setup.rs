@@ -17,6 +17,6 @@ pub struct Args {
 /// If something is missing and may not or can't be brought.
 pub async fn run(ui: &Ui, args: Args) -> Result<()> {
     let engine = host::set_up(ui, consent(args.yes), &host::cache_folder()?).await?;
-    ui.note(format_args!("nothing is missing; the engine is {}", engine.describe().await?));
+    ui.note(format_args!("nothing is missing; the engine is {}", engine.describe()));
     Ok(())
 }

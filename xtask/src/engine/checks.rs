@@ -74,7 +74,7 @@ struct Container<'a> {
 impl Drop for Container<'_> {
     fn drop(&mut self) {
         let id = std::mem::take(&mut self.id);
-        detached::finish(&self.engine.endpoint, |engine| async move { engine.remove_container(&id).await });
+        detached::finish(self.engine, |engine| async move { engine.remove_container(&id).await });
     }
 }
 

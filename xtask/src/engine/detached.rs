@@ -4,18 +4,17 @@
 use anyhow::Result;
 
 use super::Engine;
-use super::endpoint::Endpoint;
 
 /// Runs `work` to its end, on a thread and a runtime of its own: a runtime can't wait while it drops
 /// what it ran. What fails is not told; whatever is left behind bears a label of this project.
-pub fn finish<F>(endpoint: &Endpoint, work: impl FnOnce(Engine) -> F + Send + 'static)
+pub fn finish<F>(engine: &Engine, work: impl FnOnce(Engine) -> F + Send + 'static)
 where
     F: Future<Output = Result<()>>,
 {
-    let endpoint = endpoint.clone();
+    let (endpoint, abilities) = (engine.endpoint.clone(), engine.abilities.clone());
     let working = std::thread::spawn(move || -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { work(Engine { docker: endpoint.client()?, endpoint }).await })
+        runtime.block_on(async { work(Engine { docker: endpoint.client()?, endpoint, abilities }).await })
     });
     let _ = working.join();
 }

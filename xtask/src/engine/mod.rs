@@ -1,5 +1,6 @@
 //! The container engine, by way of its API.
 
+pub mod abilities;
 pub mod base;
 pub mod build;
 pub mod checks;
@@ -20,6 +21,7 @@ use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuil
 use bytes::Bytes;
 use futures_util::Stream;
 
+use abilities::Abilities;
 use catalog::labels;
 use endpoint::Endpoint;
 
@@ -31,6 +33,7 @@ const PING_TIME: Duration = Duration::from_secs(10);
 pub struct Engine {
     docker: Docker,
     pub endpoint: Endpoint,
+    pub abilities: Abilities,
 }
 
 /// Why no engine serves us.
@@ -74,7 +77,10 @@ impl Engine {
             Err(error) => return Err(Unreachable::Misconfigured(error)),
         };
         match tokio::time::timeout(PING_TIME, docker.clone().negotiate_version()).await {
-            Ok(Ok(docker)) => Ok(Self { docker, endpoint }),
+            Ok(Ok(docker)) => match Abilities::ask(&docker).await {
+                Ok(abilities) => Ok(Self { docker, endpoint, abilities }),
+                Err(error) => Err(Unreachable::Silent { why: root_cause(&error), endpoint }),
+            },
             Ok(Err(error)) => {
                 let error = anyhow::Error::from(error);
                 let forbidden = error.chain().any(|cause| cause.to_string().contains("ermission denied"));
@@ -92,12 +98,8 @@ impl Engine {
     }
 
     /// `Docker 20.10.24 at unix:///var/run/docker.sock`
-    ///
-    /// # Errors
-    /// If the engine does not answer.
-    pub async fn describe(&self) -> Result<String> {
-        let version = self.docker.version().await.context("asking the engine for its version")?;
-        Ok(format!("Docker {} at {}", version.version.unwrap_or_default(), self.endpoint.host))
+    pub fn describe(&self) -> String {
+        format!("{} at {}", self.abilities, self.endpoint.host)
     }
 
     /// The image of that name, if there is one.

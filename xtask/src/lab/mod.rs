@@ -131,7 +131,7 @@ impl Drop for Lab<'_> {
         }
         if !self.closed {
             let id = self.id.clone();
-            detached::finish(&self.engine.endpoint, |engine| async move { engine.remove_abandoned_lab(&id).await });
+            detached::finish(self.engine, |engine| async move { engine.remove_abandoned_lab(&id).await });
         }
         let _ = std::fs::remove_file(&self.lock_path);
     }
