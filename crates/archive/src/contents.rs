@@ -134,12 +134,14 @@ pub(super) mod testing {
         config_name: Option<String>,
         layers: Vec<Vec<u8>>,
         leave_out_layers: bool,
+        tag: String,
     }
 
     impl Export {
         pub fn new() -> Self {
             let config = r#"{"architecture":"amd64","os":"linux"}"#.to_owned();
-            Self { config, config_name: None, layers: Vec::new(), leave_out_layers: false }
+            let tag = "tiny:1.0".to_owned();
+            Self { config, config_name: None, layers: Vec::new(), leave_out_layers: false, tag }
         }
 
         pub fn layer(mut self, bytes: &[u8]) -> Self {
@@ -157,6 +159,11 @@ pub(super) mod testing {
             self
         }
 
+        pub fn tagged(mut self, tag: &str) -> Self {
+            tag.clone_into(&mut self.tag);
+            self
+        }
+
         pub fn image_id(&self) -> Digest {
             Digest::of(&self.config)
         }
@@ -171,7 +178,7 @@ pub(super) mod testing {
                     put(&mut tar, name, layer);
                 }
             }
-            let manifest = serde_json::json!([{"Config": config_name, "RepoTags": ["tiny:1.0"], "Layers": names}]);
+            let manifest = serde_json::json!([{"Config": config_name, "RepoTags": [self.tag], "Layers": names}]);
             put(&mut tar, "manifest.json", manifest.to_string().as_bytes());
             tar.into_inner().unwrap()
         }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::TryStreamExt;
 use tokio_util::io::ReaderStream;
@@ -157,14 +157,14 @@ fn debootstrap(ui: &Ui, sh: &Shell, cpu: &str, include: Option<String>, suite: &
 }
 
 async fn import(engine: &Engine, image: &str, bootstrap: &Bootstrap, platform: &str, tarball: &Path) -> Result<()> {
-    let (name, tag) = image.split_once(':').ok_or_else(|| anyhow!("{image} has no tag"))?;
     let change = format!("LABEL {}={}", labels::BASE, identity(bootstrap));
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo(name)
-        .tag(tag)
+        // With its tag: Podman does not read the one that stands apart.
+        .repo(image)
         .platform(platform)
-        .changes(vec![change, "CMD [\"/bin/sh\"]".to_owned()])
+        // One change: of several, Podman makes a single one.
+        .changes(vec![change])
         .build();
     let file = tokio::fs::File::open(tarball).await.context("reading the bootstrapped system")?;
     let body = bollard::body_try_stream(ReaderStream::with_capacity(file, 1 << 16));

@@ -1,12 +1,12 @@
-//! Builds a plan's image through BuildKit.
+//! Builds a plan's image, through BuildKit or through Buildah as the engine can.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bollard::Docker;
 use bollard::errors::Error as EngineError;
-use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion, TagImageOptionsBuilder};
 use futures_util::StreamExt;
 use tokio_util::io::ReaderStream;
@@ -42,7 +42,7 @@ pub async fn build(
     refuse_foreign(plan, before.as_ref())?;
     let context = pack_context(plan, sources, job.scratch)?;
     let candidate = format!("{CANDIDATE}:{}", plan.recipe.short());
-    run(engine, ui, plan, options(plan, base, &candidate, job.no_cache), context).await?;
+    run(engine, ui, plan, options(engine, plan, base, &candidate, job.no_cache), context).await?;
     let built = accept(engine, ui, plan, &candidate).await;
     engine.remove(&candidate).await?;
     let built = built?;
@@ -108,16 +108,20 @@ fn pack_context(plan: &BuildPlan, sources: &Sources<'_>, scratch: &Path) -> Resu
     Ok(file)
 }
 
-fn options(plan: &BuildPlan, base: &str, tag: &str, no_cache: bool) -> BuildImageOptions {
+fn options(engine: &Engine, plan: &BuildPlan, base: &str, tag: &str, no_cache: bool) -> BuildImageOptions {
     let mut args = proxy::build_args();
     args.extend(plan.build_args.clone());
     args.insert("BASE".to_owned(), base.to_owned());
     args.insert("FRESH".to_owned(), if no_cache { "1" } else { "" }.to_owned());
     let mut image_labels = plan.labels();
     image_labels.insert(labels::RECIPE.to_owned(), plan.recipe.hex().to_owned());
-    BuildImageOptionsBuilder::default()
-        .version(BuilderVersion::BuilderBuildKit)
-        .session(&session_id())
+    let builder = BuildImageOptionsBuilder::default();
+    let builder = if engine.abilities.has_buildkit() {
+        builder.version(BuilderVersion::BuilderBuildKit).session(&session_id())
+    } else {
+        builder.version(BuilderVersion::BuilderV1)
+    };
+    builder
         .dockerfile(&plan.dockerfile)
         .t(tag)
         .platform(&plan.platform)
@@ -134,6 +138,21 @@ fn session_id() -> String {
     format!("cml-nodes-{}-{}", std::process::id(), now.as_nanos())
 }
 
+/// Podman takes more than Docker's API has: that stages which don't need each other are built side by
+/// side, and that its own version is not written onto the image as a label.
+fn client(engine: &Engine) -> Docker {
+    let docker = engine.docker().clone();
+    if engine.abilities.has_buildkit() {
+        return docker;
+    }
+    docker.with_request_modifier(|mut request| {
+        if let Ok(uri) = format!("{}&jobs=0&identitylabel=false", request.uri()).parse() {
+            *request.uri_mut() = uri;
+        }
+        request
+    })
+}
+
 async fn run(
     engine: &Engine,
     ui: &Ui,
@@ -142,8 +161,10 @@ async fn run(
     context: std::fs::File,
 ) -> Result<()> {
     let body = bollard::body_try_stream(ReaderStream::with_capacity(tokio::fs::File::from_std(context), 1 << 16));
-    let mut stream = std::pin::pin!(engine.docker().build_image(options, None, Some(body)));
-    let mut progress = Progress::new(ui);
+    let docker = client(engine);
+    let mut stream = std::pin::pin!(docker.build_image(options, None, Some(body)));
+    let dockerfile = std::fs::read_to_string(plan.folder.join(&plan.dockerfile)).unwrap_or_default();
+    let mut progress = Progress::new(ui, &engine.abilities, &dockerfile);
     let mut beat = tokio::time::interval(Duration::from_secs(5));
     loop {
         let message = tokio::select! {
@@ -154,71 +175,45 @@ async fn run(
             }
         };
         match message {
-            Some(Ok(BuildInfo { aux: Some(BuildInfoAux::BuildKit(status)), .. })) => progress.update(status),
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(explain(plan, &progress, error)),
+            Some(Ok(message)) => progress.update(message),
+            Some(Err(error)) => return Err(explain(plan, &mut progress, error)),
             None => return Ok(()),
         }
     }
 }
 
-fn explain(plan: &BuildPlan, progress: &Progress<'_>, error: EngineError) -> anyhow::Error {
-    match (error, progress.failed()) {
-        (
-            EngineError::DockerStreamError { error } | EngineError::DockerResponseServerError { message: error, .. },
-            Some(step),
-        ) => {
-            anyhow!("{}", failure(plan, &step, &error))
+fn explain(plan: &BuildPlan, progress: &mut Progress<'_>, error: EngineError) -> anyhow::Error {
+    let error = match error {
+        EngineError::DockerStreamError { error } | EngineError::DockerResponseServerError { message: error, .. } => {
+            error
         }
-        (
-            EngineError::DockerStreamError { error } | EngineError::DockerResponseServerError { message: error, .. },
-            None,
-        ) => {
-            let file = plan.folder.join(&plan.dockerfile);
-            let line = dockerfile::line_of_error(&error).map_or_else(String::new, |line| format!(":{line}"));
-            anyhow!("the engine can't build {} from {}{line}\n  {}", plan.names.image, file.display(), error.trim())
+        other => {
+            return anyhow::Error::from(other).context(
+                "the connection to the engine was lost during the build; finished steps are cached, so run it again",
+            );
         }
-        (error, _) => anyhow::Error::from(error).context(
-            "the connection to the engine was lost during the build; finished steps are cached, so run it again",
-        ),
+    };
+    if let Some(step) = progress.failed(&error) {
+        return anyhow!("{}", failure(plan, &step, &error));
     }
+    let file = plan.folder.join(&plan.dockerfile);
+    let line = dockerfile::line_of_error(&error).map_or_else(String::new, |line| format!(":{line}"));
+    anyhow!("the engine can't build {} from {}{line}\n  {}", plan.names.image, file.display(), error.trim())
 }
 
 fn failure(plan: &BuildPlan, step: &FailedStep, error: &str) -> String {
     let file = plan.folder.join(&plan.dockerfile);
     let text = std::fs::read_to_string(&file).unwrap_or_default();
-    let place = match dockerfile::line_of_step(&text, &step.name) {
+    let place = match step.line.or_else(|| dockerfile::line_of_step(&text, &step.name)) {
         Some(line) => format!("{}:{line}", file.display()),
         None => file.display().to_string(),
     };
     let log: String = step.log.iter().map(|line| format!("  | {line}\n")).collect();
+    let shared = if step.shared_log { "  (printed by this step and those beside it)\n" } else { "" };
     format!(
-        "the build of {} failed at {place}\n  {}\n{log}  {}",
+        "the build of {} failed at {place}\n  {}\n{log}{shared}  {}",
         plan.names.image,
         progress::clip(&step.name),
-        reason(error)
+        progress::reason(error)
     )
-}
-
-/// BuildKit repeats the whole instruction in its error; the person has seen its place.
-fn reason(error: &str) -> &str {
-    let error = error.trim();
-    match error.split_once("executor failed running [").and_then(|(_, rest)| rest.rsplit_once("]: ")) {
-        Some((_, reason)) => reason,
-        None => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reason_is_told_without_the_instruction() {
-        assert_eq!(reason("executor failed running [/bin/sh -c [ -f x ]: exit code: 9]: exit code: 2"), "exit code: 2");
-        assert_eq!(
-            reason("dockerfile parse error line 3: unknown instruction: RUM"),
-            "dockerfile parse error line 3: unknown instruction: RUM"
-        );
-    }
 }

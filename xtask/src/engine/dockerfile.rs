@@ -1,5 +1,13 @@
-//! Finds the line of a Dockerfile that a build step came from. BuildKit of Docker 20.10 names the
-//! step but not its line.
+//! Finds the line of a Dockerfile that a build step came from. Neither BuildKit of Docker 20.10 nor
+//! Buildah names it.
+
+/// A stage of a Dockerfile.
+pub struct Stage {
+    /// Its name, else its number.
+    pub name: String,
+    /// Its instructions, of which the first is its FROM.
+    instructions: Vec<Instruction>,
+}
 
 /// An instruction of a Dockerfile.
 struct Instruction {
@@ -35,6 +43,54 @@ pub fn line_of_error(error: &str) -> Option<usize> {
     number.parse().ok()
 }
 
+/// The stages of a Dockerfile, in its order.
+pub fn stages(dockerfile: &str) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    for instruction in instructions(dockerfile) {
+        match stages.last_mut() {
+            Some(stage) if stage.name == instruction.stage && !instruction.is_from() => {
+                stage.instructions.push(instruction);
+            }
+            _ if instruction.is_from() => {
+                stages.push(Stage { name: instruction.stage.clone(), instructions: vec![instruction] });
+            }
+            // ARGs before the first FROM belong to no stage.
+            _ => {}
+        }
+    }
+    stages
+}
+
+/// Which of these stages the instruction `text` reads: as its base, or what it copies or mounts.
+pub fn stages_of_step(stages: &[Stage], text: &str) -> Vec<usize> {
+    let mut words = text.split_whitespace();
+    let first = words.next().unwrap_or_default();
+    let base = first.eq_ignore_ascii_case("FROM").then(|| words.clone().find(|word| !word.starts_with("--"))).flatten();
+    let flags = words.take_while(|word| word.starts_with("--"));
+    let named = flags.flat_map(|flag| flag.trim_start_matches("--").trim_start_matches("mount=").split(','));
+    let named = named.filter_map(|field| field.strip_prefix("from="));
+    let find = |name: &str| {
+        let number = name.parse().ok().filter(|number| *number < stages.len());
+        stages.iter().rposition(|stage| stage.name.eq_ignore_ascii_case(name)).or(number)
+    };
+    base.into_iter().chain(named).filter_map(find).collect()
+}
+
+impl Stage {
+    /// The line of the instruction `step`, counted from 1, if its words are `text`.
+    pub fn line_of(&self, step: usize, text: &str) -> Option<usize> {
+        let first = |text: &str| text.split_whitespace().next().map(str::to_ascii_uppercase);
+        let instruction = self.instructions.get(step.checked_sub(1)?)?;
+        (first(&instruction.text) == first(text)).then_some(instruction.line)
+    }
+}
+
+impl Instruction {
+    fn is_from(&self) -> bool {
+        self.text.starts_with("FROM ")
+    }
+}
+
 fn instructions(dockerfile: &str) -> Vec<Instruction> {
     let (mut found, mut stage, mut stages) = (Vec::new(), String::new(), 0);
     let mut lines = dockerfile.lines().enumerate();
@@ -65,14 +121,14 @@ fn is_comment_or_blank(line: &str) -> bool {
 }
 
 /// `RUN --mount=… a  b` → `RUN a b`
-fn without_flags(text: &str) -> String {
+pub fn without_flags(text: &str) -> String {
     let mut words = text.split_whitespace();
     let first = words.next().unwrap_or_default().to_ascii_uppercase();
     let rest = words.skip_while(|word| word.starts_with("--"));
     std::iter::once(first.as_str()).chain(rest).collect::<Vec<_>>().join(" ")
 }
 
-fn common_prefix(a: &str, b: &str) -> usize {
+pub fn common_prefix(a: &str, b: &str) -> usize {
     a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
 }
 
@@ -104,6 +160,22 @@ RUN make install
         assert_eq!(line_of_step(FILE, "[build 3/3] RUN make -j2"), Some(7));
         assert_eq!(line_of_step(FILE, "[stage-1 2/3] COPY --from=build / /"), Some(9));
         assert_eq!(line_of_step(FILE, "[linux/amd64 stage-1 3/3] RUN make install"), Some(10));
+    }
+
+    #[test]
+    fn stages_know_their_instructions_and_what_they_read() {
+        let stages = stages(FILE);
+        let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+        assert_eq!(names, ["build", "stage-1"]);
+        assert_eq!(stages[0].line_of(1, "FROM debian AS build"), Some(2));
+        assert_eq!(stages[0].line_of(3, "RUN make -j2"), Some(7));
+        assert_eq!(stages[1].line_of(2, "RUN make"), None);
+        assert_eq!(stages_of_step(&stages, "COPY --from=build / /"), [0]);
+        assert_eq!(stages_of_step(&stages, "COPY --chown=1 --from=0 / /"), [0]);
+        assert_eq!(stages_of_step(&stages, "RUN --mount=type=bind,from=build,target=/x make --from=build"), [0]);
+        assert_eq!(stages_of_step(&stages, "FROM build AS next"), [0]);
+        assert!(stages_of_step(&stages, "FROM debian AS build").is_empty());
+        assert!(stages_of_step(&stages, "RUN make --from=build").is_empty());
     }
 
     #[test]

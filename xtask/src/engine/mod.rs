@@ -225,8 +225,8 @@ impl Unreachable {
 fn image_of(found: ImageInspect) -> Result<Image> {
     let config = found.config.unwrap_or_default();
     Ok(Image {
-        engine_id: found.id.context("the engine names no ID of the image")?,
-        tags: found.repo_tags.unwrap_or_default(),
+        engine_id: full_id(&found.id.context("the engine names no ID of the image")?),
+        tags: familiar(&found.repo_tags.unwrap_or_default()),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         size: found.size.unwrap_or_default().try_into().unwrap_or_default(),
         architecture: found.architecture.unwrap_or_default(),
@@ -235,12 +235,22 @@ fn image_of(found: ImageInspect) -> Result<Image> {
 
 fn image_of_summary(found: ImageSummary) -> Image {
     Image {
-        engine_id: found.id,
-        tags: found.repo_tags,
+        engine_id: full_id(&found.id),
+        tags: familiar(&found.repo_tags),
         labels: found.labels.into_iter().collect(),
         size: found.size.try_into().unwrap_or_default(),
         architecture: String::new(),
     }
+}
+
+/// Podman answers with full names.
+fn familiar(tags: &[String]) -> Vec<String> {
+    tags.iter().map(|tag| archive::familiar(tag).to_owned()).collect()
+}
+
+/// Some answers leave out how an ID was made.
+fn full_id(id: &str) -> String {
+    if id.contains(':') { id.to_owned() } else { format!("sha256:{id}") }
 }
 
 fn root_cause(error: &anyhow::Error) -> String {

@@ -153,12 +153,10 @@ impl Engine {
 
     /// An image that is not this project's, under this name. Goes with what is returned.
     pub fn foreign(&self, name: &str) -> Foreign<'_> {
-        let (repo, tag) = name.split_once(':').expect("NAME:TAG");
         // A label of its own, so that no two of them are one image.
         let options = CreateImageOptionsBuilder::default()
             .from_src("-")
-            .repo(repo)
-            .tag(tag)
+            .repo(name)
             .changes(vec![format!("LABEL for={name}")])
             .build();
         let body = bollard::body_full(userland().into());
