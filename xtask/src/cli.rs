@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{self, Session};
+use crate::engine::choice::Choice;
 use ui::Ui;
 
 /// The exit code of a shell whose command was ended by Ctrl-C.
@@ -26,6 +27,9 @@ struct Cli {
     /// The repository of nodes [default: the one around the working folder]
     #[arg(long, global = true, value_name = "FOLDER")]
     root: Option<PathBuf>,
+    /// Which engine serves: docker, podman, embedded, or an address [env: XTASK_ENGINE] [default: the first that answers]
+    #[arg(long, global = true, value_name = "ENGINE")]
+    engine: Option<Choice>,
     #[command(subcommand)]
     command: Command,
 }
@@ -124,10 +128,11 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
-    let session = || Session::open(ui, cli.root.as_deref());
+    let choice = Choice::or_environment(cli.engine)?;
+    let session = || Session::open(ui, cli.root.as_deref(), choice.clone());
     match cli.command {
         Command::List(args) => commands::list::run(&session()?, args).await,
-        Command::Setup(args) => commands::setup::run(ui, args).await,
+        Command::Setup(args) => commands::setup::run(ui, choice, args).await,
         Command::Build(args) => commands::build::run(&session()?, args).await,
         Command::Inspect(args) => commands::inspect::run(&session()?, args).await,
         Command::Save(args) => commands::save::run(&session()?, args).await,

@@ -50,7 +50,7 @@ pub(super) async fn up_to_date_after(
 ) -> Result<Built> {
     // Names that don't exist are told before anything is installed.
     let node = &session.repository.node(args.node.as_deref())?.node;
-    let engine = host::engine(session.ui, args.recipe.consent(), &session.cache).await?;
+    let engine = host::engine(session.ui, args.recipe.consent(), &session.finder).await?;
     // The second of two commands finds what the first has built.
     let path = session.cache.join("locks").join(node.as_str());
     let _lock = Lock::acquire(&path, session.ui, &format!("builds {node}")).await?;

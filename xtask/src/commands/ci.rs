@@ -30,7 +30,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     step("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
     step("unit tests", &["test", "--workspace", "--lib", "--quiet"])?;
     // The end-to-end tests use the real engine.
-    host::engine(ui, consent(args.yes), &session.cache).await?;
+    host::engine(ui, consent(args.yes), &session.finder).await?;
     host::test_tools(ui, consent(args.yes)).await?;
     step("end-to-end tests", &["test", "--workspace", "--test", "*"])?;
     ui.headline("every node is built, saved and proved");

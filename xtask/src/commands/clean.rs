@@ -27,7 +27,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         }
     };
     let files = remove_files(session, &names).await?;
-    let removed = match Engine::connect().await {
+    let removed = match session.finder.connect(session.ui).await {
         Ok(engine) => {
             lab::sweep(&engine, session.ui, &session.cache).await?;
             remove_images(session, &engine, &names, args.node.is_none()).await?

@@ -26,6 +26,7 @@ pub(super) async fn helper_image(session: &Session<'_>, consent: Consent) -> Res
         repository: Repository::open(&root)?,
         dist: Dist::new(root.join("dist")),
         cache: session.cache.clone(),
+        finder: session.finder.clone(),
     };
     let recipe = RecipeArgs { yes: consent == Consent::Given, ..RecipeArgs::default() };
     let args = NodeArgs { recipe, ..NodeArgs::of(HELPER) };

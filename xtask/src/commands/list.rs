@@ -56,7 +56,7 @@ impl State {
 /// # Errors
 /// If the data is wrong.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let engine = Engine::connect().await;
+    let engine = session.finder.connect(session.ui).await;
     let planner = session.planner()?;
     let mut rows = Vec::new();
     for node in session.repository.nodes() {

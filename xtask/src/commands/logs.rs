@@ -3,7 +3,6 @@
 use anyhow::Result;
 
 use super::{Session, labs};
-use crate::engine::{Engine, Unreachable};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -17,7 +16,7 @@ pub struct Args {
 /// # Errors
 /// If no such node runs.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    let engine = session.engine().await?;
     let node = labs::find(&engine, args.node.as_deref()).await?;
     let follow = args.follow.then_some("--follow");
     let words: Vec<&str> = std::iter::once("logs").chain(follow).chain([node.id.as_str()]).collect();

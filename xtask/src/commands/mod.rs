@@ -30,6 +30,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::dist::Dist;
+use crate::engine::choice::Choice;
+use crate::engine::find::Finder;
+use crate::engine::{Engine, Unreachable};
 use crate::host::{self, Consent};
 use catalog::{Overrides, Planner, Repository};
 use ui::Ui;
@@ -52,6 +55,7 @@ pub struct Session<'a> {
     pub repository: Repository,
     pub dist: Dist,
     pub cache: PathBuf,
+    pub finder: Finder,
 }
 
 impl<'a> Session<'a> {
@@ -59,12 +63,22 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// If there is none, or its data is wrong.
-    pub fn open(ui: &'a Ui, root: Option<&Path>) -> Result<Self> {
+    pub fn open(ui: &'a Ui, root: Option<&Path>, choice: Choice) -> Result<Self> {
         let root = root.map_or_else(Repository::find_root, |root| Ok(root.to_owned()))?;
         let repository = Repository::open(&root)?;
         lint::check_silenced(&repository)?;
         let dist = Dist::new(repository.root.join("dist"));
-        Ok(Self { ui, repository, dist, cache: host::cache_folder()? })
+        let cache = host::cache_folder()?;
+        let finder = Finder::new(choice, cache.clone());
+        Ok(Self { ui, repository, dist, cache, finder })
+    }
+
+    /// The engine that serves.
+    ///
+    /// # Errors
+    /// If none does; says what to do.
+    pub(crate) async fn engine(&self) -> Result<Engine> {
+        self.finder.connect(self.ui).await.map_err(Unreachable::explain)
     }
 
     /// # Errors

@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use super::labs::{self, helper_image};
 use super::save;
 use super::{NodeArgs, Session};
-use crate::engine::{Engine, Unreachable};
 use crate::lab::{Asked, Lab};
 use catalog::labels;
 use definitions::container::Container;
@@ -27,7 +26,7 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let ui = session.ui;
     let saved = save::up_to_date(session, &args.node).await?;
-    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    let engine = session.engine().await?;
     let plan = &saved.inspected.plan;
     let name = args.name.clone().unwrap_or_else(|| format!("cml-{}", plan.node));
     if let Some(there) = labs::running(&engine).await?.into_iter().find(|one| one.name == name) {

@@ -3,6 +3,8 @@
 use anyhow::Result;
 
 use super::consent;
+use crate::engine::choice::Choice;
+use crate::engine::find::Finder;
 use crate::host;
 use ui::Ui;
 
@@ -15,8 +17,9 @@ pub struct Args {
 
 /// # Errors
 /// If something is missing and may not or can't be brought.
-pub async fn run(ui: &Ui, args: Args) -> Result<()> {
-    let engine = host::set_up(ui, consent(args.yes), &host::cache_folder()?).await?;
-    ui.note(format_args!("nothing is missing; the engine is {}", engine.describe()));
+pub async fn run(ui: &Ui, choice: Choice, args: Args) -> Result<()> {
+    let finder = Finder::new(choice, host::cache_folder()?);
+    host::set_up(ui, consent(args.yes), &finder).await?;
+    ui.note("nothing is missing");
     Ok(())
 }

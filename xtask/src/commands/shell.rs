@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 use anyhow::{Context, Result};
 
 use super::{Session, labs};
-use crate::engine::{Engine, Unreachable};
 use catalog::labels;
 
 #[derive(clap::Args)]
@@ -19,7 +18,7 @@ pub struct Args {
 /// # Errors
 /// If no such node runs, it has no shell, or that ends with an error.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    let engine = session.engine().await?;
     let node = labs::find(&engine, args.node.as_deref()).await?;
     let shell = node.labels.get(labels::SHELL).filter(|shell| !shell.is_empty());
     let shell = shell.with_context(|| format!("the definition of {} has no `shell`", node.name))?;
@@ -33,7 +32,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 /// # Errors
 /// If no such node runs, or this is no terminal.
 pub async fn console(session: &Session<'_>, args: Args) -> Result<()> {
-    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    let engine = session.engine().await?;
     let node = labs::find(&engine, args.node.as_deref()).await?;
     anyhow::ensure!(
         std::io::stdin().is_terminal(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Session, labs};
-use crate::engine::{Engine, Unreachable};
+use crate::engine::Engine;
 use crate::lab;
 use catalog::labels;
 
@@ -26,7 +26,7 @@ pub struct Args {
 /// # Errors
 /// If no such node runs, or something can't be removed.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    let engine = session.engine().await?;
     let labs: BTreeSet<String> = if args.all {
         lab::lasting(&session.cache).into_iter().collect()
     } else {

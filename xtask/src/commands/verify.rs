@@ -96,7 +96,7 @@ async fn subjects(session: &Session<'_>, args: &Args) -> Result<Vec<Subject>> {
 }
 
 async fn prove_all(session: &Session<'_>, subjects: &[Subject], consent: Consent, keep: bool) -> Result<Vec<Report>> {
-    let engine = host::engine(session.ui, consent, &session.cache).await?;
+    let engine = host::engine(session.ui, consent, &session.finder).await?;
     let helper = helper_image(session, consent).await?;
     let mut reports = Vec::new();
     for subject in subjects {

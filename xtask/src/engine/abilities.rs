@@ -5,6 +5,9 @@ use std::fmt;
 use anyhow::{Context, Result};
 use bollard::Docker;
 
+use super::endpoint::Endpoint;
+use super::ping;
+
 /// Who made the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make {
@@ -18,18 +21,42 @@ pub enum Make {
 pub struct Abilities {
     make: Make,
     version: String,
+    /// Whether containers run on it, or why not.
+    pub runs_containers: Result<(), String>,
 }
 
 impl Abilities {
-    /// Asks an engine.
+    /// Asks an engine, and makes the client speak the version of the API that it knows.
     ///
     /// # Errors
     /// If it does not answer.
-    pub async fn ask(docker: &Docker) -> Result<Self> {
+    pub async fn ask(docker: Docker, endpoint: &Endpoint) -> Result<(Docker, Self)> {
+        if let Some(path) = endpoint.host.strip_prefix("unix://")
+            && let Some(answer) = ping::ask(path).await?
+        {
+            let abilities = Self { make: answer.make, version: answer.version, runs_containers: Ok(()) };
+            let newest = bollard::API_DEFAULT_VERSION;
+            let api = if answer.api < *newest { &answer.api } else { newest };
+            return Ok((endpoint.client(api)?, abilities));
+        }
+        let docker = docker.negotiate_version().await?;
         let answer = docker.version().await.context("asking the engine for its version")?;
         let is_podman = answer.components.unwrap_or_default().iter().any(|part| part.name == "Podman Engine");
         let make = if is_podman { Make::Podman } else { Make::Docker };
-        Ok(Self { make, version: answer.version.unwrap_or_default() })
+        Ok((docker, Self { make, version: answer.version.unwrap_or_default(), runs_containers: Ok(()) }))
+    }
+
+    /// The program by which a person speaks to it, and by which nodes are created.
+    pub fn command_line(&self) -> &'static str {
+        match self.make {
+            Make::Docker => "docker",
+            Make::Podman => "podman",
+        }
+    }
+
+    /// Whether that program is installed.
+    pub fn has_command_line(&self) -> bool {
+        crate::host::is_installed(self.command_line())
     }
 
     /// Whether it builds through BuildKit, which tells of each step. Podman builds by itself, through

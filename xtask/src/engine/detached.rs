@@ -11,10 +11,13 @@ pub fn finish<F>(engine: &Engine, work: impl FnOnce(Engine) -> F + Send + 'stati
 where
     F: Future<Output = Result<()>>,
 {
-    let (endpoint, abilities) = (engine.endpoint.clone(), engine.abilities.clone());
+    let engine = engine.clone();
     let working = std::thread::spawn(move || -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { work(Engine { docker: endpoint.client()?, endpoint, abilities }).await })
+        runtime.block_on(async {
+            let docker = engine.endpoint.client(&engine.docker.client_version())?;
+            work(Engine { docker, ..engine }).await
+        })
     });
     let _ = working.join();
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{ClientVersion, Docker};
 use serde::Deserialize;
 
 use digests::Digest;
@@ -33,6 +33,11 @@ pub struct Environment<'a> {
 }
 
 impl Endpoint {
+    /// An address that something else than the docker CLI's configuration names.
+    pub fn at(host: String, reason: impl Into<String>) -> Self {
+        Self { host, tls: None, reason: reason.into() }
+    }
+
     /// # Errors
     /// If the docker CLI's configuration names a context that can't be read.
     pub fn discover() -> Result<Self> {
@@ -88,12 +93,11 @@ impl Endpoint {
         })
     }
 
-    /// A client for this address. Nothing is sent yet.
+    /// A client for this address that speaks this version of the API. Nothing is sent yet.
     ///
     /// # Errors
     /// If the kind of address is not known, or the TLS files can't be read.
-    pub fn client(&self) -> Result<Docker> {
-        let version = API_DEFAULT_VERSION;
+    pub fn client(&self, version: &ClientVersion) -> Result<Docker> {
         let scheme = self.host.split("://").next().unwrap_or_default();
         let client = match (scheme, &self.tls) {
             ("unix" | "npipe", _) => Docker::connect_with_socket(&self.host, REQUEST_SECONDS, version),

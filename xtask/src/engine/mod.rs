@@ -4,14 +4,21 @@ pub mod abilities;
 pub mod base;
 pub mod build;
 pub mod checks;
+pub mod choice;
 pub mod containers;
 pub mod detached;
 pub mod dockerfile;
+pub mod embedded;
 pub mod endpoint;
+pub mod find;
+mod ping;
+pub mod podman;
 mod progress;
 mod proxy;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -23,7 +30,9 @@ use futures_util::Stream;
 
 use abilities::Abilities;
 use catalog::labels;
+use embedded::Embedded;
 use endpoint::Endpoint;
+use ui::Ui;
 
 /// How long an engine may take to answer a ping. Longer over ssh, where a login comes first.
 const PING_TIME: Duration = Duration::from_secs(10);
@@ -34,6 +43,8 @@ pub struct Engine {
     docker: Docker,
     pub endpoint: Endpoint,
     pub abilities: Abilities,
+    /// The engine that lives as long as this program uses it.
+    embedded: Option<Arc<Embedded>>,
 }
 
 /// Why no engine serves us.
@@ -43,6 +54,10 @@ pub enum Unreachable {
     Silent { endpoint: Endpoint, why: String },
     /// Something is there, but not for this user.
     Forbidden { endpoint: Endpoint },
+    /// The embedded engine is asked for, but Podman is not installed.
+    NotInstalled,
+    /// Podman is installed, but can't be started as a part of this program.
+    Embedded(anyhow::Error),
     /// The address itself can't be used.
     Misconfigured(anyhow::Error),
 }
@@ -61,14 +76,12 @@ pub struct Image {
 }
 
 impl Engine {
-    /// Finds the engine and pings it.
+    /// Pings the engine at an address.
     ///
     /// # Errors
-    /// Says why none serves.
-    pub async fn connect() -> Result<Self, Unreachable> {
-        let endpoint = Endpoint::discover().map_err(Unreachable::Misconfigured)?;
-        let docker = endpoint.client();
-        let docker = match docker {
+    /// Says why it does not serve.
+    pub async fn at(endpoint: Endpoint) -> Result<Self, Unreachable> {
+        let docker = match endpoint.client(bollard::API_DEFAULT_VERSION) {
             Ok(docker) => docker,
             // bollard looks for the socket's file already here.
             Err(error) if endpoint.host.starts_with("unix://") => {
@@ -76,13 +89,10 @@ impl Engine {
             }
             Err(error) => return Err(Unreachable::Misconfigured(error)),
         };
-        match tokio::time::timeout(PING_TIME, docker.clone().negotiate_version()).await {
-            Ok(Ok(docker)) => match Abilities::ask(&docker).await {
-                Ok(abilities) => Ok(Self { docker, endpoint, abilities }),
-                Err(error) => Err(Unreachable::Silent { why: root_cause(&error), endpoint }),
-            },
+        let asking = Abilities::ask(docker, &endpoint);
+        match tokio::time::timeout(PING_TIME, asking).await {
+            Ok(Ok((docker, abilities))) => Ok(Self { docker, endpoint, abilities, embedded: None }),
             Ok(Err(error)) => {
-                let error = anyhow::Error::from(error);
                 let forbidden = error.chain().any(|cause| cause.to_string().contains("ermission denied"));
                 if forbidden && endpoint.host.starts_with("unix://") {
                     return Err(Unreachable::Forbidden { endpoint });
@@ -93,13 +103,35 @@ impl Engine {
         }
     }
 
+    /// Starts an engine that ends with the last copy of what this yields.
+    ///
+    /// # Errors
+    /// Says why it does not start.
+    pub async fn embedded(ui: &Ui, cache: &Path, reason: String) -> Result<Self, Unreachable> {
+        let embedded = Embedded::start(ui, cache).await.map_err(Unreachable::Embedded)?;
+        let mut engine = Self::at(Endpoint::at(embedded.host(), reason)).await?;
+        engine.abilities.runs_containers = embedded.fitness.runtime.clone().map(drop);
+        engine.embedded = Some(Arc::new(embedded));
+        Ok(engine)
+    }
+
     pub(crate) fn docker(&self) -> &Docker {
         &self.docker
     }
 
-    /// `Docker 20.10.24 at unix:///var/run/docker.sock`
+    /// For people: `Docker 20.10.24 at unix:///var/run/docker.sock (the default)`
     pub fn describe(&self) -> String {
-        format!("{} at {}", self.abilities, self.endpoint.host)
+        match &self.embedded {
+            None => format!("{} at {} ({})", self.abilities, self.endpoint.host, self.endpoint.reason),
+            Some(embedded) => {
+                format!("{}, embedded ({}): {}", self.abilities, self.endpoint.reason, embedded.describe())
+            }
+        }
+    }
+
+    /// Why the engine is gone, if it is one of ours.
+    pub fn last_words(&self) -> Option<String> {
+        self.embedded.as_ref()?.last_words()
     }
 
     /// The image of that name, if there is one.
@@ -203,12 +235,41 @@ impl Image {
 }
 
 impl Unreachable {
+    /// Whether installing or starting an engine of this machine would help.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::NotInstalled => true,
+            Self::Silent { endpoint, .. } => endpoint.is_default(),
+            Self::Forbidden { .. } | Self::Embedded(_) | Self::Misconfigured(_) => false,
+        }
+    }
+
+    /// In a few words, for who is served by another engine instead.
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::NotInstalled => "Podman is not installed".to_owned(),
+            Self::Silent { endpoint, .. } => format!("no engine answers at {}", endpoint.host),
+            Self::Forbidden { endpoint } => format!("you may not use the engine at {}", endpoint.host),
+            Self::Misconfigured(error) | Self::Embedded(error) => format!("{error:#}"),
+        }
+    }
+
+    /// Neither of two engines serves.
+    fn and(self, embedded: Self) -> Self {
+        let first = self.in_short();
+        Self::Embedded(embedded.explain().context(format!("{first}, and the embedded engine does not start")))
+    }
+
     /// The error, and what to do about it.
     pub fn explain(self) -> anyhow::Error {
         match self {
-            Self::Misconfigured(error) => error,
+            Self::Misconfigured(error) | Self::Embedded(error) => error,
+            Self::NotInstalled => anyhow!(
+                "Podman, which is the embedded engine, is not installed; `cargo xtask setup --engine embedded --yes` brings it"
+            ),
             Self::Forbidden { endpoint } => anyhow!(
-                "you may not use the engine at {}: join its group (sudo usermod -aG docker \"$USER\") and log in again",
+                "you may not use the engine at {}: join its group (sudo usermod -aG docker \"$USER\") and log in again; or install \
+                 Podman (`cargo xtask setup --engine embedded`), which needs no such right",
                 endpoint.host
             ),
             Self::Silent { endpoint, why } if endpoint.is_default() => anyhow!(

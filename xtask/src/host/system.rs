@@ -59,16 +59,28 @@ impl System {
     }
 }
 
-/// Whether this process is root, without asking libc: /proc/self belongs to who runs it.
+/// Whether this process is root.
 pub fn is_root() -> bool {
+    user_id() == 0
+}
+
+/// Who runs this process, without asking libc: /proc/self belongs to them. Elsewhere the name tells root from others.
+pub fn user_id() -> u32 {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
         if let Ok(metadata) = Path::new("/proc/self").metadata() {
-            return metadata.uid() == 0;
+            return metadata.uid();
         }
     }
-    std::env::var("USER").is_ok_and(|user| user == "root")
+    if std::env::var("USER").is_ok_and(|user| user == "root") { 0 } else { u32::MAX }
+}
+
+/// What `/etc/passwd` calls the user, if it knows them.
+pub fn user_name() -> Option<String> {
+    let (id, text) = (user_id().to_string(), std::fs::read_to_string("/etc/passwd").ok()?);
+    let line = text.lines().find(|line| line.split(':').nth(2) == Some(&id))?;
+    line.split(':').next().map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ impl Engine {
     /// The engine that the program uses, too.
     pub fn here() -> Self {
         let endpoint = xtask::engine::endpoint::Endpoint::discover().expect("an engine's address");
-        Self::of(endpoint.client().expect("an engine"))
+        Self::of(endpoint.client(bollard::API_DEFAULT_VERSION).expect("an engine"))
     }
 
     pub fn at(socket: &Path) -> Self {

@@ -92,6 +92,7 @@ async fn save_elsewhere(session: &Session<'_>, node: &NodeArgs) -> Result<Saved>
         repository: catalog::Repository::open(&session.repository.root)?,
         dist: Dist::new(folder.path().join("dist")),
         cache: session.cache.clone(),
+        finder: session.finder.clone(),
     };
     save::up_to_date(&elsewhere, node).await
 }

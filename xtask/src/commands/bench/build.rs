@@ -9,7 +9,6 @@ use super::{Figure, Times, ratio};
 use crate::commands::build::{self, Built};
 use crate::commands::{NodeArgs, Session};
 use crate::dist::Dist;
-use crate::host;
 
 /// One stage, plain `make`, all its build tools left inside: the way of the recipe that this
 /// project comes from, for the same FRR.
@@ -112,7 +111,8 @@ impl Copy {
             ui: session.ui,
             repository: catalog::Repository::open(self.folder.path())?,
             dist: Dist::new(self.folder.path().join("dist")),
-            cache: host::cache_folder()?,
+            cache: session.cache.clone(),
+            finder: session.finder.clone(),
         };
         let mut args = node.clone();
         args.recipe.no_cache = no_cache;

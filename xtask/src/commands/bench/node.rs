@@ -8,7 +8,6 @@ use futures_util::future::try_join_all;
 use super::{Figure, Times};
 use crate::commands::labs::helper_image;
 use crate::commands::{NodeArgs, Session, save, verify};
-use crate::engine::{Engine, Unreachable};
 use crate::host::Consent;
 use crate::lab::{Asked, Lab};
 use definitions::container::Container;
@@ -26,7 +25,7 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
     let path = session.dist.node_definition(id);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
     let container = Container::read(&text)?;
-    let engine = Engine::connect().await.map_err(Unreachable::explain)?;
+    let engine = session.engine().await?;
     let helper = helper_image(session, Consent::Given).await?;
     let lab = Lab::open(&engine, session.ui, &session.cache, &helper).await?;
     let image = lab.load(&session.dist.archive(id)).await?.image;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use super::{Ended, Session};
+use crate::engine::choice::Choice;
 use report::Report;
 use ui::Ui;
 
@@ -42,7 +43,7 @@ const USAGE: u8 = 2;
 pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     let (templates, files) = args.paths.iter().cloned().partition(|path| repository_of_template(path).is_some());
     let reports = if args.paths.is_empty() {
-        rendered::lint(&Session::open(ui, root)?)?
+        rendered::lint(&Session::open(ui, root, Choice::Automatic)?)?
     } else {
         match lint_paths(ui, templates, files).await {
             Err(error) if error.is::<std::io::Error>() => {
@@ -69,7 +70,7 @@ async fn lint_paths(ui: &Ui, templates: Vec<PathBuf>, files: Vec<PathBuf>) -> Re
     let mut reports = linting.await.context("reading the definitions")??;
     for path in templates {
         let root = repository_of_template(&path).context("the repository around it is gone")?;
-        let (session, path) = (Session::open(ui, Some(&root))?, path.canonicalize()?);
+        let (session, path) = (Session::open(ui, Some(&root), Choice::Automatic)?, path.canonicalize()?);
         let is_asked_for = |report: &Report| session.repository.root.join(&report.path).starts_with(&path);
         reports.extend(rendered::lint(&session)?.into_iter().filter(is_asked_for));
     }

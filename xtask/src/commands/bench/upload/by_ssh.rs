@@ -165,6 +165,7 @@ async fn image(session: &Session<'_>) -> Result<String> {
         repository: Repository::open(&root)?,
         dist: Dist::new(root.join("dist")),
         cache: session.cache.clone(),
+        finder: session.finder.clone(),
     };
     let args = NodeArgs { recipe: RecipeArgs { yes: true, ..RecipeArgs::default() }, ..NodeArgs::of(HOST) };
     Ok(build::up_to_date(&own, &args).await?.plan.names.image)

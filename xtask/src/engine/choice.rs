@@ -1,0 +1,81 @@
+//! Which engine shall serve: `--engine` or `XTASK_ENGINE`, else the first that answers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, Result};
+
+/// The variable that chooses where `--engine` does not.
+const VARIABLE: &str = "XTASK_ENGINE";
+
+/// See the module's head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// What answers: Docker, else Podman, else the embedded engine.
+    #[default]
+    Automatic,
+    /// Where the docker command finds it.
+    Docker,
+    /// A Podman service that runs already: the user's, else the system's.
+    Podman,
+    /// Podman's service, started by this program for as long as the command takes.
+    Embedded,
+    /// Whatever answers at this address.
+    Address(String),
+}
+
+impl Choice {
+    /// What the command line says, else the environment.
+    ///
+    /// # Errors
+    /// If the variable names no engine.
+    pub fn or_environment(argument: Option<Self>) -> Result<Self> {
+        match (argument, std::env::var(VARIABLE)) {
+            (Some(choice), _) => Ok(choice),
+            (None, Ok(text)) if !text.is_empty() => text.parse().map_err(anyhow::Error::msg).context(VARIABLE),
+            _ => Ok(Self::Automatic),
+        }
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Automatic),
+            "docker" => Ok(Self::Docker),
+            "podman" => Ok(Self::Podman),
+            "embedded" => Ok(Self::Embedded),
+            address if address.contains("://") => Ok(Self::Address(address.to_owned())),
+            other => Err(format!(
+                "`{other}` is no engine: it must be docker, podman, embedded, or an address such as unix:///run/podman/podman.sock"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Automatic => f.write_str("auto"),
+            Self::Docker => f.write_str("docker"),
+            Self::Podman => f.write_str("podman"),
+            Self::Embedded => f.write_str("embedded"),
+            Self::Address(address) => f.write_str(address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_are_chosen_by_word_or_address() {
+        for text in ["auto", "docker", "podman", "embedded", "unix:///run/x.sock"] {
+            assert_eq!(text.parse::<Choice>().unwrap().to_string(), text);
+        }
+        assert!("moby".parse::<Choice>().unwrap_err().contains("docker, podman, embedded"));
+    }
+}

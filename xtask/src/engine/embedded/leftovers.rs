@@ -1,0 +1,111 @@
+//! What an embedded engine that was killed leaves behind, and removing its storage.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::place::Place;
+use ui::Ui;
+
+/// Ends the steps of builds whose engine is gone: the kernel tells by their file systems. Nodes are let be: they have
+/// a monitor.
+pub fn end_orphans(place: &Place) {
+    let images = place.storage.join("images");
+    let orphans = processes().filter(|pid| is_orphan(*pid, &images)).map(|pid| pid.to_string());
+    let words: Vec<String> = std::iter::once("-KILL".to_owned()).chain(orphans).collect();
+    if words.len() > 1 {
+        let _ = duct::cmd("kill", words).stdin_null().stderr_null().unchecked().run();
+    }
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Its root is a container's of this storage, and nobody of the engine waits for it.
+fn is_orphan(pid: u32, images: &Path) -> bool {
+    let images = images.to_string_lossy();
+    let root = |line: &&str| line.split(' ').nth(4) == Some("/");
+    let in_ours = |pid: u32| of(pid, "mountinfo").lines().find(root).is_some_and(|line| line.contains(&*images));
+    // Nearly all processes see the mounts that we see, and are done with at this.
+    let mounts = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    if mounts(&pid.to_string()) == mounts("self") {
+        return false;
+    }
+    in_ours(pid) && parent(&of(pid, "stat")).is_some_and(|parent| !in_ours(parent) && !is_of_an_engine(parent))
+}
+
+fn of(pid: u32, file: &str) -> String {
+    String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default()).into_owned()
+}
+
+/// After the command in brackets come the state and the parent. [proc(5)]
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// Another command's engine may be at work on the same storage.
+fn is_of_an_engine(pid: u32) -> bool {
+    let line = of(pid, "cmdline");
+    let name = line.split('\0').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    ["podman", "conmon", "buildah-", "runc", "crun"].iter().any(|known| name.starts_with(known))
+}
+
+/// Ends what runs in a storage, and removes it. What can't be removed is told.
+pub fn remove_storage(ui: &Ui, place: &Place) {
+    end_orphans(place);
+    if let Err(error) = remove_folder(&place.storage) {
+        ui.warn(format_args!("{} can't be removed: {error:#}", place.storage.display()));
+    }
+    let _ = remove_folder(&place.runtime);
+}
+
+/// A folder with files of subordinate ids and, after a kill, with mounts.
+///
+/// # Errors
+/// If something of it can't be removed.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    unmount_below(folder);
+    let Err(error) = std::fs::remove_dir_all(folder) else { return Ok(()) };
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return Ok(());
+    }
+    // As the user who all its subordinate ids are.
+    let removing = duct::cmd!("podman", "unshare", "rm", "-rf", "--one-file-system", folder);
+    let done = removing.stdin_null().stdout_null().stderr_capture().unchecked().run().context("podman can't be run")?;
+    anyhow::ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr).trim());
+    Ok(())
+}
+
+/// The deepest first.
+fn unmount_below(folder: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
+    for point in points.filter(|point| Path::new(point).starts_with(folder)) {
+        let _ = duct::cmd!("umount", "--lazy", point).stdin_null().stderr_null().unchecked().run();
+    }
+}
+
+/// Bytes of all files below a folder, as far as we may look.
+pub fn size_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => size_of(&entry.path()),
+            Ok(found) => std::os::unix::fs::MetadataExt::blocks(&found) * 512,
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parent_is_read_behind_any_name() {
+        assert_eq!(parent("12 (a) b) S 7 12 12 0"), Some(7));
+        assert!(parent(&of(std::process::id(), "stat")).is_some());
+    }
+}

@@ -1,0 +1,201 @@
+//! The embedded engine: Podman's API service as a child of this program, for as long as a command takes, on a socket and with
+//! a storage of its own. So a machine needs no daemon, and nothing of the user's own Podman is touched.
+
+mod leftovers;
+mod place;
+mod probe;
+mod settings;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use settings::Settings;
+use ui::Ui;
+
+pub use leftovers::{remove_storage, size_of};
+pub use place::Place;
+pub use probe::{Fitness, OLDEST};
+
+/// How long the engine may take to come up: the first time it lays out its storage.
+const START_TIME: Duration = Duration::from_secs(30);
+/// How long it may take to end.
+const END_TIME: Duration = Duration::from_secs(20);
+
+/// A running embedded engine. It ends when this is dropped, and when this process ends in any other way.
+#[derive(Debug)]
+pub struct Embedded {
+    /// Its standard input is what keeps the engine alive.
+    guard: Mutex<Child>,
+    socket: PathBuf,
+    place: Place,
+    pub fitness: Fitness,
+    pub version: String,
+    /// Shared with other commands that use the engine; whoever removes its storage wants it alone.
+    _lock: File,
+}
+
+/// Whether Podman is installed.
+pub fn is_installed() -> bool {
+    cfg!(target_os = "linux") && crate::host::is_installed("podman")
+}
+
+impl Embedded {
+    /// Starts the engine and waits until it answers.
+    ///
+    /// # Errors
+    /// If Podman is too old, the user lacks what it needs, or it does not come up; says what to do.
+    pub async fn start(ui: &Ui, cache: &Path) -> Result<Self> {
+        let (major, version) = probe::version()?;
+        if major < OLDEST {
+            bail!(
+                "Podman {version} is too old for the embedded engine, which needs {OLDEST}.0: update it, or let Docker serve \
+                 (`cargo xtask setup --engine docker`)"
+            );
+        }
+        has_subordinate_ids()?;
+        let place = Place::of(cache);
+        place.make()?;
+        let lock = shared_lock(ui, &place).await?;
+        leftovers::end_orphans(&place);
+        let fitness = probe::fitness(ui, &place)?;
+        let settings = settings::write(&place, fitness.storage, fitness.runtime.as_ref().ok())?;
+        let socket = place.runtime.join(format!("{}-{:x}", std::process::id(), fastrand::u32(..)));
+        let guard = spawn(ui, &place, &socket, settings)?;
+        let engine = Self { guard: Mutex::new(guard), socket, place, fitness, version, _lock: lock };
+        engine.wait_until_it_answers().await?;
+        Ok(engine)
+    }
+
+    /// `unix://…`
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// How it works here, for people.
+    pub fn describe(&self) -> String {
+        let storage = match self.fitness.storage_because.last() {
+            None => self.fitness.storage.name().to_owned(),
+            Some(why) => format!("{}, because {why}", self.fitness.storage.name()),
+        };
+        let isolation = match &self.fitness.runtime {
+            Ok(runtime) => format!("containers by {}", runtime.name),
+            Err(why) => format!("builds in a chroot and no containers, because {why}"),
+        };
+        format!("{isolation}; storage {storage}, in {}", self.place.storage.display())
+    }
+
+    /// What it said last, if it has ended although it should not have.
+    pub fn last_words(&self) -> Option<String> {
+        let mut guard = self.guard.lock().ok()?;
+        let status = guard.try_wait().ok()??;
+        Some(format!("the embedded engine has ended ({status}); its last words:\n{}", self.place.tail_of_log()))
+    }
+
+    async fn wait_until_it_answers(&self) -> Result<()> {
+        let since = Instant::now();
+        while std::os::unix::net::UnixStream::connect(&self.socket).is_err() {
+            if let Some(said) = self.last_words() {
+                bail!("{said}");
+            }
+            if since.elapsed() > START_TIME {
+                bail!(
+                    "the embedded engine did not come up within {} s; its last words:\n{}",
+                    START_TIME.as_secs(),
+                    self.place.tail_of_log()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        let Ok(guard) = self.guard.get_mut() else { return };
+        drop(guard.stdin.take());
+        let since = Instant::now();
+        while matches!(guard.try_wait(), Ok(None)) && since.elapsed() < END_TIME {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = std::fs::remove_file(&self.socket);
+        leftovers::end_orphans(&self.place);
+    }
+}
+
+impl Place {
+    fn tail_of_log(&self) -> String {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(5)..].iter().map(|line| format!("  | {}\n", ui::printable(line))).collect()
+    }
+}
+
+/// The guard in a process group of its own, so that Ctrl-C does not end the engine before we have cleaned up on it.
+fn spawn(ui: &Ui, place: &Place, socket: &Path, settings: Settings) -> Result<Child> {
+    let log = File::create(place.log()).with_context(|| format!("{} can't be written", place.log().display()))?;
+    let address = format!("unix://{}", socket.display());
+    let service = ["system", "service", "--time", "0", &address].map(OsString::from);
+    let words: Vec<OsString> = std::iter::once("podman".into()).chain(settings.arguments).chain(service).collect();
+    let shown: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    ui.command(format_args!("{} >{} 2>&1 &", shown.join(" "), place.log().display()));
+    Command::new("sh")
+        .args(["-c", include_str!("guard.sh"), "guard"])
+        .args([place.session(), place.runtime.clone()])
+        .args(words)
+        .envs(settings.variables)
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("the embedded engine can't be started")
+}
+
+/// Not while another command removes the storage.
+async fn shared_lock(ui: &Ui, place: &Place) -> Result<File> {
+    let path = place.lock();
+    let file = File::options().create(true).append(true).open(&path);
+    let file = file.with_context(|| format!("{} can't be written", path.display()))?;
+    let mut told = false;
+    while file.try_lock_shared().is_err() {
+        if !std::mem::replace(&mut told, true) {
+            ui.note("waiting for another command that removes the embedded engine's storage");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(file)
+}
+
+/// Packages have files of many users; an ordinary user needs ids to stand for them. [subuid(5)]
+fn has_subordinate_ids() -> Result<()> {
+    if crate::host::is_root() {
+        return Ok(());
+    }
+    let (id, name) = (crate::host::user_id().to_string(), crate::host::user_name());
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let is_ours =
+            |line: &str| line.split(':').next().is_some_and(|user| user == id || Some(user) == name.as_deref());
+        if !text.lines().any(is_ours) {
+            let user = name.unwrap_or(id);
+            bail!(
+                "{user} has no subordinate ids ({file}), which the embedded engine needs for the users inside of an image. To give some:\n  \
+                 sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}\n  (other numbers, if another user has these)"
+            );
+        }
+    }
+    if !crate::host::is_installed("newuidmap") {
+        bail!(
+            "newuidmap is not installed, which the embedded engine needs for an ordinary user: sudo apt-get install uidmap"
+        );
+    }
+    Ok(())
+}

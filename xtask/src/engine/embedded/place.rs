@@ -1,0 +1,112 @@
+//! Where the embedded engine keeps its things. Nothing of it is the user's own Podman's.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use digests::Digest;
+
+/// Another folder than the one in the cache, for a disk with more room.
+const VARIABLE: &str = "XTASK_EMBEDDED_STORAGE";
+
+/// See the module's head.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Images, caches and the log.
+    pub storage: PathBuf,
+    /// Sockets, locks and what is mounted: good until the machine starts again.
+    pub runtime: PathBuf,
+}
+
+impl Place {
+    /// Where it is, without making anything.
+    pub fn of(cache: &Path) -> Self {
+        let storage = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|path| path.is_absolute());
+        let storage = storage.unwrap_or_else(|| cache.join("engine"));
+        let runtime = runtime_of(&storage);
+        Self { storage, runtime }
+    }
+
+    /// A place for a moment, beside this one.
+    pub fn beside(&self, name: &str) -> Self {
+        let storage = self.storage.join(name);
+        let runtime = runtime_of(&storage);
+        Self { storage, runtime }
+    }
+
+    /// Makes its folders, for nobody but this user.
+    ///
+    /// # Errors
+    /// If they can't be made, or somebody else's stand there.
+    pub fn make(&self) -> Result<()> {
+        for folder in [&self.storage, &self.temporary()] {
+            std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
+        }
+        let parent = self.runtime.parent().context("the runtime folder has no parent")?;
+        make_private(parent)?;
+        make_private(&self.runtime)?;
+        make_private(&self.session())
+    }
+
+    /// The storage of images; each storage driver has its own.
+    pub fn images(&self, driver: &str) -> PathBuf {
+        self.storage.join("images").join(driver)
+    }
+
+    /// For files under way, and for the caches of builds, which are to outlive the images.
+    pub fn temporary(&self) -> PathBuf {
+        self.storage.join("tmp")
+    }
+
+    /// What Podman takes for the folder of the user's login session.
+    pub fn session(&self) -> PathBuf {
+        self.runtime.join("session")
+    }
+
+    /// Held, shared, by whoever uses the engine.
+    pub fn lock(&self) -> PathBuf {
+        self.storage.join("lock")
+    }
+
+    /// What the engine says.
+    pub fn log(&self) -> PathBuf {
+        self.storage.join("log")
+    }
+
+    /// The caches of builds: the compiler's and the packages'.
+    pub fn caches(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.temporary()).into_iter().flatten().flatten();
+        let is_cache = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("buildah-cache");
+        entries.filter(is_cache).map(|entry| entry.path()).collect()
+    }
+}
+
+/// Short, since a socket's path has 107 bytes at most, and another one for each storage.
+fn runtime_of(storage: &Path) -> PathBuf {
+    let name = Digest::of(storage.as_os_str().as_encoded_bytes());
+    runtime_root().join(&name.hex()[..12])
+}
+
+fn runtime_root() -> PathBuf {
+    let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
+    match session {
+        Some(session) => session.join("cml-nodes"),
+        None if crate::host::is_root() => PathBuf::from("/run/cml-nodes"),
+        None => std::env::temp_dir().join(format!("cml-nodes-{}", crate::host::user_id())),
+    }
+}
+
+/// Below /tmp anybody could have made it before us, to look at what we do.
+fn make_private(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(|| format!("{} can't be made", folder.display())),
+    }
+    let found = folder.symlink_metadata().with_context(|| folder.display().to_string())?;
+    if !found.is_dir() || found.uid() != crate::host::user_id() || found.mode() & 0o022 != 0 {
+        bail!("{} is somebody else's: remove it, or set XDG_RUNTIME_DIR to a folder of yours", folder.display());
+    }
+    Ok(())
+}

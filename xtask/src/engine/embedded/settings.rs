@@ -1,0 +1,166 @@
+//! The embedded engine's own configuration. What the user has set for Podman does not reach it, apart from
+//! registries and the logins for them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::place::Place;
+
+/// How images are stored. [containers-storage.conf(5)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Storage {
+    /// The kernel's overlay file system.
+    Overlay,
+    /// The same by a process for each mount, where the kernel does not let us.
+    FuseOverlayfs,
+    /// Copies, which work everywhere and take time and room.
+    Vfs,
+}
+
+/// How containers are started. [containers.conf(5)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Runtime {
+    /// The name of an OCI runtime that Podman knows.
+    pub name: String,
+    /// `systemd` or `cgroupfs`
+    pub cgroups: String,
+}
+
+impl Storage {
+    /// What it is called here and by its folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::FuseOverlayfs => "fuse-overlayfs",
+            Self::Vfs => "vfs",
+        }
+    }
+
+    fn text(self, place: &Place) -> String {
+        let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
+        let (images, running) = (place.images(self.name()), place.runtime.join("containers"));
+        format!(
+            "[storage]\ndriver = \"{}\"\ngraphroot = {}\nrunroot = {}\n",
+            self.driver(),
+            quoted(&images),
+            quoted(&running)
+        )
+    }
+
+    fn driver(self) -> &'static str {
+        if self == Self::Vfs { "vfs" } else { "overlay" }
+    }
+
+    /// What tells Podman. In arguments, too, since an ordinary user's Podman takes no folders from a configuration that a
+    /// variable names.
+    fn arguments(self, place: &Place) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec!["--storage-driver".into(), self.driver().into()];
+        if self == Self::FuseOverlayfs
+            && let Ok(program) = which::which("fuse-overlayfs")
+        {
+            words.extend(["--storage-opt".into(), format!("overlay.mount_program={}", program.display()).into()]);
+        }
+        words.extend(["--root".into(), place.images(self.name()).into()]);
+        words.extend(["--runroot".into(), place.runtime.join("containers").into()]);
+        words.extend(["--tmpdir".into(), place.runtime.join("libpod").into()]);
+        words
+    }
+}
+
+/// How Podman is called.
+pub struct Settings {
+    /// Before the subcommand.
+    pub arguments: Vec<OsString>,
+    pub variables: Vec<(&'static str, OsString)>,
+}
+
+/// Writes the configuration; yields how Podman is made to use it.
+///
+/// # Errors
+/// If it can't be written.
+pub fn write(place: &Place, storage: Storage, runtime: Option<&Runtime>) -> Result<Settings> {
+    let (containers, images) = (place.runtime.join("containers.conf"), place.runtime.join("storage.conf"));
+    put(&containers, &containers_conf(runtime))?;
+    // Nothing of the user's or the system's, such as further storages.
+    put(&images, &storage.text(place))?;
+    let mut variables: Vec<(&'static str, OsString)> = vec![
+        ("CONTAINERS_CONF", containers.into()),
+        ("CONTAINERS_STORAGE_CONF", images.into()),
+        ("TMPDIR", place.temporary().into()),
+        ("BUILDAH_ISOLATION", if runtime.is_some() { isolation() } else { "chroot" }.into()),
+    ];
+    variables.extend(session_bus().map(|address| ("DBUS_SESSION_BUS_ADDRESS", address)));
+    variables.push(("XDG_RUNTIME_DIR", place.session().into()));
+    Ok(Settings { arguments: storage.arguments(place), variables })
+}
+
+fn isolation() -> &'static str {
+    if crate::host::is_root() { "oci" } else { "rootless" }
+}
+
+/// Locks of its own: those in shared memory are one set for all of a user's Podmans. Nothing needs a network of
+/// its own: builds use the machine's, nodes get their links from us.
+fn containers_conf(runtime: Option<&Runtime>) -> String {
+    let engine = "[engine]\nlock_type = \"file\"\nevents_logger = \"none\"\n";
+    let runtime = runtime.map_or_else(String::new, |Runtime { name, cgroups }| {
+        format!("runtime = \"{name}\"\ncgroup_manager = \"{cgroups}\"\n")
+    });
+    let own = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    // Podman bounds itself by this.
+    let most_processes = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
+    let most_processes = most_processes.and_then(|text| text.trim().parse().ok()).unwrap_or(32768);
+    format!(
+        "{engine}{runtime}[containers]\nlog_driver = \"k8s-file\"\nnetns = \"host\"\ndefault_ulimits = [{}]\n",
+        limits(&own, most_processes)
+    )
+}
+
+/// Podman gives each container of root's more than a root without all rights may give: what this process may have, then.
+/// `own` is `/proc/self/limits`. [getrlimit(2)]
+fn limits(own: &str, most_processes: u64) -> String {
+    const MOST_FILES: u64 = 1 << 20;
+    let hard = |name: &str| own.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().nth(1);
+    let limit = |(name, of, most): (&str, &str, u64)| {
+        let most = hard(of)?.parse().unwrap_or(most).min(most);
+        Some(format!("\"{name}={most}:{most}\""))
+    };
+    let limits = [("nofile", "Max open files", MOST_FILES), ("nproc", "Max processes", most_processes)];
+    limits.into_iter().filter_map(limit).collect::<Vec<_>>().join(", ")
+}
+
+/// A user's systemd is asked over this bus for control groups.
+fn session_bus() -> Option<OsString> {
+    if let Some(address) = std::env::var_os("DBUS_SESSION_BUS_ADDRESS") {
+        return Some(address);
+    }
+    let socket = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR")?).join("bus");
+    socket.exists().then(|| format!("unix:path={}", socket.display()).into())
+}
+
+/// Whole or not at all: another command may be reading it.
+fn put(path: &Path, text: &str) -> Result<()> {
+    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    let folder = path.parent().context("a file without a folder")?;
+    let file = tempfile::NamedTempFile::new_in(folder).with_context(|| folder.display().to_string())?;
+    std::fs::write(file.path(), text).with_context(|| file.path().display().to_string())?;
+    file.persist(path).with_context(|| path.display().to_string())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_gets_no_more_than_this_process_may_have() {
+        let own = "Limit                     Soft Limit           Hard Limit           Units\n\
+                   Max processes             96365                96365                processes\n\
+                   Max open files            1024                 unlimited            files\n";
+        assert_eq!(limits(own, 32768), "\"nofile=1048576:1048576\", \"nproc=32768:32768\"");
+    }
+}

@@ -1,0 +1,96 @@
+//! Finding the engine that serves.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::choice::Choice;
+use super::endpoint::Endpoint;
+use super::{Engine, Unreachable, embedded, podman};
+use ui::Ui;
+
+/// Looks for an engine as the person wants it.
+#[derive(Clone)]
+pub struct Finder {
+    choice: Choice,
+    /// Below which the embedded engine keeps its images.
+    pub cache: PathBuf,
+    /// The engine that was found, for all who share this.
+    found: Arc<Mutex<Option<Engine>>>,
+}
+
+impl Finder {
+    pub fn new(choice: Choice, cache: PathBuf) -> Self {
+        Self { choice, cache, found: Arc::default() }
+    }
+
+    /// What is looked for.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// Connects to the engine and says which one it is and why; the first time. From then on it is the same.
+    ///
+    /// # Errors
+    /// Says why none serves.
+    pub async fn connect(&self, ui: &Ui) -> Result<Engine, Unreachable> {
+        let found = |engine: Option<Engine>| {
+            let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = engine.or(known.take());
+            known.clone()
+        };
+        if let Some(engine) = found(None) {
+            return Ok(engine);
+        }
+        let engine = match &self.choice {
+            Choice::Automatic => self.first_that_answers(ui).await,
+            Choice::Docker => Engine::at(docker()?).await,
+            Choice::Podman => running_podman().await,
+            Choice::Embedded if !embedded::is_installed() => Err(Unreachable::NotInstalled),
+            Choice::Embedded => Engine::embedded(ui, &self.cache, "--engine embedded".to_owned()).await,
+            Choice::Address(host) => Engine::at(Endpoint::at(host.clone(), "--engine")).await,
+        }?;
+        ui.note(format_args!("engine: {}", engine.describe()));
+        found(Some(engine.clone()));
+        Ok(engine)
+    }
+
+    /// Whoever points somewhere gets that and nothing else.
+    async fn first_that_answers(&self, ui: &Ui) -> Result<Engine, Unreachable> {
+        let docker = docker()?;
+        let is_pointed_at = !docker.is_default();
+        let silence = match Engine::at(docker).await {
+            Ok(engine) => return Ok(engine),
+            Err(silence) if is_pointed_at => return Err(silence),
+            Err(silence) => silence,
+        };
+        for endpoint in podman::endpoints() {
+            let is_pointed_at = endpoint.reason == podman::VARIABLE;
+            match Engine::at(endpoint).await {
+                Err(silence) if is_pointed_at => return Err(silence),
+                Err(_) => {}
+                answered => return answered,
+            }
+        }
+        if embedded::is_installed() {
+            return Engine::embedded(ui, &self.cache, silence.in_short()).await.map_err(|error| silence.and(error));
+        }
+        Err(silence)
+    }
+}
+
+fn docker() -> Result<Endpoint, Unreachable> {
+    Endpoint::discover().map_err(Unreachable::Misconfigured)
+}
+
+async fn running_podman() -> Result<Engine, Unreachable> {
+    let mut answer = Err(Unreachable::Misconfigured(anyhow::anyhow!(
+        "no Podman service has a socket here; start one (systemctl --user enable --now podman.socket), or take `--engine embedded`"
+    )));
+    for endpoint in podman::endpoints() {
+        answer = Engine::at(endpoint).await;
+        if answer.is_ok() {
+            break;
+        }
+    }
+    answer
+}
