@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{self, Session};
 use crate::engine::choice::Choice;
+use crate::engine::find::Finder;
 use ui::Ui;
 
 /// The exit code of a shell whose command was ended by Ctrl-C.
@@ -128,11 +129,21 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
-    let choice = Choice::or_environment(cli.engine)?;
-    let session = || Session::open(ui, cli.root.as_deref(), choice.clone());
+    let finder = Finder::new(Choice::or_environment(cli.engine.clone())?, crate::host::cache_folder()?);
+    let done = dispatch(ui, cli, &finder).await;
+    if let Err(error) = &done
+        && let Some(advice) = finder.advice(error)
+    {
+        ui.warn(advice);
+    }
+    done
+}
+
+async fn dispatch(ui: &Ui, cli: Cli, finder: &Finder) -> anyhow::Result<()> {
+    let session = || Session::open(ui, cli.root.as_deref(), finder);
     match cli.command {
         Command::List(args) => commands::list::run(&session()?, args).await,
-        Command::Setup(args) => commands::setup::run(ui, choice, args).await,
+        Command::Setup(args) => commands::setup::run(ui, finder, args).await,
         Command::Build(args) => commands::build::run(&session()?, args).await,
         Command::Inspect(args) => commands::inspect::run(&session()?, args).await,
         Command::Save(args) => commands::save::run(&session()?, args).await,

@@ -6,7 +6,7 @@
 use anyhow::Result;
 
 use super::{Session, labs};
-use crate::engine::{Engine, Image};
+use crate::engine::{Engine, Image, embedded};
 use crate::lab;
 use catalog::labels;
 
@@ -14,6 +14,9 @@ use catalog::labels;
 pub struct Args {
     /// Only this node's images and files [default: all nodes', and bootstrapped bases]
     node: Option<String>,
+    /// The embedded engine's compiler and package caches, too
+    #[arg(long, conflicts_with = "node")]
+    cache: bool,
 }
 
 /// # Errors
@@ -26,8 +29,12 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             nodes.chain([labs::HELPER.to_owned()]).collect()
         }
     };
+    // Connecting to it would make one.
+    let has_embedded = embedded::has_images(&session.cache);
     let files = remove_files(session, &names).await?;
     let removed = match session.finder.connect(session.ui).await {
+        // Its storage goes as a whole.
+        Ok(engine) if engine.is_embedded() && args.node.is_none() => Removed::default(),
         Ok(engine) => {
             lab::sweep(&engine, session.ui, &session.cache).await?;
             remove_images(session, &engine, &names, args.node.is_none()).await?
@@ -37,11 +44,33 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             Removed::default()
         }
     };
-    if files == 0 && removed.count == 0 && removed.failed == 0 {
+    let embedded = match args.node {
+        None => clean_embedded(session, has_embedded, args.cache).await?,
+        Some(_) => 0,
+    };
+    if files == 0 && embedded == 0 && removed.count == 0 && removed.failed == 0 {
         session.ui.note("nothing to clean");
     }
     anyhow::ensure!(removed.failed == 0, "{} images could not be removed", removed.failed);
     Ok(())
+}
+
+/// The embedded engine's storage, whichever engine serves: it is nobody's but ours.
+async fn clean_embedded(session: &Session<'_>, images: bool, caches: bool) -> Result<usize> {
+    if images {
+        match Engine::embedded(session.ui, &session.cache, "for cleaning up".to_owned()).await {
+            Ok(engine) => {
+                for label in [labels::LAB, labels::CHECK] {
+                    for container in engine.containers(label).await? {
+                        engine.remove_container(&container.id).await?;
+                    }
+                }
+            }
+            Err(unreachable) => session.ui.warn(format_args!("{:#}", unreachable.explain())),
+        }
+    }
+    session.finder.let_go();
+    embedded::clean(session.ui, &session.cache, images, caches).await
 }
 
 async fn remove_files(session: &Session<'_>, nodes: &[String]) -> Result<usize> {

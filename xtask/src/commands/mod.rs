@@ -30,7 +30,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::dist::Dist;
-use crate::engine::choice::Choice;
 use crate::engine::find::Finder;
 use crate::engine::{Engine, Unreachable};
 use crate::host::{self, Consent};
@@ -63,14 +62,12 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// If there is none, or its data is wrong.
-    pub fn open(ui: &'a Ui, root: Option<&Path>, choice: Choice) -> Result<Self> {
+    pub fn open(ui: &'a Ui, root: Option<&Path>, finder: &Finder) -> Result<Self> {
         let root = root.map_or_else(Repository::find_root, |root| Ok(root.to_owned()))?;
         let repository = Repository::open(&root)?;
         lint::check_silenced(&repository)?;
         let dist = Dist::new(repository.root.join("dist"));
-        let cache = host::cache_folder()?;
-        let finder = Finder::new(choice, cache.clone());
-        Ok(Self { ui, repository, dist, cache, finder })
+        Ok(Self { ui, repository, dist, cache: finder.cache.clone(), finder: finder.clone() })
     }
 
     /// The engine that serves.

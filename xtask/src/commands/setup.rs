@@ -3,7 +3,6 @@
 use anyhow::Result;
 
 use super::consent;
-use crate::engine::choice::Choice;
 use crate::engine::find::Finder;
 use crate::host;
 use ui::Ui;
@@ -17,9 +16,8 @@ pub struct Args {
 
 /// # Errors
 /// If something is missing and may not or can't be brought.
-pub async fn run(ui: &Ui, choice: Choice, args: Args) -> Result<()> {
-    let finder = Finder::new(choice, host::cache_folder()?);
-    host::set_up(ui, consent(args.yes), &finder).await?;
+pub async fn run(ui: &Ui, finder: &Finder, args: Args) -> Result<()> {
+    host::set_up(ui, consent(args.yes), finder).await?;
     ui.note("nothing is missing");
     Ok(())
 }

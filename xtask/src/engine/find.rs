@@ -54,6 +54,17 @@ impl Finder {
         Ok(engine)
     }
 
+    /// What an embedded engine has to say when a command failed.
+    pub fn advice(&self, error: &anyhow::Error) -> Option<String> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.as_ref()?.advice(error)
+    }
+
+    /// Forgets the engine that was found: an embedded one ends with its last user.
+    pub fn let_go(&self) {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// Whoever points somewhere gets that and nothing else.
     async fn first_that_answers(&self, ui: &Ui) -> Result<Engine, Unreachable> {
         let docker = docker()?;

@@ -129,9 +129,14 @@ impl Engine {
         }
     }
 
-    /// Why the engine is gone, if it is one of ours.
-    pub fn last_words(&self) -> Option<String> {
-        self.embedded.as_ref()?.last_words()
+    /// Whether it is a part of this program.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// Why a command failed, as far as an engine of ours knows.
+    pub fn advice(&self, error: &anyhow::Error) -> Option<String> {
+        self.embedded.as_ref()?.advice(error)
     }
 
     /// The image of that name, if there is one.

@@ -11,6 +11,8 @@ use clap::ValueEnum;
 
 use super::{Ended, Session};
 use crate::engine::choice::Choice;
+use crate::engine::find::Finder;
+use crate::host;
 use report::Report;
 use ui::Ui;
 
@@ -43,7 +45,7 @@ const USAGE: u8 = 2;
 pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     let (templates, files) = args.paths.iter().cloned().partition(|path| repository_of_template(path).is_some());
     let reports = if args.paths.is_empty() {
-        rendered::lint(&Session::open(ui, root, Choice::Automatic)?)?
+        rendered::lint(&Session::open(ui, root, &no_engine()?)?)?
     } else {
         match lint_paths(ui, templates, files).await {
             Err(error) if error.is::<std::io::Error>() => {
@@ -70,7 +72,7 @@ async fn lint_paths(ui: &Ui, templates: Vec<PathBuf>, files: Vec<PathBuf>) -> Re
     let mut reports = linting.await.context("reading the definitions")??;
     for path in templates {
         let root = repository_of_template(&path).context("the repository around it is gone")?;
-        let (session, path) = (Session::open(ui, Some(&root), Choice::Automatic)?, path.canonicalize()?);
+        let (session, path) = (Session::open(ui, Some(&root), &no_engine()?)?, path.canonicalize()?);
         let is_asked_for = |report: &Report| session.repository.root.join(&report.path).starts_with(&path);
         reports.extend(rendered::lint(&session)?.into_iter().filter(is_asked_for));
     }
@@ -84,4 +86,9 @@ fn repository_of_template(path: &Path) -> Option<PathBuf> {
         path.ancestors().filter(|folder| folder.ends_with("node-definitions") || folder.ends_with("image-definitions"));
     let is_repository = |root: &&Path| root.join("docker").is_dir() && root.join("node-definitions").is_dir();
     folders.find_map(|folder| folder.parent().filter(is_repository)).map(Path::to_owned)
+}
+
+/// None is asked for anything.
+fn no_engine() -> Result<Finder> {
+    Ok(Finder::new(Choice::Automatic, host::cache_folder()?))
 }

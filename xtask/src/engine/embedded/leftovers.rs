@@ -1,5 +1,6 @@
 //! What an embedded engine that was killed leaves behind, and removing its storage.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -71,9 +72,11 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
     if error.kind() == std::io::ErrorKind::NotFound {
         return Ok(());
     }
-    // As the user who all its subordinate ids are.
-    let removing = duct::cmd!("podman", "unshare", "rm", "-rf", "--one-file-system", folder);
-    let done = removing.stdin_null().stdout_null().stderr_capture().unchecked().run().context("podman can't be run")?;
+    // As the one who has all our subordinate ids. [unshare(1)]
+    let words = ["--map-root-user", "--map-auto", "rm", "-rf", "--one-file-system"].map(OsString::from);
+    let removing = duct::cmd("unshare", words.into_iter().chain([folder.into()]));
+    let done =
+        removing.stdin_null().stdout_null().stderr_capture().unchecked().run().context("unshare can't be run")?;
     anyhow::ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr).trim());
     Ok(())
 }

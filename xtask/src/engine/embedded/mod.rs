@@ -7,7 +7,7 @@ mod probe;
 mod settings;
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use settings::Settings;
 use ui::Ui;
 
-pub use leftovers::{remove_storage, size_of};
+use leftovers::{remove_storage, size_of};
 pub use place::Place;
 pub use probe::{Fitness, OLDEST};
 
@@ -91,8 +91,21 @@ impl Embedded {
         format!("{isolation}; storage {storage}, in {}", self.place.storage.display())
     }
 
-    /// What it said last, if it has ended although it should not have.
-    pub fn last_words(&self) -> Option<String> {
+    /// Why a command failed, as far as the engine knows: it has ended, or its disk is full.
+    pub fn advice(&self, error: &anyhow::Error) -> Option<String> {
+        let is_full = format!("{error:#}").to_lowercase().contains("no space left on device");
+        let full = || {
+            format!(
+                "the embedded engine keeps its images in {}: make room there (`cargo xtask clean` removes them), or set {} to a \
+                 folder on a larger disk",
+                self.place.storage.display(),
+                place::VARIABLE
+            )
+        };
+        self.last_words().or_else(|| is_full.then(full))
+    }
+
+    fn last_words(&self) -> Option<String> {
         let mut guard = self.guard.lock().ok()?;
         let status = guard.try_wait().ok()??;
         Some(format!("the embedded engine has ended ({status}); its last words:\n{}", self.place.tail_of_log()))
@@ -161,17 +174,57 @@ fn spawn(ui: &Ui, place: &Place, socket: &Path, settings: Settings) -> Result<Ch
 
 /// Not while another command removes the storage.
 async fn shared_lock(ui: &Ui, place: &Place) -> Result<File> {
+    wait_for(ui, lock_file(place)?, File::try_lock_shared, "removes the embedded engine's storage").await
+}
+
+fn lock_file(place: &Place) -> Result<File> {
     let path = place.lock();
     let file = File::options().create(true).append(true).open(&path);
-    let file = file.with_context(|| format!("{} can't be written", path.display()))?;
+    file.with_context(|| format!("{} can't be written", path.display()))
+}
+
+async fn wait_for(ui: &Ui, file: File, lock: fn(&File) -> Result<(), TryLockError>, whose: &str) -> Result<File> {
     let mut told = false;
-    while file.try_lock_shared().is_err() {
-        if !std::mem::replace(&mut told, true) {
-            ui.note("waiting for another command that removes the embedded engine's storage");
+    loop {
+        match lock(&file) {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error).context("the embedded engine's lock can't be had"),
+            Err(TryLockError::WouldBlock) if !std::mem::replace(&mut told, true) => {
+                ui.note(format_args!("waiting for another command that {whose}"));
+            }
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Ok(file)
+}
+
+/// Removes the images of the embedded engine, and if asked the caches of builds, after saying how much that is. Waits until no
+/// other command uses the engine. Yields how many things went.
+///
+/// # Errors
+/// If something can't be removed.
+pub async fn clean(ui: &Ui, cache: &Path, images: bool, caches: bool) -> Result<usize> {
+    let place = Place::of(cache);
+    let images = images.then(|| (place.storage.join("images"), "the embedded engine's images"));
+    let caches = caches.then(|| place.caches()).unwrap_or_default().into_iter();
+    let caches = caches.map(|folder| (folder, "caches of builds (compiler, packages)"));
+    let folders: Vec<_> = images.into_iter().chain(caches).filter(|(folder, _)| folder.is_dir()).collect();
+    if folders.is_empty() {
+        return Ok(0);
+    }
+    let alone = wait_for(ui, lock_file(&place)?, File::try_lock, "uses the embedded engine").await?;
+    leftovers::end_orphans(&place);
+    for (folder, what) in &folders {
+        ui.note(format_args!("removing {what}: {} in {}", ui::size(size_of(folder)), folder.display()));
+        leftovers::remove_folder(folder).with_context(|| format!("{} can't be removed", folder.display()))?;
+    }
+    leftovers::remove_folder(&place.runtime)?;
+    drop(alone);
+    Ok(folders.len())
+}
+
+/// Whether there is a storage.
+pub fn has_images(cache: &Path) -> bool {
+    Place::of(cache).storage.join("images").is_dir()
 }
 
 /// Packages have files of many users; an ordinary user needs ids to stand for them. [subuid(5)]

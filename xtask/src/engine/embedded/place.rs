@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use digests::Digest;
 
 /// Another folder than the one in the cache, for a disk with more room.
-const VARIABLE: &str = "XTASK_EMBEDDED_STORAGE";
+pub const VARIABLE: &str = "XTASK_EMBEDDED_STORAGE";
 
 /// See the module's head.
 #[derive(Clone, Debug)]
