@@ -59,6 +59,11 @@ impl Abilities {
         crate::host::is_installed(self.command_line())
     }
 
+    /// Whether a build's cache consists of images, one a step. They bear the build's labels, too.
+    pub fn caches_steps_as_images(&self) -> bool {
+        self.make == Make::Podman
+    }
+
     /// Whether it builds through BuildKit, which tells of each step. Podman builds by itself, through
     /// the API's older way.
     pub fn has_buildkit(&self) -> bool {

@@ -1,18 +1,19 @@
 //! Builds a plan's image, through BuildKit or through Buildah as the engine can.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bollard::Docker;
 use bollard::errors::Error as EngineError;
+use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion, TagImageOptionsBuilder};
 use futures_util::StreamExt;
 use tokio_util::io::ReaderStream;
 
 use super::progress::{self, FailedStep, Progress};
-use super::{Engine, Image, dockerfile, proxy};
+use super::{Engine, Image, dockerfile, proxy, small_build};
 use catalog::context::{self, SourceFile};
 use catalog::source::Sources;
 use catalog::{BuildPlan, labels};
@@ -42,7 +43,7 @@ pub async fn build(
     refuse_foreign(plan, before.as_ref())?;
     let context = pack_context(plan, sources, job.scratch)?;
     let candidate = format!("{CANDIDATE}:{}", plan.recipe.short());
-    run(engine, ui, plan, options(engine, plan, base, &candidate, job.no_cache), context).await?;
+    make(engine, ui, plan, options(engine, plan, base, job.no_cache), context, &candidate).await?;
     let built = accept(engine, ui, plan, &candidate).await;
     engine.remove(&candidate).await?;
     let built = built?;
@@ -108,13 +109,11 @@ fn pack_context(plan: &BuildPlan, sources: &Sources<'_>, scratch: &Path) -> Resu
     Ok(file)
 }
 
-fn options(engine: &Engine, plan: &BuildPlan, base: &str, tag: &str, no_cache: bool) -> BuildImageOptions {
+fn options(engine: &Engine, plan: &BuildPlan, base: &str, no_cache: bool) -> BuildImageOptions {
     let mut args = proxy::build_args();
     args.extend(plan.build_args.clone());
     args.insert("BASE".to_owned(), base.to_owned());
     args.insert("FRESH".to_owned(), if no_cache { "1" } else { "" }.to_owned());
-    let mut image_labels = plan.labels();
-    image_labels.insert(labels::RECIPE.to_owned(), plan.recipe.hex().to_owned());
     let builder = BuildImageOptionsBuilder::default();
     let builder = if engine.abilities.has_buildkit() {
         builder.version(BuilderVersion::BuilderBuildKit).session(&session_id())
@@ -123,13 +122,52 @@ fn options(engine: &Engine, plan: &BuildPlan, base: &str, tag: &str, no_cache: b
     };
     builder
         .dockerfile(&plan.dockerfile)
-        .t(tag)
         .platform(&plan.platform)
         .nocache(no_cache)
         .rm(true)
+        .forcerm(true)
         .buildargs(&args.into_iter().collect::<HashMap<_, _>>())
-        .labels(&image_labels.into_iter().collect::<HashMap<_, _>>())
         .build()
+}
+
+fn image_labels(plan: &BuildPlan) -> BTreeMap<String, String> {
+    let mut image_labels = plan.labels();
+    image_labels.insert(labels::RECIPE.to_owned(), plan.recipe.hex().to_owned());
+    image_labels
+}
+
+/// Builds the candidate, with its labels.
+async fn make(
+    engine: &Engine,
+    ui: &Ui,
+    plan: &BuildPlan,
+    options: BuildImageOptions,
+    context: std::fs::File,
+    candidate: &str,
+) -> Result<()> {
+    let image_labels = image_labels(plan);
+    if !engine.abilities.caches_steps_as_images() {
+        let labels = Some(image_labels.into_iter().collect());
+        let options = BuildImageOptions { t: Some(candidate.to_owned()), labels, ..options };
+        return run(engine, ui, plan, options, context).await.map(drop);
+    }
+    let id = run(engine, ui, plan, options, context).await?.context("the engine does not say what it built")?;
+    label(engine, &id, &image_labels, candidate).await
+}
+
+/// Only the finished image gets labels: its steps stay in the engine's cache, and are no images of a node.
+async fn label(engine: &Engine, id: &str, labels: &BTreeMap<String, String>, tag: &str) -> Result<()> {
+    let words: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{}={}", small_build::quoted(key), small_build::quoted(value)))
+        .collect();
+    let id = id.trim_start_matches("sha256:");
+    let outcome =
+        small_build::run(engine, &format!("FROM {id}\nLABEL {}\n", words.join(" ")), Some(tag), "none").await?;
+    match outcome.error {
+        Some(error) => bail!("the image can't be labelled: {}", error.trim()),
+        None => Ok(()),
+    }
 }
 
 /// One session a build: two builds at once must not take each other's.
@@ -138,33 +176,50 @@ fn session_id() -> String {
     format!("cml-nodes-{}-{}", std::process::id(), now.as_nanos())
 }
 
-/// Podman takes more than Docker's API has: that stages which don't need each other are built side by
-/// side, and that its own version is not written onto the image as a label.
-fn client(engine: &Engine) -> Docker {
+/// A client for builds. Podman takes more than Docker's API has: that stages which don't need each
+/// other are built side by side, and that its own version is not written onto the image as a label.
+/// In a chroot it builds only by an API of its own, which takes the same and answers the same.
+pub(super) fn client(engine: &Engine) -> Docker {
     let docker = engine.docker().clone();
     if engine.abilities.has_buildkit() {
         return docker;
     }
-    docker.with_request_modifier(|mut request| {
-        if let Ok(uri) = format!("{}&jobs=0&identitylabel=false", request.uri()).parse() {
+    let in_chroot = engine.abilities.runs_containers.is_err();
+    docker.with_request_modifier(move |mut request| {
+        if let Ok(uri) = podmans_address(&request.uri().to_string(), in_chroot).parse() {
             *request.uri_mut() = uri;
         }
         request
     })
 }
 
+fn podmans_address(docker_s: &str, in_chroot: bool) -> String {
+    let address = format!("{docker_s}&jobs=0&identitylabel=false");
+    match address.split_once("/build?") {
+        Some((host, query)) if in_chroot => {
+            // …/v1.41 → …/v4.0.0/libpod
+            let host = host.rsplit_once("/v").map_or(host, |(host, _version)| host);
+            let format = "application%2Fvnd.docker.distribution.manifest.v2%2Bjson";
+            format!("{host}/v4.0.0/libpod/build?{query}&isolation=chroot&layers=true&outputformat={format}")
+        }
+        _ => address,
+    }
+}
+
+/// Carries the build out; yields the engine's ID of the image, where it says one.
 async fn run(
     engine: &Engine,
     ui: &Ui,
     plan: &BuildPlan,
     options: BuildImageOptions,
     context: std::fs::File,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let body = bollard::body_try_stream(ReaderStream::with_capacity(tokio::fs::File::from_std(context), 1 << 16));
     let docker = client(engine);
     let mut stream = std::pin::pin!(docker.build_image(options, None, Some(body)));
     let dockerfile = std::fs::read_to_string(plan.folder.join(&plan.dockerfile)).unwrap_or_default();
     let mut progress = Progress::new(ui, &engine.abilities, &dockerfile);
+    let mut id = None;
     let mut beat = tokio::time::interval(Duration::from_secs(5));
     loop {
         let message = tokio::select! {
@@ -175,9 +230,10 @@ async fn run(
             }
         };
         match message {
+            Some(Ok(BuildInfo { aux: Some(BuildInfoAux::Default(image)), .. })) => id = image.id,
             Some(Ok(message)) => progress.update(message),
             Some(Err(error)) => return Err(explain(plan, &mut progress, error)),
-            None => return Ok(()),
+            None => return Ok(id),
         }
     }
 }
@@ -216,4 +272,18 @@ fn failure(plan: &BuildPlan, step: &FailedStep, error: &str) -> String {
         progress::clip(&step.name),
         progress::reason(error)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_in_a_chroot_go_to_podman_s_own_api() {
+        let address = "http://2f72756e/v1.41/build?dockerfile=Dockerfile";
+        assert_eq!(podmans_address(address, false), format!("{address}&jobs=0&identitylabel=false"));
+        let own = podmans_address(address, true);
+        assert!(own.starts_with("http://2f72756e/v4.0.0/libpod/build?dockerfile=Dockerfile&jobs=0"), "{own}");
+        assert!(own.contains("&isolation=chroot&"), "{own}");
+    }
 }

@@ -15,6 +15,7 @@ mod ping;
 pub mod podman;
 mod progress;
 mod proxy;
+mod small_build;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -203,9 +204,14 @@ impl Engine {
     /// # Errors
     /// If it is in use, or the engine does not answer.
     pub async fn remove(&self, reference: &str) -> Result<()> {
-        let options = RemoveImageOptionsBuilder::default().force(false).build();
+        // Images of this project stand on no others but those that an engine keeps as its cache, which
+        // another build may be using.
+        let options = RemoveImageOptionsBuilder::default().force(false).noprune(true).build();
         match self.docker.remove_image(reference, Some(options), None).await {
             Ok(_) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            // Podman goes on with the images that this one stood on, whatever `noprune` says, and tells of
+            // those that a build is using.
+            Err(_) if self.image(reference).await?.is_none() => Ok(()),
             Err(error) => Err(anyhow!("the image {reference} can't be removed: {}", shorten(&error.to_string()))),
         }
     }

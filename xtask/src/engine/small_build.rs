@@ -1,0 +1,84 @@
+//! Builds of a few lines, without files: what an engine that builds by Buildah is asked to do with
+//! an image that is there already.
+
+use anyhow::{Context, Result};
+use bollard::Docker;
+use bollard::errors::Error as EngineError;
+use bollard::models::{BuildInfo, BuildInfoAux};
+use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
+use futures_util::StreamExt;
+
+use super::{Engine, build};
+
+/// What became of a small build.
+pub struct Outcome {
+    /// The engine's ID of the image, if one was made.
+    pub id: Option<String>,
+    /// What the engine and the steps said, message by message.
+    pub said: Vec<String>,
+    pub error: Option<String>,
+}
+
+/// Carries out `dockerfile` without the cache and, if there is a `tag`, gives it to the result.
+///
+/// # Errors
+/// If the engine goes away. That a step failed is an outcome.
+pub async fn run(engine: &Engine, dockerfile: &str, tag: Option<&str>, network: &str) -> Result<Outcome> {
+    let options = BuildImageOptionsBuilder::default()
+        .version(BuilderVersion::BuilderV1)
+        .dockerfile("Dockerfile")
+        .nocache(true)
+        .rm(true)
+        .forcerm(true)
+        .networkmode(network);
+    let options = match tag {
+        Some(tag) => options.t(tag),
+        None => options,
+    };
+    let docker: Docker = build::client(engine);
+    let body = bollard::body_full(context(dockerfile)?.into());
+    let mut answers = std::pin::pin!(docker.build_image(options.build(), None, Some(body)));
+    let mut outcome = Outcome { id: None, said: Vec::new(), error: None };
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(BuildInfo { aux: Some(BuildInfoAux::Default(image)), .. }) => outcome.id = image.id,
+            Ok(BuildInfo { stream: Some(text), .. }) => outcome.said.push(text),
+            Ok(_) => {}
+            Err(EngineError::DockerStreamError { error }) => outcome.error = Some(error),
+            Err(error) => return Err(error).context("the engine went away"),
+        }
+    }
+    Ok(outcome)
+}
+
+fn context(dockerfile: &str) -> Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(dockerfile.len() as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "Dockerfile", dockerfile.as_bytes())?;
+    Ok(tar.into_inner()?)
+}
+
+/// A word of a Dockerfile that means exactly this text.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '$') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_keep_their_meaning() {
+        assert_eq!(quoted(r#"a "b" $HOME \ c"#), r#""a \"b\" \$HOME \\ c""#);
+    }
+}
