@@ -32,7 +32,7 @@ use anyhow::Result;
 use crate::dist::Dist;
 use crate::engine::find::Finder;
 use crate::engine::{Engine, Unreachable};
-use crate::host::{self, Consent};
+use crate::host::Consent;
 use catalog::{Overrides, Planner, Repository};
 use ui::Ui;
 

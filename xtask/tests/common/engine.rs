@@ -259,6 +259,37 @@ impl PrivateEngine {
     }
 }
 
+/// Where an embedded engine of a test's own keeps its images.
+pub struct Storage(TempDir);
+
+impl Storage {
+    #[expect(clippy::new_without_default, reason = "it makes a folder")]
+    pub fn new() -> Self {
+        Self(tempfile::Builder::new().prefix("s").tempdir_in("/tmp").expect("a temporary folder"))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        remove_with_mounts(self.path().to_str().expect("UTF-8"));
+    }
+}
+
+/// A folder with what an engine has mounted below it, the deepest first.
+fn remove_with_mounts(folder: &str) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
+        if mount.starts_with(folder) {
+            let _ = as_root(&["umount", "--lazy", mount]).unchecked().run();
+        }
+    }
+    let _ = as_root(&["rm", "-rf", "--one-file-system", folder]).unchecked().run();
+}
+
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
         let folder = self.folder.path().to_str().expect("UTF-8").to_owned();
@@ -272,14 +303,7 @@ impl Drop for PrivateEngine {
             signal(pid, "KILL");
         }
         let _ = self.daemon.wait();
-        // What a killed engine left mounted, the deepest first.
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
-            if mount.starts_with(&folder) {
-                let _ = as_root(&["umount", "--lazy", mount]).unchecked().run();
-            }
-        }
-        let _ = as_root(&["rm", "-rf", "--one-file-system", &folder]).unchecked().run();
+        remove_with_mounts(&folder);
     }
 }
 

@@ -52,6 +52,7 @@ impl Embedded {
     /// # Errors
     /// If Podman is too old, the user lacks what it needs, or it does not come up; says what to do.
     pub async fn start(ui: &Ui, cache: &Path) -> Result<Self> {
+        has_subordinate_ids()?;
         let (major, version) = probe::version()?;
         if major < OLDEST {
             bail!(
@@ -59,15 +60,19 @@ impl Embedded {
                  (`cargo xtask setup --engine docker`)"
             );
         }
-        has_subordinate_ids()?;
         let place = Place::of(cache);
         place.make()?;
-        let lock = shared_lock(ui, &place).await?;
-        leftovers::end_orphans(&place);
-        let fitness = probe::fitness(ui, &place)?;
+        let fitness = {
+            let _lock = shared_lock(ui, &place).await?;
+            probe::fitness(ui, &place)?
+        };
         let settings = settings::write(&place, fitness.storage, fitness.runtime.as_ref().ok())?;
+        leftovers::end_orphans(&place);
+        leftovers::clear_up(ui, &place, &settings)?;
+        let lock = shared_lock(ui, &place).await?;
         let socket = place.runtime.join(format!("{}-{:x}", std::process::id(), fastrand::u32(..)));
         let guard = spawn(ui, &place, &socket, settings)?;
+        std::fs::write(place.mark(&socket), "").context("noting that the embedded engine runs")?;
         let engine = Self { guard: Mutex::new(guard), socket, place, fitness, version, _lock: lock };
         engine.wait_until_it_answers().await?;
         Ok(engine)
@@ -107,14 +112,25 @@ impl Embedded {
 
     fn last_words(&self) -> Option<String> {
         let mut guard = self.guard.lock().ok()?;
-        let status = guard.try_wait().ok()??;
+        let since = Instant::now();
+        let has_ended = || std::os::unix::net::UnixStream::connect(&self.socket).is_err();
+        // Its guard notices a moment after us.
+        while has_ended() && matches!(guard.try_wait(), Ok(None)) && since.elapsed() < Duration::from_secs(2) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(guard);
+        self.ended()
+    }
+
+    fn ended(&self) -> Option<String> {
+        let status = self.guard.lock().ok()?.try_wait().ok()??;
         Some(format!("the embedded engine has ended ({status}); its last words:\n{}", self.place.tail_of_log()))
     }
 
     async fn wait_until_it_answers(&self) -> Result<()> {
         let since = Instant::now();
         while std::os::unix::net::UnixStream::connect(&self.socket).is_err() {
-            if let Some(said) = self.last_words() {
+            if let Some(said) = self.ended() {
                 bail!("{said}");
             }
             if since.elapsed() > START_TIME {
@@ -140,6 +156,9 @@ impl Drop for Embedded {
         }
         let _ = std::fs::remove_file(&self.socket);
         leftovers::end_orphans(&self.place);
+        if matches!(guard.try_wait(), Ok(Some(status)) if status.success()) {
+            let _ = std::fs::remove_file(self.place.mark(&self.socket));
+        }
     }
 }
 

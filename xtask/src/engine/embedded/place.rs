@@ -39,13 +39,32 @@ impl Place {
     /// # Errors
     /// If they can't be made, or somebody else's stand there.
     pub fn make(&self) -> Result<()> {
-        for folder in [&self.storage, &self.temporary()] {
+        for folder in [&self.storage, &self.temporary(), &self.marks()] {
             std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
         }
         let parent = self.runtime.parent().context("the runtime folder has no parent")?;
         make_private(parent)?;
         make_private(&self.runtime)?;
-        make_private(&self.session())
+        make_private(&self.session())?;
+        self.follow()
+    }
+
+    /// Podman's list of containers is bound to the folder of the running ones. Where that is another now, the old one went with a
+    /// login session, and all that ran in it.
+    fn follow(&self) -> Result<()> {
+        let record = self.storage.join("runtime");
+        let runtime = self.runtime.as_os_str().as_encoded_bytes();
+        let before = std::fs::read(&record).ok();
+        if before.as_deref() == Some(runtime) {
+            return Ok(());
+        }
+        if before.is_some() {
+            for images in std::fs::read_dir(self.storage.join("images")).into_iter().flatten().flatten() {
+                let _ = std::fs::remove_dir_all(images.path().join("libpod"));
+            }
+            std::fs::write(self.marks().join("moved"), "").context("noting that the embedded engine has moved")?;
+        }
+        std::fs::write(&record, runtime).with_context(|| format!("{} can't be written", record.display()))
     }
 
     /// The storage of images; each storage driver has its own.
@@ -68,6 +87,16 @@ impl Place {
         self.storage.join("lock")
     }
 
+    /// There while the engine with this socket runs, and afterwards if it did not end in order.
+    pub fn mark(&self, socket: &Path) -> PathBuf {
+        self.marks().join(socket.file_name().unwrap_or_default())
+    }
+
+    /// See [`Self::mark`].
+    pub fn marks(&self) -> PathBuf {
+        self.storage.join("running")
+    }
+
     /// What the engine says.
     pub fn log(&self) -> PathBuf {
         self.storage.join("log")
@@ -87,12 +116,14 @@ fn runtime_of(storage: &Path) -> PathBuf {
     runtime_root().join(&name.hex()[..12])
 }
 
+/// Not by the environment, which is another in another terminal: Podman insists on finding things where they were.
 fn runtime_root() -> PathBuf {
-    let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
-    match session {
-        Some(session) => session.join("cml-nodes"),
-        None if crate::host::is_root() => PathBuf::from("/run/cml-nodes"),
-        None => std::env::temp_dir().join(format!("cml-nodes-{}", crate::host::user_id())),
+    let id = crate::host::user_id();
+    let session = PathBuf::from(format!("/run/user/{id}"));
+    match id {
+        0 => PathBuf::from("/run/cml-nodes"),
+        _ if session.is_dir() => session.join("cml-nodes"),
+        _ => PathBuf::from(format!("/tmp/cml-nodes-{id}")),
     }
 }
 

@@ -1,0 +1,206 @@
+//! The embedded engine: a machine on which nothing answers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use common::engine::Storage;
+use common::{Repo, as_root, runs, signal, userland, wait_until};
+use tempfile::TempDir;
+
+/// Images of a test's own, and a repository that uses them.
+fn embedded(mut repo: Repo) -> (Storage, Repo) {
+    let storage = Storage::new();
+    repo.set("XTASK_EMBEDDED_STORAGE", storage.path());
+    repo.set("XTASK_ENGINE", "embedded");
+    (storage, repo)
+}
+
+/// That nothing of the engine runs any more, neither it nor what it started.
+#[track_caller]
+fn nothing_runs(storage: &Storage) {
+    let path = storage.path().to_str().unwrap();
+    wait_until("the engine is gone", || !runs(path));
+}
+
+#[test]
+fn a_node_is_built_and_saved_and_no_process_is_left() {
+    let (storage, repo) = embedded(Repo::with_shell("RUN echo from a container > /made\n"));
+    let save = repo.xtask(&["save"]).success().says(["engine: Podman ", "embedded (--engine embedded)", "saved "]);
+    assert_eq!(save.stderr.matches("engine: ").count(), 1, "{save}");
+    nothing_runs(&storage);
+    assert_eq!(repo.check_sums(), 3);
+    repo.xtask(&["save"]).success().says(["up to date"]);
+    assert!(repo.xtask(&["list"]).success().stdout.contains("up to date"), "it is remembered");
+    repo.xtask(&["clean"]).success().says(["removing the embedded engine's images: "]);
+    assert!(!storage.path().join("images").exists());
+    nothing_runs(&storage);
+}
+
+#[test]
+fn where_nothing_answers_it_serves_and_the_reason_is_told() {
+    let (storage, mut repo) = embedded(Repo::tiny());
+    repo.unset("XTASK_ENGINE");
+    let outer = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /run && exec \"$@\"", "sh"];
+    let words: Vec<&str> = match xtask::host::run_as_root() {
+        Ok("env") => outer.to_vec(),
+        _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
+    };
+    let built = repo.start_within(&words, &["build"]).end().success();
+    built.says(["embedded (no engine answers at unix:///var/run/docker.sock)"]);
+    nothing_runs(&storage);
+    repo.set("XTASK_ENGINE", "embedded");
+}
+
+#[test]
+fn it_ends_with_its_command_at_ctrl_c_and_when_that_is_killed() {
+    let nap = format!("{}8", 100_000 + std::process::id());
+    let (storage, repo) = embedded(Repo::with_shell(&format!("RUN sleep {nap}\n")));
+    for (name, code) in [("INT", Some(130)), ("TERM", Some(130)), ("KILL", None)] {
+        let build = repo.start(&["build"]);
+        wait_until("the engine runs the step", || runs(&format!("sleep {nap}")));
+        build.signal(name);
+        assert_eq!(build.end().code, code);
+        nothing_runs(&storage);
+        wait_until("the step ends, too", || !runs(&format!("sleep {nap}")));
+    }
+    // Whatever was locked then is not any more.
+    repo.edit(&repo.dockerfile(), &nap, "0");
+    repo.xtask(&["build"]).success();
+}
+
+#[test]
+fn an_engine_that_dies_during_a_build_is_told_and_leaves_nothing_running() {
+    let nap = format!("{}9", 100_000 + std::process::id());
+    let (storage, repo) = embedded(Repo::with_shell(&format!("RUN sleep {nap}\n")));
+    let build = repo.start(&["build"]);
+    wait_until("the engine runs the step", || runs(&format!("sleep {nap}")));
+    for pid in services(storage.path()) {
+        signal(pid, "KILL");
+    }
+    build.end().failure().says([
+        "the connection to the engine was lost during the build",
+        "the embedded engine has ended (exit status: 137)",
+    ]);
+    nothing_runs(&storage);
+    wait_until("the step ends, too", || !runs(&format!("sleep {nap}")));
+    repo.edit(&repo.dockerfile(), &nap, "0");
+    repo.xtask(&["build"]).success();
+}
+
+/// Podman's services on this storage.
+fn services(storage: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_service = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.starts_with("podman\0") && line.contains(storage.to_str().unwrap()) && line.contains("service")
+    };
+    pids.filter(is_service).collect()
+}
+
+#[test]
+fn two_commands_at_once_use_one_storage() {
+    let (storage, mut repo) = embedded(Repo::with_shell("RUN sleep 1; echo one > /made\n"));
+    let first = repo.node().to_owned();
+    let second = repo.add_node("FROM scratch\nADD userland.tar /\nRUN sleep 1; echo two > /made\n");
+    std::fs::write(repo.path(&format!("docker/{second}/userland.tar")), userland()).unwrap();
+    let (one, two) = (repo.start(&["build", &first]), repo.start(&["build", &second]));
+    one.end().success();
+    two.end().success();
+    let list = repo.xtask(&["list"]).success();
+    assert_eq!(list.stdout.matches("up to date").count(), 2, "{list}");
+    nothing_runs(&storage);
+}
+
+#[test]
+fn a_full_disk_is_told_with_the_folder_and_the_remedy() {
+    let (storage, mut repo) = embedded(Repo::with_shell("RUN head -c 90000000 /dev/zero > /large\n"));
+    let disk = storage.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    repo.set("XTASK_EMBEDDED_STORAGE", &disk);
+    // In a mount namespace of the command's own.
+    let mount = format!("mount -t tmpfs -o size=60m none {} && exec \"$@\"", disk.display());
+    let outer = ["unshare", "--mount", "sh", "-c", &mount, "sh"];
+    let words: Vec<&str> = match xtask::host::run_as_root() {
+        Ok("env") => outer.to_vec(),
+        _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
+    };
+    let build = repo.start_within(&words, &["build"]).end().failure();
+    build.says(["o space left on device", disk.to_str().unwrap(), "XTASK_EMBEDDED_STORAGE"]);
+    nothing_runs(&storage);
+}
+
+/// A folder for the front of `PATH` with scripts in place of programs.
+fn in_front(scripts: &[(&str, &str)]) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in scripts {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    (folder, path)
+}
+
+#[test]
+fn a_podman_that_is_too_old_is_told() {
+    let (_storage, mut repo) = embedded(Repo::tiny());
+    let (_folder, path) = in_front(&[("podman", "echo podman version 3.4.4")]);
+    repo.set("PATH", path);
+    repo.xtask(&["build"]).failure().says(["Podman 3.4.4 is too old", "4.0", "setup --engine docker"]);
+    repo.unset("PATH");
+}
+
+#[test]
+fn where_no_container_may_run_images_are_still_made_and_nodes_are_refused_with_the_reason() {
+    let (storage, mut repo) = embedded(Repo::with_shell("RUN echo from a chroot > /made\n"));
+    // Podman looks for runtimes in fixed places, too: all of them refuse.
+    let refuse = "case \"$*\" in *--version*|*features*) exec /bin/echo refusing version 1.0;; esac; echo 'the kernel refuses' >&2; exit 1";
+    let (folder, path) = in_front(&[("runc", refuse), ("crun", refuse)]);
+    repo.set("PATH", path);
+    let places = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/sbin", "/bin"];
+    let hidden = places.iter().flat_map(|place| ["runc", "crun"].map(|name| (format!("{place}/{name}"), name)));
+    let binds: Vec<String> = hidden
+        .filter(|(path, _)| Path::new(path).exists())
+        .map(|(path, name)| format!("mount --bind {}/{name} {path}", folder.path().display()))
+        .collect();
+    let script = format!("{} && exec \"$@\"", binds.join(" && "));
+    let outer = ["unshare", "--mount", "sh", "-c", &script, "sh"];
+    let words: Vec<&str> = match xtask::host::run_as_root() {
+        Ok("env") => outer.to_vec(),
+        _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
+    };
+    repo.edit_manifest("variants:", "checks:\n  - name: it was made\n    run: [cat, /made]\n    prints: from a chroot\nvariants:");
+    let save = repo.start_within(&words, &["save"]).end().success();
+    save.says(["builds in a chroot and no containers, because", "the kernel refuses", "1 checks passed", "saved "]);
+    assert_eq!(repo.check_sums(), 3);
+    let run = repo.start_within(&words, &["run"]).end().failure();
+    run.says(["containers do not run", "the kernel refuses"]);
+    nothing_runs(&storage);
+    repo.unset("PATH");
+}
+
+#[test]
+fn an_ordinary_user_without_subordinate_ids_is_told_how_to_get_some() {
+    let (storage, repo) = embedded(Repo::tiny());
+    // Copied: nobody may not look into the build folder of a user.
+    let program = storage.path().join("xtask");
+    std::fs::copy(env!("CARGO_BIN_EXE_xtask"), &program).unwrap();
+    for folder in [storage.path(), repo.folder.path()] {
+        as_root(&["chmod", "-R", "a+rX", folder.to_str().unwrap()]).run().unwrap();
+    }
+    let home = tempfile::tempdir_in("/tmp").unwrap();
+    as_root(&["chown", "nobody", home.path().to_str().unwrap()]).run().unwrap();
+    let setting = format!("XDG_CACHE_HOME={}", home.path().display());
+    let (program, root) = (program.to_str().unwrap(), repo.folder.path().to_str().unwrap());
+    let words = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "-u", "XTASK_EMBEDDED_STORAGE"];
+    let command = [&words[..], &[&setting, program, "--root", root, "--engine", "embedded", "list"]].concat();
+    let said = as_root(&command).dir("/").stderr_to_stdout().unchecked().read().unwrap();
+    assert!(said.contains("nobody has no subordinate ids (/etc/subuid)"), "{said}");
+    assert!(said.contains("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 nobody"), "{said}");
+}
