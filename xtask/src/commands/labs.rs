@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use super::build;
 use super::{NodeArgs, RecipeArgs, Session};
@@ -57,10 +57,11 @@ pub(super) async fn find(engine: &Engine, name: Option<&str>) -> Result<Found> {
     }
 }
 
-/// Gives the terminal to `docker …`; fails as that fails.
-pub(super) fn docker(session: &Session<'_>, words: &[&str]) -> Result<()> {
-    let sh = Shell::new()?;
-    let code = session.ui.hand_over(cmd!(sh, "docker {words...}"))?;
-    anyhow::ensure!(code == 0, "`docker {}` ended with exit code {code}", words[0]);
+/// Gives the terminal to the engine's own command line; fails as that fails.
+pub(super) fn hand_over(session: &Session<'_>, engine: &Engine, words: &[&str]) -> Result<()> {
+    let (sh, command_line) = (Shell::new()?, engine.command_line());
+    let code = session.ui.hand_over(command_line.command(&sh, words))?;
+    let command = words.first().unwrap_or(&"");
+    anyhow::ensure!(code == 0, "`{} {command}` ended with exit code {code}", command_line.program);
     Ok(())
 }

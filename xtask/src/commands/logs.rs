@@ -20,5 +20,5 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let node = labs::find(&engine, args.node.as_deref()).await?;
     let follow = args.follow.then_some("--follow");
     let words: Vec<&str> = std::iter::once("logs").chain(follow).chain([node.id.as_str()]).collect();
-    labs::docker(session, &words)
+    labs::hand_over(session, &engine, &words)
 }

@@ -24,7 +24,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let shell = shell.with_context(|| format!("the definition of {} has no `shell`", node.name))?;
     let interactive = if std::io::stdin().is_terminal() { "-it" } else { "-i" };
     let words: Vec<&str> = ["exec", interactive, &node.id].into_iter().chain(shell.split_whitespace()).collect();
-    labs::docker(session, &words)
+    labs::hand_over(session, &engine, &words)
 }
 
 /// The first console: the container's terminal.
@@ -39,5 +39,5 @@ pub async fn console(session: &Session<'_>, args: Args) -> Result<()> {
         "a console needs a terminal; `cargo xtask logs` shows what it said"
     );
     session.ui.note("leave with Ctrl-P Ctrl-Q; press Enter for a prompt");
-    labs::docker(session, &["attach", "--detach-keys", "ctrl-p,ctrl-q", &node.id])
+    labs::hand_over(session, &engine, &["attach", "--detach-keys", "ctrl-p,ctrl-q", &node.id])
 }

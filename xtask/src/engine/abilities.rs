@@ -69,6 +69,38 @@ impl Abilities {
     pub fn has_buildkit(&self) -> bool {
         self.make == Make::Docker
     }
+
+    /// Its maker's name, for people.
+    pub fn make(&self) -> Make {
+        self.make
+    }
+
+    /// The command line that comes with it.
+    pub fn command_line(&self) -> &'static str {
+        match self.make {
+            Make::Docker => "docker",
+            Make::Podman => "podman",
+        }
+    }
+
+    /// The capabilities that Docker gives a container unasked, and this engine does not.
+    pub fn capabilities_withheld(&self) -> &'static [&'static str] {
+        match self.make {
+            Make::Docker => &[],
+            Make::Podman => &["AUDIT_WRITE", "MKNOD", "NET_RAW"],
+        }
+    }
+
+    /// What must be said at a container's creation, so that it is as Docker makes it unasked.
+    pub fn arguments_of_docker(&self) -> &'static [&'static str] {
+        match self.make {
+            Make::Docker => &[],
+            // The log is where `docker logs` finds it, whatever the engine's configuration says.
+            Make::Podman => {
+                &["--log-driver=k8s-file", "--pids-limit=-1", "--sysctl", "net.ipv4.ip_unprivileged_port_start=0"]
+            }
+        }
+    }
 }
 
 impl fmt::Display for Make {

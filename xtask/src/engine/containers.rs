@@ -10,8 +10,7 @@ use bollard::exec::StartExecResults;
 use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, VolumeCreateRequest};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveVolumeOptions, StatsOptionsBuilder, StopContainerOptionsBuilder,
-    TopOptionsBuilder, UploadToContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptions, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt};
 
@@ -52,21 +51,14 @@ pub struct Found {
     pub state: String,
 }
 
-/// A process in a container, as the engine's host sees it.
-#[derive(Clone, Debug)]
-pub struct Process {
-    /// `ps`'s letters: `Z` is a zombie.
-    pub state: String,
-    pub command: String,
-}
-
 impl Engine {
     /// # Errors
     /// If the engine does not answer.
     pub async fn containers(&self, label: &str) -> Result<Vec<Found>> {
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let found = self.docker().list_containers(Some(options)).await.context("listing the engine's containers")?;
+        let list = || self.docker().list_containers(Some(options.clone()));
+        let found = settled(list).await.context("listing the engine's containers")?;
         let read = found.into_iter().map(|one| Found {
             id: one.id.unwrap_or_default(),
             name: one
@@ -173,12 +165,27 @@ impl Engine {
     /// # Errors
     /// If the engine does not answer.
     pub async fn process_of(&self, container: &str) -> Result<Result<i64, i64>> {
-        let state = self.docker().inspect_container(container, None).await.context("asking for the container")?.state;
+        let inspect = || self.docker().inspect_container(container, None);
+        let state = settled(inspect).await.context("asking for the container")?.state;
         let state = state.context("the engine does not say how the container is")?;
         match (state.running, state.pid) {
             (Some(true), Some(pid)) if pid > 0 => Ok(Ok(pid)),
             _ => Ok(Err(state.exit_code.unwrap_or_default())),
         }
+    }
+
+    /// The same of a container whose console has closed: its engine may take a moment to see that it has ended.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn end_of(&self, container: &str) -> Result<Result<i64, i64>> {
+        for _ in 0..QUIET_LOOKS {
+            if let ended @ Err(_) = self.process_of(container).await? {
+                return Ok(ended);
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        self.process_of(container).await
     }
 
     /// Runs a command in a running container, without input.
@@ -204,6 +211,20 @@ impl Engine {
         let started = self.docker().start_exec(&exec, None).await?;
         let StartExecResults::Attached { output, .. } = started else { bail!("the engine started it detached") };
         Ok(Command { engine: self, id: exec, output, text: Vec::new() })
+    }
+
+    /// How a command whose output has ended exited. An engine may take a moment to know.
+    async fn exit_code(&self, exec: &str) -> Result<i64> {
+        const PAUSE: Duration = Duration::from_millis(10);
+        let since = Instant::now();
+        loop {
+            let state = self.docker().inspect_exec(exec).await?;
+            match state.exit_code {
+                Some(code) if state.running != Some(true) => return Ok(code),
+                _ if since.elapsed() > SETTLING => bail!("the engine does not say how a command exited"),
+                _ => tokio::time::sleep(PAUSE).await,
+            }
+        }
     }
 
     /// What the container's terminal shows from now on.
@@ -240,33 +261,6 @@ impl Engine {
         let options = UploadToContainerOptionsBuilder::default().path(folder).build();
         let sent = self.docker().upload_to_container(container, Some(options), bollard::body_full(tar.into())).await;
         sent.with_context(|| format!("writing files to {folder}"))
-    }
-
-    /// # Errors
-    /// If the container does not run, or the engine does not answer.
-    pub async fn processes(&self, container: &str) -> Result<Vec<Process>> {
-        let options = TopOptionsBuilder::default().ps_args("-eo pid,stat,comm").build();
-        let top = self.docker().top_processes(container, Some(options)).await.context("listing the processes")?;
-        let rows = top.processes.unwrap_or_default().into_iter();
-        let read = |row: Vec<String>| {
-            let mut cells = row.into_iter().skip(1);
-            Some(Process { state: cells.next()?, command: cells.next()? })
-        };
-        Ok(rows.filter_map(read).collect())
-    }
-
-    /// Bytes of memory that its processes hold for themselves (anonymous pages, without caches of
-    /// files), if the engine counts them.
-    ///
-    /// # Errors
-    /// If the engine does not answer.
-    pub async fn memory(&self, container: &str) -> Result<Option<u64>> {
-        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
-        let stats = std::pin::pin!(self.docker().stats(container, Some(options))).next().await;
-        let stats = stats.context("the engine counts nothing")?.context("asking for the container's memory")?;
-        let counted = stats.memory_stats.and_then(|memory| memory.stats).unwrap_or_default();
-        // cgroup v1 and v2 call it differently.
-        Ok(counted.get("total_rss").or_else(|| counted.get("anon")).copied())
     }
 
     /// Removes everything of one lab. Nothing else bears its label.
@@ -315,7 +309,7 @@ impl Engine {
     /// # Errors
     /// If the engine does not answer.
     pub async fn tags_of_lab(&self, lab: &str) -> Result<Vec<String>> {
-        let ours = |tag: &String| tag.strip_prefix(&lab_tag(lab, "")).is_some();
+        let ours = |tag: &String| tag.trim_start_matches("docker.io/").starts_with(&lab_tag(lab, ""));
         let images = self.by_name(LOADED).await?;
         Ok(images.into_iter().flat_map(|image| image.tags).filter(ours).collect())
     }
@@ -330,10 +324,31 @@ pub fn lab_tag(lab: &str, which: &str) -> String {
 }
 
 /// Whether the engine answered, and would not do it. One that does not answer is not asked again.
-fn is_refusal(error: &anyhow::Error) -> bool {
+pub fn is_refusal(error: &anyhow::Error) -> bool {
     let is_answer =
         |cause: &bollard::errors::Error| matches!(cause, bollard::errors::Error::DockerResponseServerError { .. });
     error.chain().filter_map(|cause| cause.downcast_ref()).any(is_answer)
+}
+
+/// Asks until every container's state is one that Docker's API has. Podman tells of one more, `stopped`, between the end of a
+/// container and the end of clearing up after it.
+async fn settled<T, F>(ask: impl Fn() -> F) -> Result<T, bollard::errors::Error>
+where
+    F: Future<Output = Result<T, bollard::errors::Error>>,
+{
+    let since = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if is_unreadable(&error) && since.elapsed() < SETTLING => {
+                tokio::time::sleep(BETWEEN_LOOKS).await
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_unreadable(error: &bollard::errors::Error) -> bool {
+    matches!(error, bollard::errors::Error::JsonDataError { .. } | bollard::errors::Error::JsonSerdeError { .. })
 }
 
 fn gone_is_fine(done: Result<(), bollard::errors::Error>) -> Result<()> {
@@ -362,8 +377,7 @@ impl Command<'_> {
     /// If the engine does not answer.
     pub async fn end(mut self) -> Result<Output> {
         while self.read_on().await? {}
-        let exec = self.engine.docker().inspect_exec(&self.id).await?;
-        let code = exec.exit_code.context("the engine does not say how it exited")?;
+        let code = self.engine.exit_code(&self.id).await?;
         Ok(Output { code, text: String::from_utf8_lossy(&self.text).into_owned() })
     }
 

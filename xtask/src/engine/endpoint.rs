@@ -126,6 +126,11 @@ impl Endpoint {
         Ok(files)
     }
 
+    /// The folder with the files of TLS, if the engine is spoken to by it.
+    pub(super) fn tls(&self) -> Option<&Path> {
+        self.tls.as_deref()
+    }
+
     /// Whether this machine's own engine is meant, which `setup` may start.
     pub fn is_default(&self) -> bool {
         self.host == DEFAULT_HOST

@@ -5,6 +5,7 @@ pub mod base;
 pub mod build;
 pub mod checks;
 pub mod choice;
+pub mod command_line;
 pub mod containers;
 pub mod detached;
 pub mod dockerfile;

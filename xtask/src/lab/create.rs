@@ -14,6 +14,10 @@ pub(super) struct Here<'a> {
     /// By which this program knows its containers again.
     pub labels: &'a BTreeMap<String, String>,
     pub name: Option<&'a str>,
+    /// What this engine must be told, so that the container is as Docker makes it.
+    pub as_docker: Vec<&'static str>,
+    /// The capabilities that this engine does not give unasked, and Docker does.
+    pub withheld: &'static [&'static str],
 }
 
 /// The arguments of `docker`, `create` being the first.
@@ -30,7 +34,9 @@ pub(super) fn words(container: &Container, here: &Here<'_>) -> Result<Vec<String
     if let Some(name) = here.name {
         put("--name", name.to_owned());
     }
-    if !docker.caps.is_empty() {
+    if docker.caps.is_empty() {
+        here.withheld.iter().for_each(|capability| put("--cap-add", (*capability).to_owned()));
+    } else {
         put("--cap-drop", "ALL".to_owned());
     }
     for capability in capabilities(&docker.caps) {
@@ -42,6 +48,8 @@ pub(super) fn words(container: &Container, here: &Here<'_>) -> Result<Vec<String
     for mount in container.mounts()? {
         put("--mount", mount.argument(here.folder));
     }
+    // Before the definition's own, which so have the last word.
+    words.extend(here.as_docker.iter().map(|word| (*word).to_owned()));
     for (_, list) in docker.arguments() {
         words.extend(list.iter().cloned());
     }
@@ -82,6 +90,15 @@ mod tests {
     use super::*;
 
     fn created(config: &str, environment: &str) -> String {
+        created_by(Vec::new(), &[], config, environment)
+    }
+
+    fn created_by(
+        as_docker: Vec<&'static str>,
+        withheld: &'static [&'static str],
+        config: &str,
+        environment: &str,
+    ) -> String {
         let text = format!(
             "{{id: t, boot: {{timeout: 1}}, sim: {{linux_native: {{libvirt_domain_driver: docker}}}},
               device: {{interfaces: {{physical: [eth0]}}}},
@@ -89,7 +106,7 @@ mod tests {
                 {{name: a, content: x}}, {{name: environment, content: '{environment}'}}, {{name: config.json, content: '{config}'}}]}}}}}}"
         );
         let labels = BTreeMap::from([("l".to_owned(), "1".to_owned())]);
-        let here = Here { image: "i:1", folder: "/f", labels: &labels, name: Some("n") };
+        let here = Here { image: "i:1", folder: "/f", labels: &labels, name: Some("n"), as_docker, withheld };
         shown(&words(&Container::read(&text).unwrap(), &here).unwrap())
     }
 
@@ -111,6 +128,15 @@ mod tests {
     fn without_a_list_of_capabilities_dockers_own_are_kept() {
         let line = created("{}", "");
         assert!(line.contains("--cap-add NET_ADMIN") && !line.contains("--cap-drop"), "{line}");
+    }
+
+    #[test]
+    fn an_engine_is_told_what_docker_does_unasked_before_what_the_definition_wants() {
+        let sysctl = r#"{"docker": {"run_args": ["--sysctl", "x=1"]}}"#;
+        let line = created_by(vec!["--sysctl", "x=0"], &["MKNOD"], sysctl, "");
+        assert!(line.contains("--cap-add MKNOD --cap-add NET_ADMIN --sysctl x=0 --sysctl x=1 i:1"), "{line}");
+        let line = created_by(Vec::new(), &["MKNOD"], r#"{"docker": {"caps": ["CAP_CHOWN"]}}"#, "");
+        assert!(!line.contains("MKNOD"), "{line}");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use anyhow::{Context, Result};
 use bollard::models::HostConfig;
 
-use super::Lab;
+use super::{Lab, explain};
 
 /// Forward frames to all link-local group addresses that a bridge may forward, LLDP's among them: a
 /// link is a cable, not a switch.
@@ -39,7 +39,10 @@ pub(super) async fn start_helper(lab: &Lab<'_>) -> Result<String> {
         ..HostConfig::default()
     };
     let id = lab.engine.create_helper(&lab.helper_image, &lab.labels(), &["sleep", "infinity"], host).await?;
-    lab.engine.start(&id).await.context("starting the helper container")?;
+    if let Err(error) = lab.engine.start(&id).await {
+        let fault = explain::of_the_engine(&format!("{error:#}")).map_or_else(String::new, |why| format!(": {why}"));
+        return Err(error.context(format!("starting the helper container{fault}")));
+    }
     Ok(id)
 }
 

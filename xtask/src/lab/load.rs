@@ -28,7 +28,8 @@ impl Lab<'_> {
         let tag = lab_tag(&self.id, &self.next().to_string());
         self.ui.command(format_args!("docker load --input {} # as {tag}", path.display()));
         let (mut drain, stream) = archive::drain();
-        let (archive, new_tag) = (path.to_owned(), tag.clone());
+        // In full: of a short name engines make different ones.
+        let (archive, new_tag) = (path.to_owned(), format!("docker.io/{tag}"));
         let reading = tokio::task::spawn_blocking(move || -> Result<()> {
             archive::retag(archive::open(&archive)?, &new_tag, BufWriter::with_capacity(1 << 18, &mut drain))?;
             drain.end();

@@ -11,6 +11,7 @@ mod host;
 mod links;
 mod load;
 mod node;
+mod processes;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -25,11 +26,11 @@ use catalog::labels;
 use ui::Ui;
 
 pub use boot::{Booted, tail};
-pub use explain::explain;
 pub use host::Lack;
 pub use links::Bridge;
 pub use load::Loaded;
 pub use node::{Asked, Node};
+pub use processes::{Process, memory};
 
 /// Below the cache folder: a file for each lab of this machine, locked while a command works in it.
 const FOLDER: &str = "labs";

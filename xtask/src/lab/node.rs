@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use bollard::models::{HostConfig, Mount, MountType};
 
+use super::Lab;
 use super::boot::{self, Booted, Watched};
 use super::create::{self, Here};
+use super::explain::explain;
 use super::links::{Bridge, Port};
-use super::{Lab, explain};
-use crate::engine::containers::{Command, Output};
+use crate::engine::containers::{Command, Output, is_refusal};
 use catalog::labels;
 use definitions::container::Container;
 
@@ -75,7 +76,7 @@ impl Lab<'_> {
         let files: Vec<(&str, &str)> =
             node.container.files.iter().map(|(name, content)| (name.as_str(), content.as_str())).collect();
         self.write_files(&node.volume, &files).await?;
-        node.id = self.docker_create(&node).await?;
+        node.id = self.type_create(&node).await?;
         Ok(node)
     }
 
@@ -111,9 +112,13 @@ impl Lab<'_> {
     }
 
     async fn boot(&self, node: &mut Node, is_new: bool) -> Result<Booted> {
-        let console = self.engine.attach(&node.id).await?;
+        // An engine may prepare the container as soon as somebody attaches, and refuse then what others refuse at the start.
+        let console = match self.engine.attach(&node.id).await {
+            Err(error) if is_refusal(&error) => return Err(self.refused(&format!("{error:#}"), node)),
+            console => console?,
+        };
         if let Err(error) = self.engine.start(&node.id).await {
-            bail!("{}", explain(&format!("{error:#}"), &node.container));
+            return Err(self.refused(&format!("{error:#}"), node));
         }
         let process = match self.engine.process_of(&node.id).await? {
             Ok(process) => process,
@@ -177,7 +182,7 @@ impl Lab<'_> {
         self.stop(node).await?;
         self.engine.remove_container(&node.id).await?;
         node.since = Instant::now();
-        node.id = self.docker_create(node).await?;
+        node.id = self.type_create(node).await?;
         self.start(node).await
     }
 
@@ -203,7 +208,12 @@ impl Lab<'_> {
     /// # Errors
     /// If the engine can't start it.
     pub async fn begin(&self, node: &Node, words: &[String]) -> Result<Command<'_>> {
-        self.ui.command(format_args!("docker exec {} {}", node.short(), create::shown(words)));
+        self.ui.command(format_args!(
+            "{} exec {} {}",
+            self.engine.command_line().shown(),
+            node.short(),
+            create::shown(words)
+        ));
         self.engine.begin(&node.id, words).await
     }
 
@@ -215,7 +225,7 @@ impl Lab<'_> {
     }
 
     async fn ended(&self, node: &Node, console: &str) -> anyhow::Error {
-        let code = match self.engine.process_of(&node.id).await {
+        let code = match self.engine.end_of(&node.id).await {
             Ok(Err(code)) => format!("with exit code {code}"),
             Ok(Ok(_)) => "its console, but runs on".to_owned(),
             Err(error) => return error.context(format!("{} is out of reach", node.name)),
@@ -231,24 +241,35 @@ impl Lab<'_> {
         self.engine.console_log(&node.id).await.unwrap_or_default()
     }
 
-    /// By the docker command line, as the shim does it: what it refuses in these arguments, and how
+    fn refused(&self, said: &str, node: &Node) -> anyhow::Error {
+        anyhow!("{}", explain(said, self.engine.abilities.make(), &node.container))
+    }
+
+    /// By the engine's own command line, as the shim does it: what it refuses in these arguments, and how
     /// it says so, is a part of what is to be found out.
-    async fn docker_create(&self, node: &Node) -> Result<String> {
+    async fn type_create(&self, node: &Node) -> Result<String> {
+        let command_line = self.engine.command_line();
+        let abilities = &self.engine.abilities;
         let here = Here {
             image: &node.image,
             folder: &node.folder,
             labels: &node.labels,
             name: node.container_name.as_deref(),
+            as_docker: [command_line.arguments_of_docker(), abilities.arguments_of_docker()].concat(),
+            withheld: abilities.capabilities_withheld(),
         };
         let words = create::words(&node.container, &here)?;
-        self.ui.command(format_args!("docker {}", create::shown(&words)));
+        self.ui.command(format_args!("{} {}", command_line.shown(), create::shown(&words)));
+        let program = command_line.program;
         let creating = tokio::task::spawn_blocking(move || {
-            duct::cmd("docker", words).stdin_null().stdout_capture().stderr_capture().unchecked().run()
+            command_line.expression(&words).stdin_null().stdout_capture().stderr_capture().unchecked().run()
         });
-        let output = creating.await?.context("the docker command line can't be run; `cargo xtask setup` brings it")?;
+        let output = creating
+            .await?
+            .with_context(|| format!("the {program} command line can't be run; `cargo xtask setup` brings it"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if !output.status.success() {
-            bail!("{}", explain(&text(&output.stderr), &node.container));
+            return Err(self.refused(&text(&output.stderr), node));
         }
         Ok(text(&output.stdout))
     }

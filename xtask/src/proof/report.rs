@@ -121,7 +121,8 @@ impl Figures {
             }
         };
         put("create to READY", self.ready.map(|time| format!("{:.2} s", time.as_secs_f64())));
-        put("memory at rest", self.memory.map(ui::size));
+        let unknown = || self.processes.map(|_| "unknown: the kernel does not tell it (smaps_rollup)".to_owned());
+        put("memory at rest", self.memory.map(ui::size).or_else(unknown));
         put("processes at rest", self.processes.map(|count| count.to_string()));
         put("stop", self.stop.map(|time| format!("{:.2} s", time.as_secs_f64())));
         put("image", self.image.map(ui::size));

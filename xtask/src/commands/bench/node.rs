@@ -9,7 +9,7 @@ use super::{Figure, Times};
 use crate::commands::labs::helper_image;
 use crate::commands::{NodeArgs, Session, save, verify};
 use crate::host::Consent;
-use crate::lab::{Asked, Lab};
+use crate::lab::{self, Asked, Lab, Node};
 use definitions::container::Container;
 
 /// How long a booted node is left alone before its memory counts as that of a node at rest.
@@ -35,9 +35,9 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
         alone.0.push(time);
         if memory.is_none() {
             tokio::time::sleep(REST).await;
-            memory = engine.memory(&node).await?;
+            memory = lab.processes(&node).await?.as_deref().and_then(lab::memory);
         }
-        engine.remove_container(&node).await?;
+        engine.remove_container(node.id()).await?;
     }
     session.ui.headline(format_args!("{MANY} nodes at once"));
     let mut at_once = Times::default();
@@ -56,13 +56,13 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
     ])
 }
 
-async fn boot(lab: &Lab<'_>, container: &Container, image: &str) -> Result<(String, Duration)> {
+async fn boot(lab: &Lab<'_>, container: &Container, image: &str) -> Result<(Node, Duration)> {
     let mut node = lab.create(container.clone(), image, Asked::default()).await?;
     for _ in 0..container.default_interfaces {
         lab.add_interface(&mut node, None)?;
     }
     let booted = lab.start(&mut node).await?;
-    Ok((node.id().to_owned(), booted.time))
+    Ok((node, booted.time))
 }
 
 /// `verify` of what is built and saved.

@@ -1,0 +1,98 @@
+//! What runs in a node, as the link helper sees it among the processes of the engine's host. Engines list processes each in a way of
+//! its own, and count memory only where they may.
+
+use anyhow::Result;
+
+use super::{Lab, Node};
+
+/// A process in a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// `ps`'s letter: `Z` is a zombie.
+    pub state: String,
+    pub command: String,
+    /// Bytes of anonymous memory that it holds, a share of what it has in common with others; a zombie holds none.
+    pub memory: Option<u64>,
+}
+
+/// A line for each process whose PID namespace is that of the process `$1`: state, KiB or `-`, name. All by the shell itself: a
+/// program started for each process of a large host would take seconds. [proc(5): status, smaps_rollup]
+const SCRIPT: &str = r#"
+for process in /proc/[0-9]*; do
+  [ "$process/ns/pid" -ef "/proc/$1/ns/pid" ] || continue
+  name= state= memory=-
+  while read -r key value rest; do case $key in Name:) name=$value ;; State:) state=$value ;; esac; done < "$process/status"
+  while read -r key value rest; do case $key in Pss_Anon:) memory=$value ;; esac; done < "$process/smaps_rollup"
+  [ -z "$state" ] || echo "$state $memory $name"
+done 2> /dev/null
+true"#;
+
+impl Lab<'_> {
+    /// The processes of a node that runs, without those to which it gave a PID namespace of their own. Nothing, if the
+    /// helper may not look.
+    ///
+    /// # Errors
+    /// If the engine does not answer, or the node has ended.
+    pub async fn processes(&self, node: &Node) -> Result<Option<Vec<Process>>> {
+        let process = self.engine.process_of(node.id()).await?;
+        let process = process.map_err(|code| anyhow::anyhow!("{} has ended, with exit code {code}", node.name))?;
+        let words = ["sh", "-c", SCRIPT, "sh", &process.to_string()].map(str::to_owned);
+        let seen: Vec<Process> = self.in_helper(&words).await?.text.lines().filter_map(read).collect();
+        Ok((!seen.is_empty()).then_some(seen))
+    }
+}
+
+/// Bytes that all of them hold for themselves, if the kernel tells of each.
+pub fn memory(processes: &[Process]) -> Option<u64> {
+    processes.iter().filter(|process| process.state != "Z").map(|process| process.memory).sum()
+}
+
+fn read(line: &str) -> Option<Process> {
+    let mut words = line.splitn(3, ' ');
+    let (state, memory, command) = (words.next()?, words.next()?, words.next()?);
+    let memory = memory.parse::<u64>().ok().map(|kib| kib * 1024);
+    Some(Process { state: state.to_owned(), command: command.to_owned(), memory })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the script prints of this test's own PID namespace.
+    fn here() -> Vec<Process> {
+        let words = ["-c", SCRIPT, "sh", "self"];
+        let printed = duct::cmd("sh", words).read().unwrap();
+        printed.lines().filter_map(read).collect()
+    }
+
+    #[test]
+    fn processes_are_found_with_state_name_and_memory() {
+        let child = duct::cmd!("sleep", "30").start().unwrap();
+        let found = here();
+        let sleep = found.iter().find(|process| process.command == "sleep" && process.memory.is_some());
+        child.kill().unwrap();
+        let sleep = sleep.unwrap_or_else(|| panic!("no sleep in {found:?}"));
+        assert!(["S", "R", "D"].contains(&sleep.state.as_str()), "{sleep:?}");
+        assert!(sleep.memory.unwrap() > 0, "{sleep:?}");
+    }
+
+    #[test]
+    fn a_zombie_counts_as_a_process_without_memory() {
+        // Dropped without being waited for until its parent is.
+        let parent = duct::cmd!("sh", "-c", "sleep 0 & exec sleep 30").start().unwrap();
+        let zombie = || here().into_iter().find(|process| process.state == "Z" && process.command == "sleep");
+        let found = (0..200).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            zombie()
+        });
+        parent.kill().unwrap();
+        assert_eq!(found.expect("a zombie").memory, None);
+    }
+
+    #[test]
+    fn memory_is_a_sum_unless_one_is_unknown() {
+        let process = |state: &str, memory| Process { state: state.to_owned(), command: String::new(), memory };
+        assert_eq!(memory(&[process("S", Some(1)), process("Z", None), process("R", Some(2))]), Some(3));
+        assert_eq!(memory(&[process("S", Some(1)), process("S", None)]), None);
+    }
+}
