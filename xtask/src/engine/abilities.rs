@@ -70,6 +70,12 @@ impl Abilities {
         self.make == Make::Docker
     }
 
+    /// Whether it clears up after a container that has ended in a process of its own, which comes when it comes, and would clear away
+    /// what somebody has prepared for the next start by then.
+    pub fn clears_up_later(&self) -> bool {
+        self.make == Make::Podman
+    }
+
     /// Its maker's name, for people.
     pub fn make(&self) -> Make {
         self.make

@@ -9,8 +9,9 @@ use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::exec::StartExecResults;
 use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, VolumeCreateRequest};
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, ListContainersOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveVolumeOptions, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
+    StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt};
 
@@ -25,6 +26,8 @@ const SETTLING: Duration = Duration::from_secs(15);
 /// So often nothing must be found before nothing more is expected.
 const QUIET_LOOKS: u32 = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(150);
+/// The same for what is to come at once.
+const BETWEEN_GLANCES: Duration = Duration::from_millis(10);
 
 /// What a command in a container printed, and how it exited.
 #[derive(Clone, Debug)]
@@ -132,22 +135,56 @@ impl Engine {
         Ok(())
     }
 
-    /// SIGTERM, and SIGKILL after `patience`.
+    /// The image's stop signal (SIGTERM, if it names none), and SIGKILL after `patience`. The container can be started anew afterwards.
     ///
     /// # Errors
     /// If the engine does not answer.
     pub async fn stop(&self, container: &str, patience: Duration) -> Result<()> {
+        if self.abilities.clears_up_later() {
+            return self.stop_by_signals(container, patience).await.context("stopping the container");
+        }
         let seconds = i32::try_from(patience.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
         self.docker().stop_container(container, Some(options)).await.context("stopping the container")
     }
 
-    /// SIGKILL
+    /// An engine that clears up later does so at once if it is asked to stop a container, and later once more. Of a signal it
+    /// knows nothing, so that it clears up but once, which can be waited for.
+    async fn stop_by_signals(&self, container: &str, patience: Duration) -> Result<()> {
+        let inspect = || self.docker().inspect_container(container, None);
+        let named = settled(inspect).await?.config.and_then(|config| config.stop_signal);
+        let signal = named.filter(|signal| !signal.is_empty()).unwrap_or_else(|| "SIGTERM".to_owned());
+        let since = Instant::now();
+        self.signal(container, &signal).await?;
+        while self.process_of(container).await?.is_ok() {
+            if since.elapsed() > patience {
+                return self.kill(container).await;
+            }
+            tokio::time::sleep(BETWEEN_GLANCES).await;
+        }
+        Ok(())
+    }
+
+    /// SIGKILL. The container can be started anew afterwards.
     ///
     /// # Errors
     /// If it does not run, or the engine does not answer.
     pub async fn kill(&self, container: &str) -> Result<()> {
-        self.docker().kill_container(container, None).await.context("killing the container")
+        self.docker().kill_container(container, None).await.context("killing the container")?;
+        if self.abilities.clears_up_later() {
+            // Its state tells when that is done.
+            let _ended = self.end_of(container).await?;
+        }
+        Ok(())
+    }
+
+    /// A container that has just ended needs none.
+    async fn signal(&self, container: &str, signal: &str) -> Result<()> {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        match self.docker().kill_container(container, Some(options)).await {
+            Err(error) if self.process_of(container).await?.is_ok() => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Removes it, running or not, with its anonymous volumes.
@@ -179,13 +216,15 @@ impl Engine {
     /// # Errors
     /// If the engine does not answer.
     pub async fn end_of(&self, container: &str) -> Result<Result<i64, i64>> {
-        for _ in 0..QUIET_LOOKS {
-            if let ended @ Err(_) = self.process_of(container).await? {
-                return Ok(ended);
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let since = Instant::now();
+        loop {
+            let state = self.process_of(container).await?;
+            if state.is_err() || since.elapsed() > PATIENCE {
+                return Ok(state);
             }
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+            tokio::time::sleep(BETWEEN_GLANCES).await;
         }
-        self.process_of(container).await
     }
 
     /// Runs a command in a running container, without input.
@@ -215,14 +254,13 @@ impl Engine {
 
     /// How a command whose output has ended exited. An engine may take a moment to know.
     async fn exit_code(&self, exec: &str) -> Result<i64> {
-        const PAUSE: Duration = Duration::from_millis(10);
         let since = Instant::now();
         loop {
             let state = self.docker().inspect_exec(exec).await?;
             match state.exit_code {
                 Some(code) if state.running != Some(true) => return Ok(code),
                 _ if since.elapsed() > SETTLING => bail!("the engine does not say how a command exited"),
-                _ => tokio::time::sleep(PAUSE).await,
+                _ => tokio::time::sleep(BETWEEN_GLANCES).await,
             }
         }
     }
