@@ -152,7 +152,7 @@ fn a_node_that_works_is_proved_with_its_figures() {
 fn the_line_for_docker_is_shown_argument_by_argument() {
     let repo = node();
     let said = repo.xtask(&["verify", "-v"]).success().stderr;
-    let line = said.lines().find(|line| line.contains("docker create")).expect("the line");
+    let line = said.lines().find(|line| line.contains(" create --interactive")).expect("the line");
     for part in [
         "--interactive --tty --network none",
         "--cap-drop ALL --cap-add CAP_NET_RAW --cap-add NET_ADMIN",
@@ -211,7 +211,7 @@ fn a_node_that_never_says_ready_is_told_with_the_end_of_its_console() {
 fn an_entry_point_that_is_not_there_is_told() {
     let repo = node();
     repo.edit(&repo.dockerfile(), "\"/bin/sh\"", "\"/bin/nothing\"");
-    fails_at(&repo, "boots within boot.timeout", &["Docker says: ", "entry point is not there"]);
+    fails_at(&repo, "boots within boot.timeout", &[" says: ", "entry point is not there"]);
 }
 
 // The attempts that failed on a server, with what they looked like in its syslog.
@@ -224,7 +224,7 @@ fn a_flag_and_its_value_in_one_element_are_explained() {
         (r#""--sysctl", "net.ipv4.ip_default_ttl=77""#, r#""--sysctl net.ipv6.conf.all.forwarding=1""#),
         "boots within boot.timeout",
         &[
-            "Docker says: unknown flag: --sysctl net.ipv6.conf.all.forwarding",
+            " says: unknown flag: --sysctl net.ipv6.conf.all.forwarding",
             "`run_args` holds \"--sysctl net.ipv6.conf.all.forwarding=1\" as one element",
             "write \"--sysctl\", \"net.ipv6.conf.all.forwarding=1\"",
         ],
@@ -238,7 +238,7 @@ fn a_sysctl_in_misc_args_as_one_element_is_explained() {
         &repo,
         (r#""misc_args": []"#, r#""misc_args": ["--sysctl net.ipv6.conf.all.forwarding=1"]"#),
         "boots within boot.timeout",
-        &["Docker says: unknown flag", "`misc_args` holds", "by custom in `run_args`"],
+        &[" says: unknown flag", "`misc_args` holds", "by custom in `run_args`"],
     );
     // Nobody comes so far with a definition of this repository.
     define(&repo, r#""misc_args": []"#, r#""misc_args": ["--sysctl net.ipv6.conf.all.forwarding=1"]"#);
@@ -280,7 +280,7 @@ fn what_the_host_lacks_is_found_before_the_node_is_created() {
     let outcome = repo.xtask(&["verify", "--json", "-v"]);
     assert_eq!(outcome.code, Some(1), "{outcome}");
     assert_fault(&outcome, "the engine's host has what the node needs", &["has no net.ipv4.no_such_setting"]);
-    outcome.does_not_say(["docker create"]);
+    outcome.does_not_say([" create --interactive"]);
     repo.xtask(&["run"]).failure().says(["can't run here", "net.ipv4.no_such_setting"]);
 }
 
@@ -288,11 +288,7 @@ fn what_the_host_lacks_is_found_before_the_node_is_created() {
 fn a_capability_that_does_not_exist_is_explained() {
     let repo = node();
     define(&repo, "CAP_NET_RAW", "CAP_FLYING");
-    fails_at(
-        &repo,
-        "boots within boot.timeout",
-        &["Docker says: ", "`docker.caps` names a capability that does not exist"],
-    );
+    fails_at(&repo, "boots within boot.timeout", &[" says: ", "`docker.caps` names a capability that does not exist"]);
 }
 
 #[test]
@@ -411,7 +407,7 @@ fn a_name_that_is_taken_is_told_and_its_owner_let_be() {
     repo.xtask(&["save"]).success();
     let name = format!("t{}-taken", std::process::id());
     engine.create_container(&repo.image(), &name);
-    repo.xtask(&["run", "--name", &name]).failure().says(["Docker says: ", &name, "choose another with --name"]);
+    repo.xtask(&["run", "--name", &name]).failure().says([" says: ", &name, "choose another with --name"]);
     engine.remove_container(&name);
     assert_eq!(nothing_left(&repo), (0, 0, 0));
 }

@@ -347,7 +347,7 @@ impl Engine {
     /// # Errors
     /// If the engine does not answer.
     pub async fn tags_of_lab(&self, lab: &str) -> Result<Vec<String>> {
-        let ours = |tag: &String| tag.trim_start_matches("docker.io/").starts_with(&lab_tag(lab, ""));
+        let ours = |tag: &String| tag.starts_with(&lab_tag(lab, ""));
         let images = self.by_name(LOADED).await?;
         Ok(images.into_iter().flat_map(|image| image.tags).filter(ours).collect())
     }
