@@ -81,14 +81,6 @@ impl Abilities {
         self.make
     }
 
-    /// The command line that comes with it.
-    pub fn command_line(&self) -> &'static str {
-        match self.make {
-            Make::Docker => "docker",
-            Make::Podman => "podman",
-        }
-    }
-
     /// The capabilities that Docker gives a container unasked, and this engine does not.
     pub fn capabilities_withheld(&self) -> &'static [&'static str] {
         match self.make {

@@ -25,7 +25,7 @@ impl Engine {
         let own = self.abilities.command_line();
         // Podman's knows no TLS, and comes by ssh to a socket that must be named.
         let comes_there = host.starts_with("unix://") || (host.starts_with("tcp://") && self.endpoint.tls().is_none());
-        if own == PODMAN && comes_there && which::which(own).is_ok() {
+        if own == PODMAN && comes_there && self.abilities.has_command_line() {
             return CommandLine {
                 program: own,
                 address: vec!["--url".to_owned(), host.clone()],

@@ -95,7 +95,13 @@ impl Engine {
 
     /// `docker load`
     pub fn load(&self, archive: &Path) {
-        let bytes = std::fs::read(archive).expect("the archive");
+        let mut bytes = std::fs::read(archive).expect("the archive");
+        // As `podman load` does: Podman's API takes no compressed archive.
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            let packed = std::mem::take(&mut bytes);
+            let mut reader = flate2::read::MultiGzDecoder::new(packed.as_slice());
+            std::io::Read::read_to_end(&mut reader, &mut bytes).expect("gzip");
+        }
         let options = ImportImageOptionsBuilder::default().quiet(true).build();
         let body = bollard::body_full(bytes.into());
         let answers = self.docker.import_image(options, body, None);
