@@ -175,7 +175,10 @@ fn where_no_container_may_run_images_are_still_made_and_nodes_are_refused_with_t
         Ok("env") => outer.to_vec(),
         _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
     };
-    repo.edit_manifest("variants:", "checks:\n  - name: it was made\n    run: [cat, /made]\n    prints: from a chroot\nvariants:");
+    repo.edit_manifest(
+        "variants:",
+        "checks:\n  - name: it was made\n    run: [cat, /made]\n    prints: from a chroot\nvariants:",
+    );
     let save = repo.start_within(&words, &["save"]).end().success();
     save.says(["builds in a chroot and no containers, because", "the kernel refuses", "1 checks passed", "saved "]);
     assert_eq!(repo.check_sums(), 3);
@@ -198,7 +201,8 @@ fn an_ordinary_user_without_subordinate_ids_is_told_how_to_get_some() {
     as_root(&["chown", "nobody", home.path().to_str().unwrap()]).run().unwrap();
     let setting = format!("XDG_CACHE_HOME={}", home.path().display());
     let (program, root) = (program.to_str().unwrap(), repo.folder.path().to_str().unwrap());
-    let words = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "-u", "XTASK_EMBEDDED_STORAGE"];
+    let words =
+        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "-u", "XTASK_EMBEDDED_STORAGE"];
     let command = [&words[..], &[&setting, program, "--root", root, "--engine", "embedded", "list"]].concat();
     let said = as_root(&command).dir("/").stderr_to_stdout().unchecked().read().unwrap();
     assert!(said.contains("nobody has no subordinate ids (/etc/subuid)"), "{said}");

@@ -10,7 +10,7 @@ use super::{NodeArgs, RecipeArgs, Session};
 use crate::dist::Dist;
 use crate::engine::Engine;
 use crate::engine::containers::Found;
-use crate::host::Consent;
+use crate::host::{self, Consent};
 use catalog::{Repository, labels};
 
 /// The node that is none of the user's.
@@ -18,7 +18,11 @@ pub(super) const HELPER: &str = "link-helper";
 
 /// The image of the container by which a lab links its nodes, built if need be. Its recipe is like a
 /// node's, and comes with this program.
+///
+/// # Errors
+/// If it can't be built, or the engine runs no containers here, so that no node runs either.
 pub(super) async fn helper_image(session: &Session<'_>, consent: Consent) -> Result<String> {
+    host::engine(session.ui, consent, &session.finder).await?.must_run_containers()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
     let hushed = session.ui.hushed();
     let own = Session {

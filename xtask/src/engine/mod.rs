@@ -131,6 +131,18 @@ impl Engine {
         }
     }
 
+    /// # Errors
+    /// If this machine lets no container run on it; says what is in the way.
+    pub fn must_run_containers(&self) -> Result<()> {
+        let can = self.abilities.runs_containers.as_ref();
+        can.copied().map_err(|why| {
+            anyhow!(
+                "containers do not run on this machine, so no node does: {why}\n  images are built and saved all the same; \
+                 to run and prove nodes, use another machine's engine (DOCKER_HOST) or have this one allow it"
+            )
+        })
+    }
+
     /// Whether it is a part of this program.
     pub fn is_embedded(&self) -> bool {
         self.embedded.is_some()

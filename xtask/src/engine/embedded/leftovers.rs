@@ -26,18 +26,24 @@ pub fn end_orphans(place: &Place) {
 /// # Errors
 /// If Podman can't be run.
 pub fn clear_up(ui: &Ui, place: &Place, settings: &Settings) -> Result<()> {
-    let marks: Vec<_> = std::fs::read_dir(place.marks()).into_iter().flatten().flatten().map(|mark| mark.path()).collect();
+    let marks: Vec<_> =
+        std::fs::read_dir(place.marks()).into_iter().flatten().flatten().map(|mark| mark.path()).collect();
     let file = super::lock_file(place)?;
     if marks.is_empty() || file.try_lock().is_err() {
         return Ok(());
     }
     let list = ["ps", "--all", "--external", "--filter", "status=unknown", "--format", "{{.ID}} {{.Status}}"];
-    let listed = podman(settings, &list).stdout_capture().stderr_null().unchecked().read().context("podman can't be run")?;
+    let listed =
+        podman(settings, &list).stdout_capture().stderr_null().unchecked().read().context("podman can't be run")?;
     // A container of Podman's own has a state.
     let ids: Vec<&str> = listed.lines().filter_map(|line| line.split_once(' ')).map(|(id, _)| id).collect();
     if !ids.is_empty() {
         ui.note(format_args!("removing what a build left behind whose engine was killed: {} things", ids.len()));
-        let _ = podman(settings, &[&["rm", "--force"], ids.as_slice()].concat()).stdout_null().stderr_null().unchecked().run();
+        let _ = podman(settings, &[&["rm", "--force"], ids.as_slice()].concat())
+            .stdout_null()
+            .stderr_null()
+            .unchecked()
+            .run();
     }
     for mark in marks {
         let _ = std::fs::remove_file(mark);
@@ -47,7 +53,10 @@ pub fn clear_up(ui: &Ui, place: &Place, settings: &Settings) -> Result<()> {
 
 fn podman(settings: &Settings, words: &[&str]) -> duct::Expression {
     let words = settings.arguments.iter().cloned().chain(words.iter().map(OsString::from));
-    settings.variables.iter().fold(duct::cmd("podman", words).stdin_null(), |command, (name, value)| command.env(name, value))
+    settings
+        .variables
+        .iter()
+        .fold(duct::cmd("podman", words).stdin_null(), |command, (name, value)| command.env(name, value))
 }
 
 fn processes() -> impl Iterator<Item = u32> {
