@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::engine::PrivateEngine;
+use common::engine::{Engine, PrivateEngine};
 use common::{Repo, noise, runs, wait_until};
 
 #[test]
@@ -40,6 +40,31 @@ fn an_engine_that_dies_during_the_export_leaves_the_old_archive_and_no_other() {
     assert!(std::fs::read(repo.archive()).unwrap() == old, "the old archive is whole");
     assert_eq!(size_of_drafts(&repo), 0, "no half of an archive is left");
     assert_eq!(repo.check_sums(), 3);
+    repo.unset("DOCKER_HOST");
+}
+
+#[test]
+fn an_engine_that_dies_while_a_node_runs_is_told() {
+    let engine = PrivateEngine::start();
+    let mut repo = Repo::with_shell("ENTRYPOINT [\"/bin/sleep\", \"1000\"]\n");
+    repo.edit("node-definitions/tiny.yaml", "{timeout: 60}", "{timeout: 60, completed: [READY]}");
+    // The helper comes from the other engine: this one has no network.
+    repo.set("XTASK_ENGINE", "docker");
+    repo.edit("node-definitions/tiny.yaml", "timeout: 60", "timeout: 1");
+    repo.xtask(&["verify"]);
+    repo.edit("node-definitions/tiny.yaml", "timeout: 1", "timeout: 60");
+    let folder = tempfile::tempdir().unwrap();
+    let helper = folder.path().join("helper.tar");
+    Engine::here().save("cml-nodes/link-helper:1", &helper);
+    engine.client().load(&helper);
+    repo.set("DOCKER_HOST", engine.host());
+    repo.xtask(&["save"]).success();
+    let verify = repo.start(&["verify"]);
+    let client = engine.client();
+    wait_until("the node runs", || client.labelled("cml-nodes.actor").1 == 1);
+    engine.kill();
+    let outcome = verify.end();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
     repo.unset("DOCKER_HOST");
 }
 

@@ -172,3 +172,30 @@ fn a_user_who_may_not_use_the_engine_is_told_how_to_join_its_group() {
     assert!(said.contains("you may not use the engine at unix:///var/run/docker.sock"), "{said}");
     assert!(said.contains("sudo usermod -aG docker"), "{said}");
 }
+
+#[test]
+fn a_full_disk_is_told_and_the_old_archive_stays() {
+    let repo = Repo::tiny();
+    let greeting = repo.path(&format!("docker/{}/greeting", repo.node()));
+    let large = repo.path("large");
+    std::fs::write(&large, common::noise(3, 6_000_000)).unwrap();
+    std::fs::create_dir(repo.path("dist")).unwrap();
+    // A disk of two megabytes that only these two runs see.
+    let script = format!(
+        "mount -t tmpfs -o size=2m none '{dist}' && \"$@\" >&2 && cp '{large}' '{greeting}' || exit 9; \
+         \"$@\"; code=$?; \
+         cd '{dist}' && sha256sum --check --quiet --strict SHA256SUMS || exit 8; \
+         find . -name '*tmp*' | grep . && exit 7; \
+         exit $code",
+        dist = repo.path("dist").display(),
+        large = large.display(),
+        greeting = greeting.display(),
+    );
+    let root: &[&str] = if xtask::host::run_as_root().unwrap() == "env" { &[] } else { &["sudo", "--preserve-env"] };
+    let outer = [root, &["unshare", "--mount", "sh", "-c", &script, "sh"]].concat();
+    repo.start_within(&outer, &["save"]).end().failure().says([
+        "saved ",
+        &format!("{} can't be written", repo.archive().display()),
+        "No space left on device",
+    ]);
+}

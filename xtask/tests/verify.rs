@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::engine::{Engine, PrivateEngine};
+use common::engine::Engine;
 use common::{Outcome, Repo, wait_until};
 
 /// A node definition that could be a real one. `LISTS` are config.json's further lists.
@@ -357,27 +357,6 @@ fn what_a_killed_verify_left_behind_goes_with_the_next() {
     assert_eq!(outcome.code, Some(1), "{outcome}");
     outcome.says(["removed what an earlier command left behind"]);
     assert_eq!(left_of(&labs), (0, 0, 0));
-}
-
-#[test]
-fn an_engine_that_dies_meanwhile_is_told() {
-    let engine = PrivateEngine::start();
-    let mut repo = node_that("exec sleep 1000");
-    // The helper comes from the other engine: this one has no network.
-    repo.xtask(&["verify"]);
-    let folder = tempfile::tempdir().unwrap();
-    let helper = folder.path().join("helper.tar");
-    Engine::here().save("cml-nodes/link-helper:1", &helper);
-    engine.client().load(&helper);
-    repo.set("DOCKER_HOST", engine.host());
-    repo.xtask(&["save"]).success();
-    let verify = repo.start(&["verify"]);
-    let client = engine.client();
-    wait_until("the node runs", || client.labelled("cml-nodes.actor").1 == 1);
-    engine.kill();
-    let outcome = verify.end();
-    assert_eq!(outcome.code, Some(1), "{outcome}");
-    repo.unset("DOCKER_HOST");
 }
 
 #[test]

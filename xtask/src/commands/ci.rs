@@ -1,12 +1,22 @@
 //! `cargo xtask ci`: what a pull request must pass, here as there.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use super::{Session, consent, verify};
-use crate::host;
+use crate::dist::Dist;
+use crate::engine::choice::Choice;
+use crate::engine::embedded::Place;
+use crate::engine::find::Finder;
+use crate::host::{self, Guest};
+use catalog::Repository;
+
+/// The end-to-end tests whose outcome depends on the engine.
+const OF_ENGINES: [&str; 8] =
+    ["a_node_is_data", "failing_builds", "interrupted", "new", "real_data", "variants", "verify", "wrong_input"];
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -19,22 +29,80 @@ pub struct Args {
 /// At the first step that fails.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let (ui, since) = (session.ui, Instant::now());
+    cargo(session, "format", &["fmt", "--all", "--check"], &[])?;
+    cargo(session, "clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"], &[])?;
+    cargo(session, "unit tests", &["test", "--workspace", "--lib", "--quiet"], &[])?;
+    host::test_tools(ui, consent(args.yes)).await?;
+    on_docker(session, args.yes).await?;
+    on_the_embedded_engine(session, args.yes).await?;
+    if host::is_root() {
+        as_an_ordinary_user(session)?;
+    }
+    ui.headline(format_args!("all passed in {}", ui::duration(since.elapsed())));
+    Ok(())
+}
+
+async fn on_docker(session: &Session<'_>, yes: bool) -> Result<()> {
+    let session = with_engine(session, Choice::Docker)?;
+    host::engine(session.ui, consent(yes), &session.finder).await?;
+    let words = ["test", "--workspace", "--test", "*"];
+    cargo(&session, "end-to-end tests on Docker", &words, &[("XTASK_ENGINE", "docker")])?;
+    session.ui.headline("every node is built, saved and proved on Docker");
+    verify::run(&session, verify::Args::all(yes)).await
+}
+
+async fn on_the_embedded_engine(session: &Session<'_>, yes: bool) -> Result<()> {
+    let session = with_engine(session, Choice::Embedded)?;
+    host::engine(session.ui, consent(yes), &session.finder).await?;
+    session.ui.headline("every node is built, saved and proved on the embedded engine");
+    verify::run(&session, verify::Args::all(yes)).await?;
+    let storage = Place::of(&session.cache).storage.display().to_string();
+    let words: Vec<&str> = ["test"].into_iter().chain(OF_ENGINES.iter().flat_map(|test| ["--test", test])).collect();
+    let variables = [("XTASK_ENGINE", "embedded"), ("XTASK_EMBEDDED_STORAGE", &storage)];
+    cargo(&session, "end-to-end tests on the embedded engine", &words, &variables)
+}
+
+/// A user of this machine for as long as it takes, whose engine is their own. The programs are those that were tested as root.
+fn as_an_ordinary_user(session: &Session<'_>) -> Result<()> {
+    let guest = Guest::invite(session.ui)?;
+    session.ui.headline("end-to-end tests on the embedded engine, as an ordinary user");
+    guest.borrow_caches(&Place::of(&session.cache))?;
+    for test in OF_ENGINES {
+        let program = test_program(session, test)?;
+        session.ui.note(format_args!("{test}: {}", program.display()));
+        guest.run(session.ui, &session.repository.root, &[&program.display().to_string()])?;
+    }
+    Ok(())
+}
+
+/// Where cargo has put the program of a test.
+fn test_program(session: &Session<'_>, test: &str) -> Result<std::path::PathBuf> {
     let sh = Shell::new()?;
     sh.change_dir(&session.repository.root);
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let step = |name: &str, words: &[&str]| -> Result<()> {
-        ui.headline(name);
-        ui.run(cmd!(sh, "{cargo} {words...}")).with_context(|| format!("{name} failed"))
-    };
-    step("format", &["fmt", "--all", "--check"])?;
-    step("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
-    step("unit tests", &["test", "--workspace", "--lib", "--quiet"])?;
-    // The end-to-end tests use the real engine.
-    host::engine(ui, consent(args.yes), &session.finder).await?;
-    host::test_tools(ui, consent(args.yes)).await?;
-    step("end-to-end tests", &["test", "--workspace", "--test", "*"])?;
-    ui.headline("every node is built, saved and proved");
-    verify::run(session, verify::Args::all(args.yes)).await?;
-    ui.headline(format_args!("all passed in {}", ui::duration(since.elapsed())));
-    Ok(())
+    let said = cmd!(sh, "{cargo} test --test {test} --no-run --message-format=json").ignore_stderr().quiet().read()?;
+    let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let path = messages
+        .filter(|message| message["target"]["name"] == test)
+        .find_map(|message| message["executable"].as_str().map(|path| Path::new(path).to_owned()));
+    path.with_context(|| format!("cargo does not say where the test {test} is"))
+}
+
+fn with_engine<'a>(session: &Session<'a>, choice: Choice) -> Result<Session<'a>> {
+    Ok(Session {
+        ui: session.ui,
+        repository: Repository::open(&session.repository.root)?,
+        dist: Dist::new(session.repository.root.join("dist")),
+        cache: session.cache.clone(),
+        finder: Finder::new(choice, session.cache.clone()),
+    })
+}
+
+fn cargo(session: &Session<'_>, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let sh = Shell::new()?;
+    sh.change_dir(&session.repository.root);
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    session.ui.headline(name);
+    let command = cmd!(sh, "{cargo} {words...}").envs(variables.iter().copied());
+    session.ui.run(command).with_context(|| format!("{name} failed"))
 }

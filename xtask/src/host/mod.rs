@@ -2,6 +2,7 @@
 
 mod apt;
 mod dockerd;
+mod guest;
 mod system;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::engine::choice::Choice;
 use crate::engine::find::Finder;
 use crate::engine::{Engine, Unreachable};
+pub use guest::Guest;
 use system::System;
 pub use system::{is_root, user_id, user_name};
 use ui::Ui;
@@ -108,6 +110,9 @@ pub async fn test_tools(ui: &Ui, consent: Consent) -> Result<()> {
     let tools = [
         ("shellcheck", is_installed("shellcheck")),
         ("openssh-client", is_installed("ssh")),
+        (apt::PODMAN, is_installed("podman")),
+        ("runc", is_installed("runc") || is_installed("crun")),
+        ("uidmap", is_installed("newuidmap")),
         ("python3-venv", has_venv.is_ok_and(|output| output.status.success())),
     ];
     let packages: Vec<&str> = tools.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect();

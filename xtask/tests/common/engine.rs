@@ -18,19 +18,29 @@ use futures_util::TryStreamExt;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use xtask::engine::choice::Choice;
+use xtask::engine::find::Finder;
+
 use super::{as_root, signal, userland, wait_until};
 
 /// A client of an engine.
 pub struct Engine {
     runtime: Runtime,
     docker: Docker,
+    /// An embedded engine runs as long as this is held.
+    _found: Option<xtask::engine::Engine>,
 }
 
 impl Engine {
     /// The engine that the program uses, too.
     pub fn here() -> Self {
-        let endpoint = xtask::engine::endpoint::Endpoint::discover().expect("an engine's address");
-        Self::of(endpoint.client(bollard::API_DEFAULT_VERSION).expect("an engine"))
+        let choice = Choice::or_environment(None).expect("XTASK_ENGINE names an engine");
+        let finder = Finder::new(choice, xtask::host::cache_folder().expect("a cache folder"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let found = runtime.block_on(finder.connect(&ui::Ui::new(false)));
+        let found = found.unwrap_or_else(|why| panic!("{:#}", why.explain()));
+        let client = found.endpoint.client(bollard::API_DEFAULT_VERSION).expect("an engine");
+        Self { _found: Some(found), ..Self::of(client) }
     }
 
     pub fn at(socket: &Path) -> Self {
@@ -41,7 +51,7 @@ impl Engine {
     fn of(docker: Docker) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let docker = runtime.block_on(docker.negotiate_version()).expect("the engine answers");
-        Self { runtime, docker }
+        Self { runtime, docker, _found: None }
     }
 
     pub fn image(&self, name: &str) -> Option<ImageInspect> {
@@ -269,7 +279,6 @@ impl PrivateEngine {
 pub struct Storage(TempDir);
 
 impl Storage {
-    #[expect(clippy::new_without_default, reason = "it makes a folder")]
     pub fn new() -> Self {
         Self(tempfile::Builder::new().prefix("s").tempdir_in("/tmp").expect("a temporary folder"))
     }

@@ -266,6 +266,10 @@ impl Repo {
         for (name, value) in &self.environment {
             command = command.env(name, value);
         }
+        // A test that points at an engine means that one.
+        if self.environment.iter().any(|(name, _)| name == "DOCKER_HOST") {
+            command = command.env_remove("XTASK_ENGINE");
+        }
         command
     }
 

@@ -224,8 +224,8 @@ async fn wait_for(ui: &Ui, file: File, lock: fn(&File) -> Result<(), TryLockErro
 pub async fn clean(ui: &Ui, cache: &Path, images: bool, caches: bool) -> Result<usize> {
     let place = Place::of(cache);
     let images = images.then(|| (place.storage.join("images"), "the embedded engine's images"));
-    let caches = caches.then(|| place.caches()).unwrap_or_default().into_iter();
-    let caches = caches.map(|folder| (folder, "caches of builds (compiler, packages)"));
+    let caches = if caches { place.caches() } else { Vec::new() };
+    let caches = caches.into_iter().map(|folder| (folder, "caches of builds (compiler, packages)"));
     let folders: Vec<_> = images.into_iter().chain(caches).filter(|(folder, _)| folder.is_dir()).collect();
     if folders.is_empty() {
         return Ok(0);
