@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use bollard::Docker;
 use bollard::errors::Error as EngineError;
-use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion, TagImageOptionsBuilder};
 use futures_util::StreamExt;
 use tokio_util::io::ReaderStream;
@@ -219,8 +218,7 @@ async fn run(
     let mut stream = std::pin::pin!(docker.build_image(options, None, Some(body)));
     let dockerfile = std::fs::read_to_string(plan.folder.join(&plan.dockerfile)).unwrap_or_default();
     let mut progress = Progress::new(ui, &engine.abilities, &dockerfile);
-    // By Podman's own API the ID is only the last line of what it tells.
-    let (mut id, mut last_id) = (None, None);
+    let mut id = None;
     let mut beat = tokio::time::interval(Duration::from_secs(5));
     loop {
         let message = tokio::select! {
@@ -231,20 +229,14 @@ async fn run(
             }
         };
         match message {
-            Some(Ok(BuildInfo { aux: Some(BuildInfoAux::Default(image)), .. })) => id = image.id,
             Some(Ok(message)) => {
-                last_id = message.stream.as_deref().and_then(as_id).or(last_id);
+                id = small_build::id_in(&message).or(id);
                 progress.update(message);
             }
             Some(Err(error)) => return Err(explain(plan, &mut progress, error)),
-            None => return Ok(id.or(last_id)),
+            None => return Ok(id),
         }
     }
-}
-
-fn as_id(line: &str) -> Option<String> {
-    let line = line.trim_end();
-    (line.len() == 64 && line.bytes().all(|b| b.is_ascii_hexdigit())).then(|| line.to_owned())
 }
 
 fn explain(plan: &BuildPlan, progress: &mut Progress<'_>, error: EngineError) -> anyhow::Error {

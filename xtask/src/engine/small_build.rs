@@ -41,14 +41,25 @@ pub async fn run(engine: &Engine, dockerfile: &str, tag: Option<&str>, network: 
     let mut outcome = Outcome { id: None, said: Vec::new(), error: None };
     while let Some(answer) = answers.next().await {
         match answer {
-            Ok(BuildInfo { aux: Some(BuildInfoAux::Default(image)), .. }) => outcome.id = image.id,
-            Ok(BuildInfo { stream: Some(text), .. }) => outcome.said.push(text),
-            Ok(_) => {}
+            Ok(message) => {
+                outcome.id = id_in(&message).or(outcome.id);
+                outcome.said.extend(message.stream);
+            }
             Err(EngineError::DockerStreamError { error }) => outcome.error = Some(error),
             Err(error) => return Err(error).context("the engine went away"),
         }
     }
     Ok(outcome)
+}
+
+/// The engine's ID of what was built. The last one counts: steps may print what looks like one.
+/// Podman's own API tells it as a line only.
+pub fn id_in(message: &BuildInfo) -> Option<String> {
+    if let Some(BuildInfoAux::Default(image)) = &message.aux {
+        return image.id.clone();
+    }
+    let id = message.stream.as_deref()?.strip_suffix('\n')?;
+    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
 fn context(dockerfile: &str) -> Result<Vec<u8>> {
@@ -80,5 +91,13 @@ mod tests {
     #[test]
     fn words_keep_their_meaning() {
         assert_eq!(quoted(r#"a "b" $HOME \ c"#), r#""a \"b\" \$HOME \\ c""#);
+    }
+
+    #[test]
+    fn the_id_is_found_in_a_line_too() {
+        let said = |text: &str| BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() };
+        let id = "5".repeat(64);
+        assert_eq!(id_in(&said(&format!("{id}\n"))), Some(id));
+        assert_eq!(id_in(&said("--> 5369e809fb0\n")), None);
     }
 }

@@ -322,6 +322,93 @@ impl Drop for PrivateEngine {
     }
 }
 
+/// Podman's service for a test alone, with storage of its own.
+pub struct PrivatePodman {
+    folder: TempDir,
+    service: duct::Handle,
+}
+
+impl PrivatePodman {
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("p").tempdir_in("/tmp").expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        // Podman's own are more than some machines grant.
+        let limit = |which: &str, most: u64| {
+            let limit = duct::cmd!("bash", "-c", format!("ulimit -H{which}")).read().expect("a limit");
+            limit.parse().unwrap_or(most).min(most)
+        };
+        let (files, processes) = (limit("n", 20_000), limit("u", 32_768));
+        let ulimits = format!("default_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]\n");
+        let settings = format!(
+            "[engine]\nlock_type = \"file\"\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\n\
+             [containers]\nlog_driver = \"k8s-file\"\nnetns = \"host\"\n{ulimits}"
+        );
+        std::fs::write(path("containers.conf"), settings).expect("a file of ours");
+        for name in ["tmp", "session"] {
+            std::fs::create_dir(path(name)).expect("a folder of ours");
+        }
+        let (configuration, temporary, session) = (
+            format!("CONTAINERS_CONF={}", path("containers.conf")),
+            format!("TMPDIR={}", path("tmp")),
+            format!("XDG_RUNTIME_DIR={}", path("session")),
+        );
+        let (root, runroot, own, socket) =
+            (path("root"), path("run"), path("libpod"), format!("unix://{}", path("sock")));
+        let mut words =
+            vec!["env", &configuration, &temporary, &session, "podman", "--root", &root, "--runroot", &runroot];
+        words.extend(["--tmpdir", &own, "system", "service", "--time", "0", &socket]);
+        let log = folder.path().join("log");
+        let service = as_root(&words).stdin_null().stderr_to_stdout().stdout_path(&log).unchecked().start();
+        let podman = Self { service: service.expect("podman starts"), folder };
+        wait_until("Podman's service comes up", || {
+            let ended = podman.service.try_wait().expect("asking for podman").is_some();
+            assert!(!ended, "Podman's service ended: {}", std::fs::read_to_string(&log).unwrap_or_default());
+            podman.socket().exists()
+        });
+        as_root(&["chmod", "666", podman.socket().to_str().expect("UTF-8")]).run().expect("chmod");
+        podman
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("sock")
+    }
+
+    /// For `DOCKER_HOST`.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    pub fn client(&self) -> Engine {
+        Engine::at(&self.socket())
+    }
+}
+
+impl Drop for PrivatePodman {
+    fn drop(&mut self) {
+        let folder = self.folder.path().to_str().expect("UTF-8").to_owned();
+        for pid in processes(&folder) {
+            signal(pid, "TERM");
+        }
+        let _ = self.service.wait_timeout(Duration::from_secs(20));
+        for pid in processes(&folder) {
+            signal(pid, "KILL");
+        }
+        let _ = self.service.wait();
+        remove_with_mounts(&folder);
+    }
+}
+
+/// Removes a folder and what a killed engine left mounted in it, the deepest first.
+fn remove_with_mounts(folder: &str) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
+        if mount.starts_with(folder) {
+            let _ = as_root(&["umount", "--lazy", mount]).unchecked().run();
+        }
+    }
+    let _ = as_root(&["rm", "-rf", "--one-file-system", folder]).unchecked().run();
+}
+
 /// The processes whose command line names this folder.
 fn processes(folder: &str) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").expect("/proc").flatten();
@@ -329,7 +416,7 @@ fn processes(folder: &str) -> Vec<u32> {
     pids.filter(|pid| {
         let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&words).into_owned();
-        ["dockerd", "containerd"].iter().any(|name| words.contains(name)) && words.contains(folder)
+        ["dockerd", "containerd", "podman"].iter().any(|name| words.contains(name)) && words.contains(folder)
     })
     .collect()
 }
