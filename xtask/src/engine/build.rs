@@ -151,18 +151,19 @@ async fn make(
         return run(engine, ui, plan, options, context).await.map(drop);
     }
     let id = run(engine, ui, plan, options, context).await?.context("the engine does not say what it built")?;
-    label(engine, &id, &image_labels, candidate).await
+    label(engine, &id, &plan.platform, &image_labels, candidate).await
 }
 
 /// Only the finished image gets labels: its steps stay in the engine's cache, and are no images of a node.
-async fn label(engine: &Engine, id: &str, labels: &BTreeMap<String, String>, tag: &str) -> Result<()> {
+async fn label(engine: &Engine, id: &str, platform: &str, labels: &BTreeMap<String, String>, tag: &str) -> Result<()> {
     let words: Vec<String> = labels
         .iter()
         .map(|(key, value)| format!("{}={}", small_build::quoted(key), small_build::quoted(value)))
         .collect();
     let id = id.trim_start_matches("sha256:");
     let outcome =
-        small_build::run(engine, &format!("FROM {id}\nLABEL {}\n", words.join(" ")), Some(tag), "none").await?;
+        small_build::run(engine, &format!("FROM {id}\nLABEL {}\n", words.join(" ")), platform, Some(tag), "none")
+            .await?;
     match outcome.error {
         Some(error) => bail!("the image can't be labelled: {}", error.trim()),
         None => Ok(()),

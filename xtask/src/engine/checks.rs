@@ -50,7 +50,7 @@ pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Res
 /// In a container, or where the machine lets none run, as a step of a build that is thrown away.
 async fn carry_out(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str, check: &Check) -> Result<(i64, String)> {
     if engine.abilities.runs_containers.is_err() {
-        return as_step(engine, image, &check.run).await;
+        return as_step(engine, &plan.platform, image, &check.run).await;
     }
     ui.command(format_args!(
         "docker run --rm --network none --entrypoint {} {image} {}",
@@ -74,10 +74,10 @@ async fn in_container(engine: &Engine, plan: &BuildPlan, image: &str, check: &Ch
     finish(engine, &container.id).await
 }
 
-async fn as_step(engine: &Engine, image: &str, run: &[String]) -> Result<(i64, String)> {
+async fn as_step(engine: &Engine, platform: &str, image: &str, run: &[String]) -> Result<(i64, String)> {
     let id = image.trim_start_matches("sha256:");
     let dockerfile = format!("FROM {id}\nRUN {}\n", serde_json::to_string(run)?);
-    let outcome = small_build::run(engine, &dockerfile, None, "none").await?;
+    let outcome = small_build::run(engine, &dockerfile, platform, None, "none").await?;
     if let Some(made) = &outcome.id {
         engine.remove(made).await?;
     }

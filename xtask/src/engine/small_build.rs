@@ -23,10 +23,17 @@ pub struct Outcome {
 ///
 /// # Errors
 /// If the engine goes away. That a step failed is an outcome.
-pub async fn run(engine: &Engine, dockerfile: &str, tag: Option<&str>, network: &str) -> Result<Outcome> {
+pub async fn run(
+    engine: &Engine,
+    dockerfile: &str,
+    platform: &str,
+    tag: Option<&str>,
+    network: &str,
+) -> Result<Outcome> {
     let options = BuildImageOptionsBuilder::default()
         .version(BuilderVersion::BuilderV1)
         .dockerfile("Dockerfile")
+        .platform(platform)
         .nocache(true)
         .rm(true)
         .forcerm(true)

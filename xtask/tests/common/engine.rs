@@ -294,17 +294,6 @@ impl Drop for Storage {
     }
 }
 
-/// A folder with what an engine has mounted below it, the deepest first.
-fn remove_with_mounts(folder: &str) {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
-        if mount.starts_with(folder) {
-            let _ = as_root(&["umount", "--lazy", mount]).unchecked().run();
-        }
-    }
-    let _ = as_root(&["rm", "-rf", "--one-file-system", folder]).unchecked().run();
-}
-
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
         let folder = self.folder.path().to_str().expect("UTF-8").to_owned();

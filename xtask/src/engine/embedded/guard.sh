@@ -22,6 +22,13 @@ code=$?
 exec 3<&-
 kill "$watch" 2>/dev/null
 
+# Monitors of commands in containers that have ended stay a while, for whoever asks for the exit code. We do not any more.
+for line in $(grep -ls "$runtime/[c]ontainers/.*--exec-attach" /proc/[0-9]*/cmdline); do
+  pid=${line#/proc/}
+  pid=${pid%/cmdline}
+  [ -n "$(cat "/proc/$pid/task/$pid/children" 2>/dev/null)" ] || kill -KILL "$pid" 2>/dev/null
+done
+
 # Nodes that `run` has left running need the namespace that this process holds. The brackets keep grep from finding itself.
 if grep -qs "$runtime/[c]ontainers/" /proc/[0-9]*/cmdline; then
   exit "$code"

@@ -101,10 +101,11 @@ fn isolation() -> &'static str {
     if crate::host::is_root() { "oci" } else { "rootless" }
 }
 
-/// Locks of its own: those in shared memory are one set for all of a user's Podmans. Nothing needs a network of
+/// A process that looks after a command in a container stays for ten seconds after it, not for Podman's five minutes: its exit
+/// code is asked for at once. Locks of its own: those in shared memory are one set for all of a user's Podmans. Nothing needs a network of
 /// its own: builds use the machine's, nodes get their links from us.
 fn containers_conf(runtime: Option<&Runtime>) -> String {
-    let engine = "[engine]\nlock_type = \"file\"\nevents_logger = \"none\"\n";
+    let engine = "[engine]\nlock_type = \"file\"\nevents_logger = \"none\"\nexit_command_delay = 10\n";
     let runtime = runtime.map_or_else(String::new, |Runtime { name, cgroups }| {
         format!("runtime = \"{name}\"\ncgroup_manager = \"{cgroups}\"\n")
     });
