@@ -255,7 +255,9 @@ fn explain(plan: &BuildPlan, progress: &mut Progress<'_>, error: EngineError) ->
         return anyhow!("{}", failure(plan, &step, &error));
     }
     let file = plan.folder.join(&plan.dockerfile);
-    let line = dockerfile::line_of_error(&error).map_or_else(String::new, |line| format!(":{line}"));
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let line = dockerfile::line_of_error(&error).or_else(|| dockerfile::line_of_unknown(&text, &error));
+    let line = line.map_or_else(String::new, |line| format!(":{line}"));
     anyhow!("the engine can't build {} from {}{line}\n  {}", plan.names.image, file.display(), error.trim())
 }
 

@@ -91,6 +91,13 @@ impl Instruction {
     }
 }
 
+/// The line of an instruction that Podman does not know: `… Unknown instruction: "COPI" …`
+pub fn line_of_unknown(dockerfile: &str, error: &str) -> Option<usize> {
+    let word = error.split_once("nknown instruction: \"")?.1.split('"').next()?;
+    let found = instructions(dockerfile).into_iter().find(|one| one.text.split(' ').next() == Some(word));
+    found.map(|one| one.line)
+}
+
 fn instructions(dockerfile: &str) -> Vec<Instruction> {
     let (mut found, mut stage, mut stages) = (Vec::new(), String::new(), 0);
     let mut lines = dockerfile.lines().enumerate();
@@ -183,6 +190,14 @@ RUN make install
         assert_eq!(line_of_error("failed: dockerfile parse error line 2: unknown instruction: COPI"), Some(2));
         assert_eq!(line_of_error("dockerfile parse error on line 12: unknown instruction: COPI"), Some(12));
         assert_eq!(line_of_error("pull access denied"), None);
+    }
+
+    #[test]
+    fn an_instruction_that_podman_does_not_know_is_found() {
+        let error =
+            r#"building at STEP "COPI --from=x ": Build error: Unknown instruction: "COPI" &imagebuilder.Step{}"#;
+        assert_eq!(line_of_unknown("FROM a\n# COPI\ncopi --from=x / /\n", error), Some(3));
+        assert_eq!(line_of_unknown("FROM a\n", error), None);
     }
 
     #[test]

@@ -23,7 +23,8 @@ exec 3<&-
 kill "$watch" 2>/dev/null
 
 # Monitors of commands in containers that have ended stay a while, for whoever asks for the exit code. We do not any more.
-for line in $(grep -ls "$runtime/[c]ontainers/.*--exec-attach" /proc/[0-9]*/cmdline); do
+for line in $(grep -ls "$runtime/[c]ontainers/" /proc/[0-9]*/cmdline); do
+  grep -qs -e '--exec-attach' "$line" || continue
   pid=${line#/proc/}
   pid=${pid%/cmdline}
   [ -n "$(cat "/proc/$pid/task/$pid/children" 2>/dev/null)" ] || kill -KILL "$pid" 2>/dev/null
