@@ -7,12 +7,9 @@ use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use super::{Session, consent, verify};
-use crate::dist::Dist;
 use crate::engine::choice::Choice;
 use crate::engine::embedded::Place;
-use crate::engine::find::Finder;
 use crate::host::{self, Guest};
-use catalog::Repository;
 
 /// The end-to-end tests whose outcome depends on the engine.
 const OF_ENGINES: [&str; 8] =
@@ -43,7 +40,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 }
 
 async fn on_docker(session: &Session<'_>, yes: bool) -> Result<()> {
-    let session = with_engine(session, Choice::Docker)?;
+    let session = session.with_engine(Choice::Docker)?;
     host::engine(session.ui, consent(yes), &session.finder).await?;
     let words = ["test", "--workspace", "--test", "*"];
     cargo(&session, "end-to-end tests on Docker", &words, &[("XTASK_ENGINE", "docker")])?;
@@ -52,7 +49,7 @@ async fn on_docker(session: &Session<'_>, yes: bool) -> Result<()> {
 }
 
 async fn on_the_embedded_engine(session: &Session<'_>, yes: bool) -> Result<()> {
-    let session = with_engine(session, Choice::Embedded)?;
+    let session = session.with_engine(Choice::Embedded)?;
     host::engine(session.ui, consent(yes), &session.finder).await?;
     session.ui.headline("every node is built, saved and proved on the embedded engine");
     verify::run(&session, verify::Args::all(yes)).await?;
@@ -86,16 +83,6 @@ fn test_program(session: &Session<'_>, test: &str) -> Result<std::path::PathBuf>
         .filter(|message| message["target"]["name"] == test)
         .find_map(|message| message["executable"].as_str().map(|path| Path::new(path).to_owned()));
     path.with_context(|| format!("cargo does not say where the test {test} is"))
-}
-
-fn with_engine<'a>(session: &Session<'a>, choice: Choice) -> Result<Session<'a>> {
-    Ok(Session {
-        ui: session.ui,
-        repository: Repository::open(&session.repository.root)?,
-        dist: Dist::new(session.repository.root.join("dist")),
-        cache: session.cache.clone(),
-        finder: Finder::new(choice, session.cache.clone()),
-    })
 }
 
 fn cargo(session: &Session<'_>, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Result<()> {

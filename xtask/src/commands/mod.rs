@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::dist::Dist;
+use crate::engine::choice::Choice;
 use crate::engine::find::Finder;
 use crate::engine::{Engine, Unreachable};
 use crate::host::Consent;
@@ -68,6 +69,20 @@ impl<'a> Session<'a> {
         lint::check_silenced(&repository)?;
         let dist = Dist::new(repository.root.join("dist"));
         Ok(Self { ui, repository, dist, cache: finder.cache.clone(), finder: finder.clone() })
+    }
+
+    /// The same on another engine.
+    ///
+    /// # Errors
+    /// If the data is wrong.
+    pub(crate) fn with_engine(&self, choice: Choice) -> Result<Self> {
+        Ok(Self {
+            ui: self.ui,
+            repository: Repository::open(&self.repository.root)?,
+            dist: Dist::new(self.dist.root().to_owned()),
+            cache: self.cache.clone(),
+            finder: Finder::new(choice, self.cache.clone()),
+        })
     }
 
     /// The engine that serves.

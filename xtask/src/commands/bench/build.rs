@@ -9,6 +9,7 @@ use super::{Figure, Times, ratio};
 use crate::commands::build::{self, Built};
 use crate::commands::{NodeArgs, Session};
 use crate::dist::Dist;
+use crate::engine::choice::Choice;
 
 /// One stage, plain `make`, all its build tools left inside: the way of the recipe that this
 /// project comes from, for the same FRR.
@@ -18,10 +19,7 @@ const ONE_STAGE: &str = include_str!("one-stage.Dockerfile");
 pub async fn against_one_stage(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
     // Brings the base, which both start from and neither is charged for.
     let built = build::up_to_date(session, node).await?;
-    let mut ours = Times::default();
-    let copy = Copy::of(session, &built)?;
-    copy.give_caches_new_names()?;
-    ours.0.push(copy.build(session, node, true).await?);
+    let ours = from_nothing(session, node).await?;
     let mut theirs = Times::default();
     let copy = Copy::of(session, &built)?;
     copy.replace_dockerfile(&built.plan.dockerfile, ONE_STAGE)?;
@@ -32,6 +30,34 @@ pub async fn against_one_stage(session: &Session<'_>, node: &NodeArgs) -> Result
         Figure::new("cold build in one stage, plain make", theirs.describe(), ""),
         Figure::new("cold build / one stage", format!("{part:.2}"), "at most 0.6"),
     ])
+}
+
+/// The embedded engine from start to end, and a build from nothing on it and on Docker.
+pub async fn on_both_engines(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
+    let (docker, embedded) = (session.with_engine(Choice::Docker)?, session.with_engine(Choice::Embedded)?);
+    let (on_docker, on_ours) = (from_nothing(&docker, node).await?, from_nothing(&embedded, node).await?);
+    embedded.finder.let_go();
+    let mut starts = Times::default();
+    for _ in 0..rounds {
+        let since = Instant::now();
+        embedded.engine().await?;
+        starts.0.push(since.elapsed());
+        embedded.finder.let_go();
+    }
+    let part = ratio(on_ours.median(), on_docker.median());
+    Ok(vec![
+        Figure::new("embedded engine: start", starts.describe(), "at most 1.5 s"),
+        Figure::new("cold build on Docker", on_docker.describe(), ""),
+        Figure::new("cold build on the embedded engine", on_ours.describe(), ""),
+        Figure::new("embedded / Docker", format!("{part:.2}"), "at most 1.25"),
+    ])
+}
+
+async fn from_nothing(session: &Session<'_>, node: &NodeArgs) -> Result<Times> {
+    let built = build::up_to_date(session, node).await?;
+    let copy = Copy::of(session, &built)?;
+    copy.give_caches_new_names()?;
+    Ok(Times(vec![copy.build(session, node, true).await?]))
 }
 
 /// After a change to the entry script alone.

@@ -38,6 +38,8 @@ enum What {
     Size,
     /// The image from nothing, against one stage and plain `make`
     Build,
+    /// The embedded engine: its start, and the image from nothing, against Docker
+    Engines,
     /// The image after a change to its entry script
     Rebuild,
     /// A running node: how fast it boots, and what it holds
@@ -79,6 +81,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             What::Archive => figures.extend(archive::against_gzip(session, &node, args.rounds).await?),
             What::Size => figures.extend(archive::sizes(session, &node).await?),
             What::Build => figures.extend(build::against_one_stage(session, &node).await?),
+            What::Engines => figures.extend(build::on_both_engines(session, &node, args.rounds).await?),
             What::Rebuild => figures.extend(build::after_a_change(session, &node).await?),
             What::Boot => figures.extend(node::boots(session, &node, args.rounds).await?),
             What::Verify => figures.push(node::verify(session, &node).await?),
