@@ -1,0 +1,48 @@
+//! Which engine serves, and that the first line of a command says so.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+
+mod common;
+
+use common::Repo;
+use common::engine::PrivatePodman;
+
+#[test]
+fn an_engine_that_nobody_knows_is_refused() {
+    let mut repo = Repo::tiny();
+    let said = repo.xtask(&["--engine", "moby", "build"]);
+    assert_eq!(said.code, Some(2), "{said}");
+    said.says(["`moby` is no engine", "docker, podman, embedded"]);
+    repo.set("XTASK_ENGINE", "moby");
+    repo.xtask(&["build"]).failure().says(["XTASK_ENGINE", "`moby` is no engine"]);
+    repo.unset("XTASK_ENGINE");
+}
+
+#[test]
+fn a_podman_that_runs_already_serves_like_docker() {
+    let podman = PrivatePodman::start();
+    let mut repo = Repo::with_shell("RUN echo made > /made\n");
+    repo.set("XTASK_ENGINE", podman.host());
+    repo.xtask(&["save"]).success().says(["engine: Podman ", &format!("at {} (--engine)", podman.host())]);
+    assert_eq!(repo.check_sums(), 3);
+    assert!(podman.client().image(&repo.image()).is_some());
+
+    // By Podman's own variable, which the word for a running Podman heeds.
+    repo.set("CONTAINER_HOST", podman.host());
+    repo.set("XTASK_ENGINE", "podman");
+    repo.xtask(&["save"]).success().says(["(CONTAINER_HOST)", "is up to date"]);
+    repo.set("CONTAINER_HOST", "unix:///nonexistent/podman.sock");
+    repo.xtask(&["build"]).failure().says(["unix:///nonexistent/podman.sock", "CONTAINER_HOST"]);
+    repo.set("CONTAINER_HOST", podman.host());
+    repo.xtask(&["clean"]).success().says(["removed image"]);
+    assert!(podman.client().image(&repo.image()).is_none());
+}
+
+#[test]
+fn the_argument_counts_more_than_the_variable() {
+    let mut repo = Repo::tiny();
+    repo.set("XTASK_ENGINE", "unix:///nonexistent/one.sock");
+    repo.xtask(&["build"]).failure().says(["unix:///nonexistent/one.sock"]);
+    repo.xtask(&["--engine", "unix:///nonexistent/two.sock", "build"]).failure().says(["unix:///nonexistent/two.sock"]);
+    repo.unset("XTASK_ENGINE");
+}
