@@ -32,7 +32,7 @@ size_of() {
 apply_host_name() {
   local name
   name=$(awk '$1 == "hostname" { name = $2 } END { print name }' "$1")
-  if [[ -z $name || $name == "$(hostname)" ]]; then
+  if [[ -z $name || $name == "$(< /proc/sys/kernel/hostname)" ]]; then
     return
   fi
   if [[ ! $name =~ ^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$ ]]; then

@@ -16,21 +16,19 @@ log_failure_msg() { say "FRR: $*"; }
 # The names in `protocols`, one a line; a name ends at the first blank or hash.
 wanted_daemons() {
   [[ -f $NODE_FILES/protocols ]] || return 0
-  text_of "$NODE_FILES/protocols" | sed -e 's/#.*//' | awk '{ print $1 }'
+  awk '{ gsub(/\r/, ""); sub(/#.*/, ""); print $1 }' "$NODE_FILES/protocols"
 }
 
-# choose_daemons: tells FRR which daemons this node runs. /etc/frr/daemons reads the file written here.
+# choose_daemons: tells FRR which of its DAEMONS this node runs. /etc/frr/daemons reads the file written here.
 choose_daemons() {
-  local name chosen="" known
-  # shellcheck source=/dev/null
-  known=$(: > /etc/frr/daemons.chosen; . /usr/lib/frr/frrcommon.sh; echo "$DAEMONS")
+  local name chosen=""
   while read -r name; do
     if [[ -z $name || " $CORE_DAEMONS watchfrr " == *" $name "* ]]; then
       continue
-    elif [[ " $known " == *" $name "* && -x /usr/lib/frr/$name ]]; then
+    elif [[ " $DAEMONS " == *" $name "* && -x /usr/lib/frr/$name ]]; then
       chosen+="$name=yes"$'\n'
     else
-      say "protocols: unknown daemon '$name' (known: $known)"
+      say "protocols: unknown daemon '$name' (known: $DAEMONS)"
     fi
   done < <(wanted_daemons; echo)
   printf '%s' "$chosen" > /etc/frr/daemons.chosen
@@ -42,9 +40,12 @@ start_frr() {
   install -d -o frr -g frr -m 755 "$VTY"
   # What a killed container leaves behind bears process numbers that come up again.
   rm -rf "${VTY:?}"/* /var/tmp/frr
-  choose_daemons
+  : > /etc/frr/daemons.chosen
   # shellcheck source=/dev/null
   . /usr/lib/frr/frrcommon.sh
+  choose_daemons
+  # shellcheck source=/dev/null
+  . /etc/frr/daemons.chosen
   daemon_list DAEMONS_RUN
   # The others are clients of these two and would wait seconds before they try again to reach them.
   start_together zebra mgmtd
@@ -68,7 +69,7 @@ start_together() {
 # load_configuration: hands frr.conf to the daemons. Of what vtysh says to it, only complaints are worth a line; that mgmtd's
 # configuration is locked is none: vtysh tries again until it is not.
 load_configuration() {
-  /usr/bin/vtysh -b 2>&1 | grep -vE \
+  /usr/lib/frr/vtysh -b 2>&1 | grep -vE \
     -e '^\[[0-9]+\|[a-z0-9]+\] (sending configuration|done)$' \
     -e '^Waiting for children' \
     -e 'datastore locked by another session$'
@@ -87,15 +88,19 @@ watch_frr() {
 # daemons_down: the daemons that watchfrr does not see running; all, while watchfrr itself does not answer.
 daemons_down() {
   local status daemon
-  status=$(/usr/bin/vtysh -d watchfrr -c 'show watchfrr' 2> /dev/null)
+  status=$(/usr/lib/frr/vtysh -d watchfrr -c 'show watchfrr' 2> /dev/null)
   for daemon in $DAEMONS_RUN; do
     [[ $'\n'$status =~ $'\n '\ *"$daemon"\ +Up ]] || printf '%s ' "$daemon"
   done
 }
 
-# await_frr SECONDS: waits until every chosen daemon runs.
+# await_frr SECONDS: waits until every chosen daemon runs. Asking watchfrr takes as long as a daemon's start, so it is asked first
+# when it has left the file that says so, or has had a second to do it.
 await_frr() {
-  local end=$((SECONDS + $1))
+  local end=$((SECONDS + $1)) looks=0
+  while [[ ! -e $VTY/watchfrr.started ]] && ((looks++ < 40)); do
+    sleep 0.02
+  done
   while [[ -n $(daemons_down) ]]; do
     if ((SECONDS >= end)); then
       return 1

@@ -12,18 +12,17 @@ is_host_key() {
 # restore_host_key: the node keeps the key by which its users know it, even if the container is made anew. It is made at the
 # first start: a key that came with the image would be the same in every node.
 restore_host_key() {
-  if [[ -f $HOST_KEY_STORE ]]; then
-    install -m 600 "$HOST_KEY_STORE" "$HOST_KEY.kept"
-    if is_host_key "$HOST_KEY.kept"; then
-      mv "$HOST_KEY.kept" "$HOST_KEY"
-    fi
-    rm -f "$HOST_KEY.kept"
+  local kept=$HOST_KEY.kept
+  if [[ -s $HOST_KEY_STORE ]] && install -m 600 "$HOST_KEY_STORE" "$kept" && is_host_key "$kept"; then
+    mv "$kept" "$HOST_KEY"
+    return
   fi
+  rm -f "$kept"
   if ! is_host_key "$HOST_KEY"; then
     rm -f "$HOST_KEY" "$HOST_KEY.pub"
     ssh-keygen -q -t ed25519 -N '' -C '' -f "$HOST_KEY"
   fi
-  if [[ -f $HOST_KEY_STORE ]] && ! cmp -s "$HOST_KEY" "$HOST_KEY_STORE"; then
+  if [[ -f $HOST_KEY_STORE ]]; then
     dd if="$HOST_KEY" of="$HOST_KEY_STORE" conv=fsync status=none || say "SSH: the host key can't be kept"
   fi
 }

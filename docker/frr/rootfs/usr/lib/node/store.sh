@@ -23,7 +23,8 @@ FRR_CONF=/etc/frr/frr.conf
 STORE_LOCK=$NODE_RUN/store.lock
 
 digest_of() {
-  sha256sum "$1" | cut -d ' ' -f 1
+  local line
+  line=$(sha256sum "$1") && echo "${line%% *}"
 }
 
 # overwrite CONTENT FILE: gives FILE the content of CONTENT without ever being shorter than both its old and new content,
@@ -116,10 +117,7 @@ recover_store() {
 # container has.
 load_store() {
   [[ -f $STORE ]] || return 0
-  text_of "$SOURCE" > "$FRR_CONF.next"
-  chown frr:frr "$FRR_CONF.next"
-  chmod 640 "$FRR_CONF.next"
-  mv "$FRR_CONF.next" "$FRR_CONF"
+  install -o frr -g frr -m 640 <(text_of "$SOURCE") "$FRR_CONF"
 }
 
 # save_to_store NEW: makes NEW the content of the mounted file. On failure the mounted file holds the old content.
