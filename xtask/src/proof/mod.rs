@@ -12,12 +12,13 @@ mod scene;
 mod shipped;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 
 use crate::lab::{Lab, Loaded};
@@ -102,6 +103,15 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// Loads the archives of all who play, at the same time. One that can't be loaded is told of by
+    /// whoever needs its image.
+    async fn load_ahead(&self) {
+        let casts = self.subject.acts.iter().flat_map(|act| act.cast.values());
+        let archives: BTreeSet<&Path> =
+            casts.chain([&self.subject.node]).map(|shipped| shipped.archive.as_path()).collect();
+        let _: Vec<Result<Loaded>> = join_all(archives.into_iter().map(|archive| self.image(archive))).await;
+    }
+
     /// The image of an archive, loaded once.
     async fn image(&self, archive: &Path) -> Result<Loaded> {
         let known = self.loaded.borrow().get(archive).cloned();

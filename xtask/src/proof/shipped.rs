@@ -27,8 +27,14 @@ pub(super) async fn boot(stage: &Stage<'_>, report: &mut Report) -> Result<Optio
     let mut rows = Rows(&mut report.rows);
     let node = stage.subject.node.clone();
     let since = Instant::now();
-    let faults = tokio::task::spawn_blocking(move || identity::faults(&node)).await??;
-    rows.put("archive and definitions agree", since, faults.join("\n"));
+    let examined = async {
+        let faults = tokio::task::spawn_blocking(move || identity::faults(&node)).await;
+        (faults, since.elapsed())
+    };
+    // The engine takes the archives while this process reads one.
+    let ((faults, examining), ()) = tokio::join!(examined, stage.load_ahead());
+    let faults = faults??;
+    rows.put_timed("archive and definitions agree", examining, faults.join("\n"));
     let since = Instant::now();
     let lacks = stage.lab.lacks(&stage.subject.node.container).await?;
     let lacks: Vec<String> = lacks.into_iter().map(|lack| format!("{}: {}", lack.what, lack.remedy)).collect();
@@ -107,17 +113,21 @@ struct Rows<'a>(&'a mut Vec<Row>);
 impl Rows<'_> {
     /// An empty `fault` is none.
     fn put(&mut self, check: &str, since: Instant, fault: String) {
+        self.put_timed(check, since.elapsed(), fault);
+    }
+
+    fn put_timed(&mut self, check: &str, time: Duration, fault: String) {
         let outcome = if fault.is_empty() { Outcome::Passed } else { Outcome::Failed };
-        self.add(check, since, outcome, fault);
+        self.add(check, time, outcome, fault);
     }
 
     fn cannot_be_proved(&mut self, check: &str, since: Instant, why: &str) {
-        self.add(check, since, Outcome::NotProvable, why.to_owned());
+        self.add(check, since.elapsed(), Outcome::NotProvable, why.to_owned());
     }
 
-    fn add(&mut self, check: &str, since: Instant, outcome: Outcome, said: String) {
+    fn add(&mut self, check: &str, time: Duration, outcome: Outcome, said: String) {
         let (scene, check) = (SCENE.to_owned(), check.to_owned());
-        self.0.push(Row { scene, check, outcome, time: since.elapsed(), said });
+        self.0.push(Row { scene, check, outcome, time, said });
     }
 }
 
