@@ -218,7 +218,7 @@ async fn run(
     let docker = client(engine);
     let mut stream = std::pin::pin!(docker.build_image(options, None, Some(body)));
     let dockerfile = std::fs::read_to_string(plan.folder.join(&plan.dockerfile)).unwrap_or_default();
-    let mut progress = Progress::new(ui, &engine.abilities, &dockerfile);
+    let mut progress = Progress::new(ui, &engine.abilities, &dockerfile, &plan.build_args);
     let mut id = None;
     let mut beat = tokio::time::interval(Duration::from_secs(5));
     loop {

@@ -1,10 +1,14 @@
 //! Finds the line of a Dockerfile that a build step came from. Neither BuildKit of Docker 20.10 nor
 //! Buildah names it.
 
+use std::collections::BTreeMap;
+
 /// A stage of a Dockerfile.
 pub struct Stage {
     /// Its name, else its number.
     pub name: String,
+    /// The earlier stage that it begins with, by its place.
+    pub base: Option<usize>,
     /// Its instructions, of which the first is its FROM.
     instructions: Vec<Instruction>,
 }
@@ -43,22 +47,39 @@ pub fn line_of_error(error: &str) -> Option<usize> {
     number.parse().ok()
 }
 
-/// The stages of a Dockerfile, in its order.
-pub fn stages(dockerfile: &str) -> Vec<Stage> {
+/// The stages of a Dockerfile, in its order. `args` are the arguments of the build.
+pub fn stages(dockerfile: &str, args: &BTreeMap<String, String>) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
+    let mut known = BTreeMap::new();
     for instruction in instructions(dockerfile) {
-        match stages.last_mut() {
-            Some(stage) if stage.name == instruction.stage && !instruction.is_from() => {
-                stage.instructions.push(instruction);
-            }
-            _ if instruction.is_from() => {
-                stages.push(Stage { name: instruction.stage.clone(), instructions: vec![instruction] });
-            }
-            // ARGs before the first FROM belong to no stage.
-            _ => {}
+        if instruction.is_from() {
+            let from = expanded(&instruction.text, &known);
+            let base = stages_of_step(&stages, &from).first().copied();
+            stages.push(Stage { name: instruction.stage.clone(), base, instructions: vec![instruction] });
+        } else if let Some(stage) = stages.last_mut() {
+            stage.instructions.push(instruction);
+        } else if let Some((name, default)) = instruction.argument() {
+            let value = args.get(name).map_or(default, String::as_str);
+            known.insert(name.to_owned(), value.trim_matches(['"', '\'']).to_owned());
         }
     }
     stages
+}
+
+/// With the values of `${NAME}` and `$NAME`.
+fn expanded(text: &str, values: &BTreeMap<String, String>) -> String {
+    let mut pieces = text.split('$');
+    let mut expanded = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (name, rest) = match piece.strip_prefix('{').and_then(|piece| piece.split_once('}')) {
+            Some(braced) => braced,
+            None => piece.split_at(piece.find(|c| !is_of_name(c)).unwrap_or(piece.len())),
+        };
+        expanded.push_str(values.get(name).map_or("", String::as_str));
+        expanded.push_str(rest);
+    }
+    expanded
 }
 
 /// Which of these stages the instruction `text` reads: as its base, or what it copies or mounts.
@@ -86,6 +107,12 @@ impl Stage {
 }
 
 impl Instruction {
+    /// The name and the default of an `ARG`.
+    fn argument(&self) -> Option<(&str, &str)> {
+        let argument = self.text.strip_prefix("ARG ")?;
+        Some(argument.split_once('=').unwrap_or((argument, "")))
+    }
+
     fn is_from(&self) -> bool {
         self.text.starts_with("FROM ")
     }
@@ -171,7 +198,7 @@ RUN make install
 
     #[test]
     fn stages_know_their_instructions_and_what_they_read() {
-        let stages = stages(FILE);
+        let stages = stages(FILE, &BTreeMap::new());
         let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
         assert_eq!(names, ["build", "stage-1"]);
         assert_eq!(stages[0].line_of(1, "FROM debian AS build"), Some(2));
@@ -183,6 +210,18 @@ RUN make install
         assert_eq!(stages_of_step(&stages, "FROM build AS next"), [0]);
         assert!(stages_of_step(&stages, "FROM debian AS build").is_empty());
         assert!(stages_of_step(&stages, "RUN make --from=build").is_empty());
+    }
+
+    #[test]
+    fn a_stage_that_arguments_choose_is_found() {
+        let file = "ARG KIND=package\nARG BASE=debian\nFROM ${BASE} AS build-package\nFROM $BASE AS build-context\nFROM build-${KIND} AS build\n";
+        let bases = |args: &[(&str, &str)]| {
+            let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            stages(file, &args).iter().map(|stage| stage.base).collect::<Vec<_>>()
+        };
+        assert_eq!(bases(&[]), [None, None, Some(0)]);
+        assert_eq!(bases(&[("KIND", "context"), ("BASE", "ubuntu:24.04")]), [None, None, Some(1)]);
+        assert_eq!(bases(&[("KIND", "none")]), [None, None, None]);
     }
 
     #[test]

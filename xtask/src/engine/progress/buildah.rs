@@ -1,6 +1,7 @@
 //! Buildah's story of a build, which Podman's service tells: lines as for a person, among them the
 //! output of the steps. Stages run side by side, and the end of a step is told without its name.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::super::dockerfile::{self, Stage};
@@ -49,6 +50,7 @@ type Since = Instant;
 
 /// The end of a step of some stage.
 struct Loose {
+    id: String,
     at: Instant,
     cached: bool,
 }
@@ -70,7 +72,9 @@ enum Line<'a> {
     /// `--> Using cache 5369e809…`
     Cached,
     /// `--> 5369e809fb0`
-    End,
+    End {
+        id: &'a str,
+    },
     /// What is said when all is done.
     Result,
     Output,
@@ -79,8 +83,8 @@ enum Line<'a> {
 const EXPORT: &str = "exporting to image";
 
 impl<'a> Buildah<'a> {
-    pub fn new(steps: Steps<'a>, dockerfile: &str) -> Self {
-        let stages = dockerfile::stages(dockerfile);
+    pub fn new(steps: Steps<'a>, dockerfile: &str, args: &BTreeMap<String, String>) -> Self {
+        let stages = dockerfile::stages(dockerfile, args);
         let places = stages.iter().map(|_| Place::default()).collect();
         Self { steps, stages, places, loose: Vec::new(), cached: false, shared: false }
     }
@@ -91,14 +95,18 @@ impl<'a> Buildah<'a> {
                 self.step(stage, step, steps, text);
             }
             Line::Commit { stage } if self.is_at_end(stage) => {
-                self.end(stage - 1, None);
+                // Stages whose end was not told have ended all the same.
+                for at in self.running() {
+                    self.end(at, None);
+                }
+                self.loose.clear();
                 self.places[stage - 1].state = State::Ended;
                 self.steps.know(EXPORT, EXPORT);
                 self.steps.begin(EXPORT);
             }
             Line::Cached => self.cached = true,
-            Line::End => {
-                let end = Loose { at: Instant::now(), cached: std::mem::take(&mut self.cached) };
+            Line::End { id } => {
+                let end = Loose { id: id.to_owned(), at: Instant::now(), cached: std::mem::take(&mut self.cached) };
                 self.ended(end);
             }
             Line::Result => self.export_ended(),
@@ -144,9 +152,10 @@ impl<'a> Buildah<'a> {
 
     fn step(&mut self, stage: usize, step: usize, steps: usize, text: &str) {
         let at = stage - 1;
-        if matches!(self.places[at].state, State::Runs(_)) {
-            let end = self.loose.pop();
-            self.end(at, end);
+        let before = if step == 1 { self.stages[at].base } else { Some(at) };
+        if let Some(before) = before.filter(|before| matches!(self.places[*before].state, State::Runs(_))) {
+            let end = self.claim(text);
+            self.end(before, end);
         }
         self.places[at] = Place { step, steps, state: State::Waits, text: text.to_owned() };
         if is_shown(text, &self.stages[..at]) {
@@ -154,6 +163,14 @@ impl<'a> Buildah<'a> {
             self.steps.know(&key, &name);
         }
         self.go_on();
+    }
+
+    /// The end that belongs to the step before this one: of a base it bears the ID, else it was the last to be told.
+    fn claim(&mut self, text: &str) -> Option<Loose> {
+        let base = text.split_whitespace().nth(1).unwrap_or_default();
+        let of_base = |end: &Loose| end.id.len() >= 10 && base.starts_with(&end.id);
+        let found = self.loose.iter().position(of_base).or_else(|| self.loose.len().checked_sub(1))?;
+        Some(self.loose.remove(found))
     }
 
     /// Lets steps run that need not wait any more.
@@ -186,19 +203,25 @@ impl<'a> Buildah<'a> {
         }
     }
 
-    /// Ends that no next step has claimed are those of last steps.
+    /// Ends that no next step has claimed are those of last steps. Where a stage begins with such a stage,
+    /// its first step will claim the end.
     fn settle(&mut self) {
         while self.loose.first().is_some_and(|end| end.at.elapsed() > AT_ONCE) {
-            let last = |at: &usize| self.places[*at].step == self.places[*at].steps;
-            let oldest = self.running().into_iter().filter(last).min_by_key(|at| match self.places[*at].state {
+            let since = |at: &usize| match self.places[*at].state {
                 State::Runs(since) => Some(since),
                 _ => None,
-            });
+            };
+            let oldest = self.running().into_iter().filter(|at| self.is_last_word(*at)).min_by_key(since);
+            let Some(oldest) = oldest else { return };
             let end = self.loose.remove(0);
-            if let Some(oldest) = oldest {
-                self.end(oldest, Some(end));
-            }
+            self.end(oldest, Some(end));
         }
+    }
+
+    /// Whether nobody but the end itself will tell of the end of this stage's step.
+    fn is_last_word(&self, at: usize) -> bool {
+        let begins_with_it = |next: usize| self.stages[next].base == Some(at) && self.places[next].step == 0;
+        self.places[at].step == self.places[at].steps && !(at + 1..self.stages.len()).any(begins_with_it)
     }
 
     /// The running step of this stage has ended.
@@ -271,7 +294,7 @@ fn parse_line(line: &str) -> Option<Line<'_>> {
     if let Some(rest) = line.strip_prefix("--> ") {
         let id = rest.strip_prefix("Using cache ").unwrap_or(rest);
         let is_id = id.len() >= 10 && id.bytes().all(|b| b.is_ascii_hexdigit());
-        return is_id.then_some(if rest == id { Line::End } else { Line::Cached });
+        return is_id.then_some(if rest == id { Line::End { id } } else { Line::Cached });
     }
     if line.starts_with("Successfully tagged ") || line.starts_with("Successfully built ") {
         return Some(Line::Result);
@@ -330,7 +353,7 @@ ENV A=b
 
     /// What is said in a pipe can't be looked at from here; what is known of the steps can.
     fn told<'a>(ui: &'a Ui, lines: &[&str]) -> Buildah<'a> {
-        let mut story = Buildah::new(Steps::new(ui), FILE);
+        let mut story = Buildah::new(Steps::new(ui), FILE, &BTreeMap::new());
         for line in lines {
             story.update(line);
         }
@@ -376,6 +399,25 @@ ENV A=b
     }
 
     #[test]
+    fn a_stage_that_begins_with_another_tells_of_its_end() {
+        const FILE: &str = "FROM x AS tools\nRUN install\nFROM x AS runtime\nRUN other\nFROM tools AS frr\nRUN make\nFROM scratch\nCOPY --from=frr / /\n";
+        let ui = Ui::new(false);
+        let mut story = Buildah::new(Steps::new(&ui), FILE, &BTreeMap::new());
+        for line in [
+            "[1/4] STEP 1/2: FROM x AS tools\n",
+            "[2/4] STEP 1/2: FROM x AS runtime\n",
+            "[2/4] STEP 2/2: RUN other\n",
+            "[1/4] STEP 2/2: RUN install\n",
+            "--> 541fbfb6987\n",
+        ] {
+            story.update(line);
+        }
+        let base = format!("[3/4] STEP 1/2: FROM 541fbfb6987{} AS frr\n", "0".repeat(53));
+        story.update(&base);
+        assert!(is_done(&story, "0 2") && !is_done(&story, "1 2"));
+    }
+
+    #[test]
     fn the_failing_step_is_found_among_those_that_run() {
         let ui = Ui::new(false);
         let mut story = told(&ui, &SIDE_BY_SIDE);
@@ -400,7 +442,7 @@ ENV A=b
 
     #[test]
     fn only_what_takes_time_is_shown() {
-        let earlier = dockerfile::stages(FILE);
+        let earlier = dockerfile::stages(FILE, &BTreeMap::new());
         for shown in ["FROM debian:trixie AS x", "RUN make", "COPY --from=a / /", "ADD x /", "WORKDIR /x"] {
             assert!(is_shown(shown, &earlier), "{shown}");
         }
@@ -413,7 +455,7 @@ ENV A=b
     #[test]
     fn a_step_from_the_cache_is_told_as_such() {
         assert_eq!(parse("--> Using cache 97e24a5ab66652a8\n"), Line::Cached);
-        assert_eq!(parse("--> 97e24a5ab66\n"), Line::End);
+        assert_eq!(parse("--> 97e24a5ab66\n"), Line::End { id: "97e24a5ab66" });
         assert_eq!(parse("--> abc\nabc\n"), Line::Output);
         assert_eq!(parse("STEP 2/3: RUN a: b\n"), Line::Step { stage: 1, step: 2, steps: 3, text: "RUN a: b" });
     }

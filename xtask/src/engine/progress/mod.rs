@@ -4,7 +4,7 @@
 mod buildah;
 mod buildkit;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bollard::models::{BuildInfo, BuildInfoAux};
@@ -40,13 +40,13 @@ pub struct FailedStep {
 }
 
 impl<'a> Progress<'a> {
-    /// For an engine that builds this Dockerfile.
-    pub fn new(ui: &'a Ui, abilities: &Abilities, dockerfile: &str) -> Self {
+    /// For an engine that builds this Dockerfile with these arguments.
+    pub fn new(ui: &'a Ui, abilities: &Abilities, dockerfile: &str, args: &BTreeMap<String, String>) -> Self {
         let steps = Steps::new(ui);
         Self(if abilities.has_buildkit() {
             Story::BuildKit(BuildKit::new(steps))
         } else {
-            Story::Buildah(Buildah::new(steps, dockerfile))
+            Story::Buildah(Buildah::new(steps, dockerfile, args))
         })
     }
 
