@@ -77,11 +77,19 @@ fn is_executable(_: &std::fs::Metadata) -> bool {
     false
 }
 
-/// Writes the context. Every entry belongs to root and bears the time `epoch` (Unix seconds).
+/// Writes the context. Every entry belongs to root and bears the time `epoch` (Unix seconds). `instead` names one file whose content
+/// comes from elsewhere.
 ///
 /// # Errors
 /// If a file can't be read or `out` not written.
-pub fn write(out: impl Write, folder: &Path, files: &[ContextFile], sources: &[SourceFile], epoch: u64) -> Result<()> {
+pub fn write(
+    out: impl Write,
+    folder: &Path,
+    files: &[ContextFile],
+    instead: Option<(&str, &Path)>,
+    sources: &[SourceFile],
+    epoch: u64,
+) -> Result<()> {
     let mut tar = tar::Builder::new(out);
     for file in files {
         let mut header = header(epoch);
@@ -93,7 +101,9 @@ pub fn write(out: impl Write, folder: &Path, files: &[ContextFile], sources: &[S
             }
             Kind::File { executable, .. } => {
                 header.set_mode(if *executable { 0o755 } else { 0o644 });
-                append(&mut tar, header, &file.path, &folder.join(&file.path))?;
+                let own = folder.join(&file.path);
+                let path = instead.filter(|(name, _)| *name == file.path).map_or(own.as_path(), |(_, path)| path);
+                append(&mut tar, header, &file.path, path)?;
             }
         }
     }
@@ -134,7 +144,7 @@ mod tests {
 
     fn archive(folder: &Path) -> Vec<u8> {
         let mut out = Vec::new();
-        write(&mut out, folder, &scan(folder, &["node.yaml"]).unwrap(), &[], 1_700_000_000).unwrap();
+        write(&mut out, folder, &scan(folder, &["node.yaml"]).unwrap(), None, &[], 1_700_000_000).unwrap();
         out
     }
 

@@ -9,6 +9,7 @@ use super::{NodeArgs, Session};
 use crate::engine::{self, Engine, Image, base};
 use crate::host;
 use crate::lock::Lock;
+use crate::lock::Lock;
 use catalog::{BuildPlan, Planner};
 
 #[derive(clap::Args)]
@@ -83,6 +84,10 @@ async fn build(
     let scratch = tempfile::tempdir_in(&session.cache)
         .with_context(|| format!("{} can't be written", session.cache.display()))?;
     let base = base::provide(engine, ui, origin, &plan.platform, scratch.path()).await?;
+    let _alone = match engine.lock_of_builds(&session.cache) {
+        Some(path) => Some(Lock::acquire(&path, ui, "builds on this engine").await?),
+        None => None,
+    };
     let job = engine::build::Job { no_cache, scratch: scratch.path() };
     let image = engine::build::build(engine, ui, plan, &base, &planner.sources, &job).await?;
     ui.note(format_args!("built {}, {}, in {}", plan.names.image, ui::size(image.size), ui::duration(since.elapsed())));

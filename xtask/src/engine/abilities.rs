@@ -64,6 +64,11 @@ impl Abilities {
         self.make == Make::Podman
     }
 
+    /// Whether it heeds `sharing=locked` of a cache. Podman 4.3 locks, but does not unlock all, so that a later step waits for ever.
+    pub fn locks_caches(&self) -> bool {
+        self.has_buildkit()
+    }
+
     /// Whether it builds through BuildKit, which tells of each step. Podman builds by itself, through
     /// the API's older way.
     pub fn has_buildkit(&self) -> bool {

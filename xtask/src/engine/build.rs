@@ -40,7 +40,7 @@ pub async fn build(
 ) -> Result<Image> {
     let before = engine.image(&plan.names.image).await?;
     refuse_foreign(plan, before.as_ref())?;
-    let context = pack_context(plan, sources, job.scratch)?;
+    let context = pack_context(plan, sources, job.scratch, engine.abilities.locks_caches())?;
     let candidate = format!("{CANDIDATE}:{}", plan.recipe.short());
     make(engine, ui, plan, options(engine, plan, base, job.no_cache), context, &candidate).await?;
     let built = accept(engine, ui, plan, &candidate).await;
@@ -94,17 +94,29 @@ async fn accept(engine: &Engine, ui: &Ui, plan: &BuildPlan, candidate: &str) -> 
 
 /// The context goes to a file first: its size may be that of a source tree, and bollard's body
 /// must not borrow.
-fn pack_context(plan: &BuildPlan, sources: &Sources<'_>, scratch: &Path) -> Result<std::fs::File> {
+fn pack_context(plan: &BuildPlan, sources: &Sources<'_>, scratch: &Path, with_locks: bool) -> Result<std::fs::File> {
     let mut files = Vec::new();
     for (name, pin) in &plan.sources {
         if let Some(path) = sources.as_file(name, pin, scratch)? {
             files.push(SourceFile { name: name.clone(), path });
         }
     }
+    let unlocked = if with_locks { None } else { Some(without_locks(plan, scratch)?) };
+    let instead = unlocked.as_ref().map(|file| (plan.dockerfile.as_str(), file.path()));
     let mut file = tempfile::tempfile_in(scratch).context("making a file for the build context")?;
-    context::write(std::io::BufWriter::new(&file), &plan.folder, &plan.files, &files, plan.epoch)
+    context::write(std::io::BufWriter::new(&file), &plan.folder, &plan.files, instead, &files, plan.epoch)
         .with_context(|| format!("writing the build context below {}", scratch.display()))?;
     std::io::Seek::rewind(&mut file)?;
+    Ok(file)
+}
+
+/// The Dockerfile, line by line the same, without the locks of caches. Whoever builds so builds alone.
+fn without_locks(plan: &BuildPlan, scratch: &Path) -> Result<tempfile::NamedTempFile> {
+    let path = plan.folder.join(&plan.dockerfile);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    let file = tempfile::NamedTempFile::new_in(scratch).context("making a file for the build")?;
+    std::fs::write(file.path(), text.replace(",sharing=locked", ""))
+        .context("writing the Dockerfile for the engine")?;
     Ok(file)
 }
 

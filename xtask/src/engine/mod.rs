@@ -19,7 +19,7 @@ mod proxy;
 mod small_build;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +129,12 @@ impl Engine {
                 format!("{}, embedded ({}): {}", self.abilities, self.endpoint.reason, embedded.describe())
             }
         }
+    }
+
+    /// The file whose lock keeps a build alone with the caches, where the engine does not see to that.
+    pub fn lock_of_builds(&self, cache: &Path) -> Option<PathBuf> {
+        let folder = self.embedded.as_ref().map_or(cache, |embedded| embedded.storage());
+        (!self.abilities.locks_caches()).then(|| folder.join("builds.lock"))
     }
 
     /// # Errors

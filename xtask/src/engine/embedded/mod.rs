@@ -83,6 +83,11 @@ impl Embedded {
         format!("unix://{}", self.socket.display())
     }
 
+    /// The folder of its images and caches.
+    pub fn storage(&self) -> &Path {
+        &self.place.storage
+    }
+
     /// How it works here, for people.
     pub fn describe(&self) -> String {
         let storage = match self.fitness.storage_because.last() {
