@@ -9,7 +9,6 @@ use super::{NodeArgs, Session};
 use crate::engine::{self, Engine, Image, base};
 use crate::host;
 use crate::lock::Lock;
-use crate::lock::Lock;
 use catalog::{BuildPlan, Planner};
 
 #[derive(clap::Args)]
