@@ -1,14 +1,35 @@
-# guard.sh SESSION RUNTIME COMMAND…: runs the engine, and ends it when our standard input does, that is when this program has ended,
-# however that happened. SESSION is the folder with the process that holds a user's namespace, RUNTIME what
-# the monitors of running containers have in their command line.
+# guard.sh SESSION RUNTIME COMMAND… SOCKET: runs the engine, and ends it when our standard input does, that is when this program has
+# ended, however that happened. SESSION is what Podman takes for a login session, RUNTIME the folder of what runs.
 session=$1 runtime=$2
 shift 2
+for socket; do :; done
+
+# with NAME FILE TEXT: processes called so that have TEXT in their FILE. The brackets keep grep from finding itself.
+with() {
+  text="$(printf %s "$3" | sed 's/.$/[&]/')"
+  for path in $(grep -ls -e "$text" /proc/[0-9]*/"$2"); do
+    pid=${path#/proc/}
+    pid=${pid%/*}
+    name=
+    read -r name 2>/dev/null <"/proc/$pid/comm"
+    case $name in $1) echo "$pid" ;; esac
+  done
+}
+
+# An ordinary user's Podman is two processes, of which the first does not tell the second of a signal. The second has other names
+# while it starts.
+tell() {
+  for pid in $(with '[!s]*' cmdline "$socket"); do
+    kill "$1" "$pid" 2>/dev/null
+  done
+}
+
 exec 3<&0
 "$@" 3<&- </dev/null &
 engine=$!
 {
   cat <&3 >/dev/null
-  kill -TERM "$engine"
+  tell -TERM
   left=100
   while kill -0 "$engine" && [ "$left" -gt 0 ]; do
     sleep 0.1
@@ -20,21 +41,22 @@ watch=$!
 wait "$engine"
 code=$?
 exec 3<&-
+for _ in 1 2 3; do
+  tell -KILL
+  [ -z "$(with '[!s]*' cmdline "$socket")" ] || sleep 0.1
+done
 kill "$watch" 2>/dev/null
 
 # Monitors of commands in containers that have ended stay a while, for whoever asks for the exit code. We do not any more.
-for line in $(grep -ls "$runtime/[c]ontainers/" /proc/[0-9]*/cmdline); do
-  grep -qs -e '--exec-attach' "$line" || continue
-  pid=${line#/proc/}
-  pid=${pid%/cmdline}
+for pid in $(with conmon cmdline "$runtime/"); do
+  grep -qs -e '--exec-attach' "/proc/$pid/cmdline" || continue
   [ -n "$(cat "/proc/$pid/task/$pid/children" 2>/dev/null)" ] || kill -KILL "$pid" 2>/dev/null
 done
 
-# Nodes that `run` has left running need the namespace that this process holds. The brackets keep grep from finding itself.
-if grep -qs "$runtime/[c]ontainers/" /proc/[0-9]*/cmdline; then
-  exit "$code"
+# What holds a user's namespace is needed by nodes that `run` has left running, and by another command's engine.
+if [ -z "$(with conmon cmdline "$runtime/")$(with podman cmdline "$runtime/")" ]; then
+  for pid in $(with 'podman*' environ "$session") $(with 'catatonit*' environ "$session"); do
+    kill "$pid" 2>/dev/null
+  done
 fi
-for pause in "$session"/libpod/tmp/pause.pid "$session"/libpod/pause.pid "$runtime"/libpod/pause.pid; do
-  [ ! -s "$pause" ] || kill "$(cat "$pause")" 2>/dev/null
-done
 exit "$code"

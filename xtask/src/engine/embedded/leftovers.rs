@@ -2,22 +2,20 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::place::Place;
-use super::settings::Settings;
+use super::probe;
+use super::settings::{self, Settings};
 use ui::Ui;
 
 /// Ends the steps of builds whose engine is gone: the kernel tells by their file systems. Nodes are let be: they have
 /// a monitor.
 pub fn end_orphans(place: &Place) {
     let images = place.storage.join("images");
-    let orphans = processes().filter(|pid| is_orphan(*pid, &images)).map(|pid| pid.to_string());
-    let words: Vec<String> = std::iter::once("-KILL".to_owned()).chain(orphans).collect();
-    if words.len() > 1 {
-        let _ = duct::cmd("kill", words).stdin_null().stderr_null().unchecked().run();
-    }
+    kill(processes().filter(|pid| is_orphan(*pid, &images)));
 }
 
 /// Removes the containers of builds whose engine did not end in order: they would keep their images. Only where no other engine is
@@ -25,13 +23,16 @@ pub fn end_orphans(place: &Place) {
 ///
 /// # Errors
 /// If Podman can't be run.
-pub fn clear_up(ui: &Ui, place: &Place, settings: &Settings) -> Result<()> {
+pub fn clear_up(ui: &Ui, place: &Place) -> Result<()> {
     let marks: Vec<_> =
         std::fs::read_dir(place.marks()).into_iter().flatten().flatten().map(|mark| mark.path()).collect();
     let file = super::lock_file(place)?;
     if marks.is_empty() || file.try_lock().is_err() {
         return Ok(());
     }
+    place.make()?;
+    let fitness = probe::fitness(ui, place)?;
+    let settings = &settings::write(place, fitness.storage, fitness.runtime.as_ref().ok())?;
     let list = ["ps", "--all", "--external", "--filter", "status=unknown", "--format", "{{.ID}} {{.Status}}"];
     let listed =
         podman(settings, &list).stdout_capture().stderr_null().unchecked().read().context("podman can't be run")?;
@@ -75,6 +76,47 @@ fn is_orphan(pid: u32, images: &Path) -> bool {
         return false;
     }
     in_ours(pid) && parent(&of(pid, "stat")).is_some_and(|parent| !in_ours(parent) && !is_of_an_engine(parent))
+}
+
+/// Ends what is left of an engine with this socket after its guard has ended, and the holder of a user's namespace unless a node or
+/// another engine needs it.
+pub fn end_service(place: &Place, socket: &Path) {
+    let runtime = format!("{}/", place.runtime.display());
+    let is_podmans = |pid: &u32, text: &str| {
+        let line = of(*pid, "cmdline");
+        let name = line.split('\0').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_owned();
+        ["podman", "conmon", "exe"].contains(&name.as_str()) && line.contains(text)
+    };
+    let own = socket.display().to_string();
+    // An ordinary user's Podman is several processes that follow each other: one may be just about to become another.
+    let mut quiet = 0;
+    while quiet < if crate::host::is_root() { 1 } else { 3 } {
+        let left: Vec<u32> =
+            processes().filter(|pid| is_podmans(pid, &own) || is_podmans(pid, &runtime) && is_stale(*pid)).collect();
+        quiet = if left.is_empty() { quiet + 1 } else { 0 };
+        kill(left.into_iter());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    if !processes().any(|pid| is_podmans(&pid, &runtime)) {
+        let session = place.session().display().to_string();
+        let holds = |pid: &u32| of(*pid, "comm").starts_with("podman") || of(*pid, "comm").starts_with("catatonit");
+        kill(processes().filter(|pid| holds(pid) && of(*pid, "environ").contains(&session)));
+    }
+}
+
+/// A service whose command has ended: the name of its socket begins with that one's process id.
+fn is_stale(pid: u32) -> bool {
+    let line = of(pid, "cmdline");
+    let Some((_, socket)) = line.split_once("\0unix://") else { return false };
+    let creator = socket.rsplit('/').next().and_then(|name| name.split('-').next());
+    creator.is_some_and(|creator| !Path::new("/proc").join(creator).exists())
+}
+
+fn kill(processes: impl Iterator<Item = u32>) {
+    let words: Vec<String> = std::iter::once("-KILL".to_owned()).chain(processes.map(|pid| pid.to_string())).collect();
+    if words.len() > 1 {
+        let _ = duct::cmd("kill", words).stdin_null().stderr_null().unchecked().run();
+    }
 }
 
 fn of(pid: u32, file: &str) -> String {

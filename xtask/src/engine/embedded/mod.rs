@@ -61,15 +61,13 @@ impl Embedded {
             );
         }
         let place = Place::of(cache);
-        place.make()?;
-        let fitness = {
-            let _lock = shared_lock(ui, &place).await?;
-            probe::fitness(ui, &place)?
-        };
-        let settings = settings::write(&place, fitness.storage, fitness.runtime.as_ref().ok())?;
         leftovers::end_orphans(&place);
-        leftovers::clear_up(ui, &place, &settings)?;
+        leftovers::clear_up(ui, &place)?;
         let lock = shared_lock(ui, &place).await?;
+        // After the lock: whoever cleaned up has removed these.
+        place.make()?;
+        let fitness = probe::fitness(ui, &place)?;
+        let settings = settings::write(&place, fitness.storage, fitness.runtime.as_ref().ok())?;
         let socket = place.runtime.join(format!("{}-{:x}", std::process::id(), fastrand::u32(..)));
         let guard = spawn(ui, &place, &socket, settings)?;
         std::fs::write(place.mark(&socket), "").context("noting that the embedded engine runs")?;
@@ -159,6 +157,7 @@ impl Drop for Embedded {
         while matches!(guard.try_wait(), Ok(None)) && since.elapsed() < END_TIME {
             std::thread::sleep(Duration::from_millis(5));
         }
+        leftovers::end_service(&self.place, &self.socket);
         let _ = std::fs::remove_file(&self.socket);
         leftovers::end_orphans(&self.place);
         if matches!(guard.try_wait(), Ok(Some(status)) if status.success()) {
@@ -203,6 +202,7 @@ async fn shared_lock(ui: &Ui, place: &Place) -> Result<File> {
 
 fn lock_file(place: &Place) -> Result<File> {
     let path = place.lock();
+    std::fs::create_dir_all(&place.storage).with_context(|| format!("{} can't be made", place.storage.display()))?;
     let file = File::options().create(true).append(true).open(&path);
     file.with_context(|| format!("{} can't be written", path.display()))
 }
