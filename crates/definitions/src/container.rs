@@ -95,6 +95,26 @@ impl Docker {
         bail!("the definition has no argument `{argument}`")
     }
 
+    /// Takes every `--sysctl` of this name out, in both of docker's spellings.
+    pub fn remove_sysctl(&mut self, name: &str) {
+        let is_meant = |setting: &str| setting.split_once('=').is_some_and(|(one, _)| one == name);
+        for list in [&mut self.misc_args, &mut self.run_args, &mut self.name_args, &mut self.extra_args] {
+            let mut at = 0;
+            while let Some(element) = list.get(at) {
+                let (count, setting) = match element.strip_prefix("--sysctl=") {
+                    Some(setting) => (1, Some(setting)),
+                    None if element == "--sysctl" => (2, list.get(at + 1).map(String::as_str)),
+                    None => (1, None),
+                };
+                if setting.is_some_and(is_meant) {
+                    list.drain(at..at + count);
+                } else {
+                    at += count;
+                }
+            }
+        }
+    }
+
     /// The values of every `--sysctl`, in both of docker's spellings.
     pub fn sysctls(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
@@ -404,6 +424,17 @@ configuration:
         node.config.docker.remove_argument("net.ipv4.ip_forward=1").unwrap();
         assert_eq!(node.config.docker.run_args, ["--sysctl=net.ipv6.conf.all.forwarding=1"]);
         assert!(node.config.docker.remove_argument("net.ipv4.ip_forward=1").is_err());
+    }
+
+    #[test]
+    fn a_sysctl_is_removed_in_either_spelling() {
+        let mut docker = Container::read(DEFINITION).unwrap().config.docker;
+        docker.remove_sysctl("net.ipv6.conf.all");
+        assert_eq!(docker.sysctls().len(), 2);
+        docker.remove_sysctl("net.ipv6.conf.all.forwarding");
+        assert_eq!(docker.run_args, ["--sysctl", "net.ipv4.ip_forward=1"]);
+        docker.remove_sysctl("net.ipv4.ip_forward");
+        assert!(docker.run_args.is_empty(), "{:?}", docker.run_args);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::build;
 use super::{NodeArgs, RecipeArgs, Session};
 use crate::dist::Dist;
 use crate::engine::Engine;
-use crate::engine::containers::Found;
+use crate::engine::listing::Found;
 use crate::host::{self, Consent};
 use catalog::{Repository, labels};
 
@@ -46,7 +46,15 @@ pub(super) async fn running(engine: &Engine) -> Result<Vec<Found>> {
 
 /// The running node that a person means by `name`: the node's, or the one given to `run --name`.
 pub(super) async fn find(engine: &Engine, name: Option<&str>) -> Result<Found> {
-    let all = running(engine).await?;
+    pick(running(engine).await?, name)
+}
+
+/// The same, but it may have ended by itself, and only not been removed.
+pub(super) async fn find_even_ended(engine: &Engine, name: Option<&str>) -> Result<Found> {
+    pick(engine.containers(labels::RUN).await?, name)
+}
+
+fn pick(all: Vec<Found>, name: Option<&str>) -> Result<Found> {
     let is_meant = |one: &&Found| match name {
         Some(name) => one.name == name || one.labels.get(labels::RUN).is_some_and(|node| node == name),
         None => true,

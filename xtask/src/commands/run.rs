@@ -35,10 +35,10 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     }
     let path = session.dist.node_definition(&plan.names.id);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
-    let container = Container::read(&text).with_context(|| path.display().to_string())?;
+    let mut container = Container::read(&text).with_context(|| path.display().to_string())?;
     let helper = helper_image(session, args.node.recipe.consent()).await?;
     let lab = Lab::open(&engine, ui, &session.cache, &helper).await?;
-    refuse_what_lacks(&lab, &container).await?;
+    fit(&lab, &mut container).await?;
     let spinner = ui.spinner(format!("starting {}", plan.names.id));
     let image = lab.load(&session.dist.archive(&plan.names.id)).await?.image;
     let shell = container.config.shell.clone();
@@ -65,9 +65,14 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     ui.result(name)
 }
 
-async fn refuse_what_lacks(lab: &Lab<'_>, container: &Container) -> Result<()> {
-    let lacks = lab.lacks(container).await?;
-    let list: Vec<String> = lacks.into_iter().map(|lack| format!("{}:\n  {}", lack.what, lack.remedy)).collect();
+/// Refuses a node for which this host lacks something; warns of what the node runs without.
+async fn fit(lab: &Lab<'_>, container: &mut Container) -> Result<()> {
+    let lacks = lab.fit(container).await?;
+    for lack in &lacks.left_out {
+        lab.ui.warn(format_args!("{} runs without {}", container.id, lack.what));
+    }
+    let list: Vec<String> =
+        lacks.missing.into_iter().map(|lack| format!("{}:\n  {}", lack.what, lack.remedy)).collect();
     anyhow::ensure!(list.is_empty(), "{} can't run here: {}", container.id, list.join("\n"));
     Ok(())
 }

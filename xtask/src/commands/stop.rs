@@ -30,7 +30,13 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let labs: BTreeSet<String> = if args.all {
         lab::lasting(&session.cache).into_iter().collect()
     } else {
-        labs::find(&engine, args.node.as_deref()).await?.labels.get(labels::LAB).cloned().into_iter().collect()
+        labs::find_even_ended(&engine, args.node.as_deref())
+            .await?
+            .labels
+            .get(labels::LAB)
+            .cloned()
+            .into_iter()
+            .collect()
     };
     if labs.is_empty() {
         session.ui.note("no node runs here");

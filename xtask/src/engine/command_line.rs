@@ -18,6 +18,11 @@ pub struct CommandLine {
 }
 
 impl Engine {
+    /// Whether what is seen here of the machine is seen of the engine's.
+    pub fn is_on_this_machine(&self) -> bool {
+        self.endpoint.host.starts_with("unix://")
+    }
+
     /// The engine's own command line; Docker's for an engine of another make whose own is not here, or does not come there. Both
     /// take the same commands.
     pub fn command_line(&self) -> CommandLine {

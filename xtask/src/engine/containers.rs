@@ -9,9 +9,8 @@ use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::exec::StartExecResults;
 use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, VolumeCreateRequest};
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
-    StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, KillContainerOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptions, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt};
 
@@ -44,38 +43,7 @@ pub struct Command<'a> {
     text: Vec<u8>,
 }
 
-/// A container of this project.
-#[derive(Clone, Debug)]
-pub struct Found {
-    pub id: String,
-    pub name: String,
-    pub labels: HashMap<String, String>,
-    /// `running`, `exited` and so on.
-    pub state: String,
-}
-
 impl Engine {
-    /// # Errors
-    /// If the engine does not answer.
-    pub async fn containers(&self, label: &str) -> Result<Vec<Found>> {
-        let filters = HashMap::from([("label", vec![label])]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let list = || self.docker().list_containers(Some(options.clone()));
-        let found = settled(list).await.context("listing the engine's containers")?;
-        let read = found.into_iter().map(|one| Found {
-            id: one.id.unwrap_or_default(),
-            name: one
-                .names
-                .unwrap_or_default()
-                .first()
-                .map(|name| name.trim_start_matches('/').to_owned())
-                .unwrap_or_default(),
-            labels: one.labels.unwrap_or_default().into_iter().collect(),
-            state: one.state.map(|state| state.to_string()).unwrap_or_default(),
-        });
-        Ok(read.collect())
-    }
-
     /// The names of volumes with this label.
     ///
     /// # Errors
@@ -385,7 +353,7 @@ where
     }
 }
 
-fn is_unreadable(error: &bollard::errors::Error) -> bool {
+pub(super) fn is_unreadable(error: &bollard::errors::Error) -> bool {
     matches!(error, bollard::errors::Error::JsonDataError { .. } | bollard::errors::Error::JsonSerdeError { .. })
 }
 

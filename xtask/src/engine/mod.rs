@@ -12,6 +12,7 @@ pub mod dockerfile;
 pub mod embedded;
 pub mod endpoint;
 pub mod find;
+pub mod listing;
 mod ping;
 pub mod podman;
 mod progress;

@@ -26,7 +26,7 @@ use catalog::labels;
 use ui::Ui;
 
 pub use boot::{Booted, tail};
-pub use host::Lack;
+pub use host::{Lack, Lacks};
 pub use links::Bridge;
 pub use load::Loaded;
 pub use node::{Asked, Node};

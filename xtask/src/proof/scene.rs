@@ -1,6 +1,6 @@
 //! Plays a scene: sets the nodes up with their links, then goes through the steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -27,15 +27,23 @@ pub(super) async fn play(stage: &Stage<'_>, act: &Act) -> Vec<Row> {
     let mut scene = Scene { stage, name: &act.scene.name, nodes: BTreeMap::new(), rows: Vec::new() };
     let since = Instant::now();
     match scene.set_up(act).await {
-        Ok(None) => {
-            scene.put("all nodes boot", Outcome::Passed, since, String::new());
+        Ok(Ready::Yes { without }) => {
+            scene.put("all nodes boot", Outcome::Passed, since, without);
             scene.go_through(&act.scene.steps).await;
         }
-        Ok(Some(lacking)) => scene.put("all nodes boot", Outcome::NotProvable, since, lacking),
+        Ok(Ready::No { lacking }) => scene.put("all nodes boot", Outcome::NotProvable, since, lacking),
         Err(error) => scene.put("all nodes boot", Outcome::Failed, since, format!("{error:#}")),
     }
     scene.take_down().await;
     scene.rows
+}
+
+/// Whether the nodes of a scene run.
+enum Ready {
+    /// Perhaps without something that their definitions ask for. That it is not proved stands with the node as shipped.
+    Yes { without: String },
+    /// This host lacks something.
+    No { lacking: String },
 }
 
 impl Scene<'_> {
@@ -44,8 +52,8 @@ impl Scene<'_> {
         self.rows.push(Row { scene, check, outcome, time: since.elapsed(), said });
     }
 
-    /// Boots all nodes at once. Yields what this host lacks for one of them, if anything.
-    async fn set_up(&mut self, act: &Act) -> Result<Option<String>> {
+    /// Boots all nodes at once, unless this host lacks something for one of them.
+    async fn set_up(&mut self, act: &Act) -> Result<Ready> {
         let lab = self.stage.lab;
         let mut plugs: BTreeMap<&str, Vec<Bridge>> = BTreeMap::new();
         for [one, other] in &act.scene.links {
@@ -53,12 +61,15 @@ impl Scene<'_> {
             plugs.entry(one.as_str()).or_default().push(bridge.clone());
             plugs.entry(other.as_str()).or_default().push(bridge);
         }
+        let mut without = BTreeSet::new();
         for (name, actor) in &act.scene.nodes {
             let shipped = act.cast.get(name.as_str()).with_context(|| format!("nobody plays {name}"))?;
-            let shipped = self.dress(shipped, actor)?;
-            if let Some(lack) = lab.lacks(&shipped.container).await?.into_iter().next() {
-                return Ok(Some(format!("{name}: {}: {}", lack.what, lack.remedy)));
+            let mut shipped = self.dress(shipped, actor)?;
+            let lacks = lab.fit(&mut shipped.container).await?;
+            if let Some(lack) = lacks.missing.into_iter().next() {
+                return Ok(Ready::No { lacking: format!("{name}: {}: {}", lack.what, lack.remedy) });
             }
+            without.extend(lacks.left_out.into_iter().map(|lack| format!("without {}", lack.what)));
             let image = self.stage.image(&shipped.archive).await?.image;
             let asked = Asked { name: name.to_string(), ..Asked::default() };
             let mut node = lab.create(shipped.container, &image, asked).await?;
@@ -82,7 +93,7 @@ impl Scene<'_> {
         for started in futures_util::future::join_all(starts).await {
             started?;
         }
-        Ok(None)
+        Ok(Ready::Yes { without: without.into_iter().collect::<Vec<_>>().join("\n") })
     }
 
     /// A node's definition as the scene has it.

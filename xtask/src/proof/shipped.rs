@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::{Outcome, Report, Row, Stage, identity};
-use crate::lab::{self, Asked, Booted, Node};
+use crate::lab::{self, Asked, Booted, Lack, Node};
+use definitions::container::Container;
 
 const SCENE: &str = "as shipped";
 
@@ -20,6 +21,8 @@ const SHELL_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Running {
     node: Node,
     booted: Booted,
+    /// Settings of the definition that it runs without.
+    left_out: Vec<Lack>,
 }
 
 /// Boots the node. Nothing, if it is not fit for more: the report says why.
@@ -36,24 +39,24 @@ pub(super) async fn boot(stage: &Stage<'_>, report: &mut Report) -> Result<Optio
     let faults = faults??;
     rows.put_timed("archive and definitions agree", examining, faults.join("\n"));
     let since = Instant::now();
-    let lacks = stage.lab.lacks(&stage.subject.node.container).await?;
-    let lacks: Vec<String> = lacks.into_iter().map(|lack| format!("{}: {}", lack.what, lack.remedy)).collect();
-    rows.put("the engine's host has what the node needs", since, lacks.join("\n"));
-    if !lacks.is_empty() || !faults.is_empty() {
+    let mut container = stage.subject.node.container.clone();
+    let lacks = stage.lab.fit(&mut container).await?;
+    let (missing, left_out) = (told(&lacks.missing), told(&lacks.left_out));
+    rows.put_partly("the engine's host has what the node needs", since, missing, &left_out);
+    if !lacks.missing.is_empty() || !faults.is_empty() {
         return Ok(None);
     }
     let loaded = stage.image(&stage.subject.node.archive).await?;
     let since = Instant::now();
-    let started = start(stage, &loaded.image).await;
+    let started = start(stage, container, &loaded.image).await;
     let fault = started.as_ref().err().map_or_else(String::new, |error| format!("{error:#}"));
     rows.put("boots within boot.timeout", since, fault);
     report.figures.image = Some(loaded.size);
-    report.figures.ready = started.as_ref().ok().map(|running| running.booted.time);
-    Ok(started.ok())
+    report.figures.ready = started.as_ref().ok().map(|(_, booted)| booted.time);
+    Ok(started.ok().map(|(node, booted)| Running { node, booted, left_out: lacks.left_out }))
 }
 
-async fn start(stage: &Stage<'_>, image: &str) -> Result<Running> {
-    let container = stage.subject.node.container.clone();
+async fn start(stage: &Stage<'_>, container: Container, image: &str) -> Result<(Node, Booted)> {
     let interfaces = container.default_interfaces;
     let asked = Asked { name: container.id.clone(), ..Asked::default() };
     let mut node = stage.lab.create(container, image, asked).await?;
@@ -61,12 +64,12 @@ async fn start(stage: &Stage<'_>, image: &str) -> Result<Running> {
         stage.lab.add_interface(&mut node, None)?;
     }
     let booted = stage.lab.start(&mut node).await?;
-    Ok(Running { node, booted })
+    Ok((node, booted))
 }
 
 /// Looks at the booted node, and stops it.
 pub(super) async fn look_at(stage: &Stage<'_>, report: &mut Report, running: Running) -> Result<()> {
-    let Running { node, booted } = &running;
+    let Running { node, booted, left_out } = &running;
     let mut rows = Rows(&mut report.rows);
     let since = Instant::now();
     if let Some(day0) = &booted.day0 {
@@ -75,8 +78,9 @@ pub(super) async fn look_at(stage: &Stage<'_>, report: &mut Report, running: Run
     let since = Instant::now();
     rows.put("its interfaces are there", since, interfaces_fault(stage, node).await?);
     let since = Instant::now();
-    if !node.container.config.docker.sysctls().is_empty() {
-        rows.put("each --sysctl has its value inside", since, sysctls_fault(stage, node).await?);
+    if !stage.subject.node.container.config.docker.sysctls().is_empty() {
+        let fault = sysctls_fault(stage, node).await?;
+        rows.put_partly("each --sysctl has its value inside", since, fault, &told(left_out));
     }
     let since = Instant::now();
     if let Some(shell) = &node.container.config.shell {
@@ -121,6 +125,15 @@ impl Rows<'_> {
         self.add(check, time, outcome, fault);
     }
 
+    /// An empty `unproved` is nothing. Something is, and the rest has no fault: then the whole is not proved.
+    fn put_partly(&mut self, check: &str, since: Instant, fault: String, unproved: &str) {
+        if fault.is_empty() && !unproved.is_empty() {
+            self.cannot_be_proved(check, since, unproved);
+        } else {
+            self.put(check, since, fault);
+        }
+    }
+
     fn cannot_be_proved(&mut self, check: &str, since: Instant, why: &str) {
         self.add(check, since.elapsed(), Outcome::NotProvable, why.to_owned());
     }
@@ -129,6 +142,10 @@ impl Rows<'_> {
         let (scene, check) = (SCENE.to_owned(), check.to_owned());
         self.0.push(Row { scene, check, outcome, time, said });
     }
+}
+
+fn told(lacks: &[Lack]) -> String {
+    lacks.iter().map(|lack| format!("{}: {}", lack.what, lack.remedy)).collect::<Vec<_>>().join("\n")
 }
 
 fn day0_fault(code: i64, said: &str) -> String {
@@ -156,6 +173,9 @@ async fn interfaces_fault(stage: &Stage<'_>, node: &Node) -> Result<String> {
 
 async fn sysctls_fault(stage: &Stage<'_>, node: &Node) -> Result<String> {
     let wanted = node.container.config.docker.sysctls();
+    if wanted.is_empty() {
+        return Ok(String::new());
+    }
     // All in one command where that works: each is one line.
     let paths: Vec<String> = wanted.iter().map(|(name, _)| format!("/proc/sys/{}", name.replace('.', "/"))).collect();
     let all = read_inside(stage, node, &paths).await?.unwrap_or_default();
