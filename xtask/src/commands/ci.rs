@@ -30,11 +30,11 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     cargo(session, "clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"], &[])?;
     cargo(session, "unit tests", &["test", "--workspace", "--lib", "--quiet"], &[])?;
     host::test_tools(ui, consent(args.yes)).await?;
-    on_docker(session, args.yes).await?;
     on_the_embedded_engine(session, args.yes).await?;
     if host::is_root() {
         as_an_ordinary_user(session)?;
     }
+    on_docker(session, args.yes).await?;
     ui.headline(format_args!("all passed in {}", ui::duration(since.elapsed())));
     Ok(())
 }
