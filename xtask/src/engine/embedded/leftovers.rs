@@ -60,6 +60,50 @@ fn podman(settings: &Settings, words: &[&str]) -> duct::Expression {
         .fold(duct::cmd("podman", words).stdin_null(), |command, (name, value)| command.env(name, value))
 }
 
+/// Lets Podman take stock as after a reboot, if the monitors of its containers were killed: of their end it has not heard, and never
+/// will. It would list them as running, refuse to remove them, and find an ordinary user's namespace no more. Only where no
+/// other engine is at work on the storage, whose containers could be about to run.
+///
+/// # Errors
+/// If the lock can't be had.
+pub fn forget_the_dead(place: &Place) -> Result<()> {
+    let watched = place.runtime.join("containers");
+    if !had_containers(&watched) {
+        return Ok(());
+    }
+    // Held to the end.
+    let file = super::lock_file(place)?;
+    if file.try_lock().is_err() {
+        return Ok(());
+    }
+    if !processes().any(|pid| is_monitor(&of(pid, "cmdline"), &watched)) {
+        // One file tells Podman that it has taken stock since the machine's start, the other of a process that holds a user's
+        // namespace: taking stock, it does not look whether that lives.
+        let _ = std::fs::remove_file(place.runtime.join("libpod/alive"));
+        let pause = place.runtime.join("libpod/pause.pid");
+        let is_dead = |pid: &str| !Path::new("/proc").join(pid.trim()).exists();
+        if std::fs::read_to_string(&pause).is_ok_and(|pid| is_dead(&pid)) {
+            let _ = std::fs::remove_file(&pause);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a container has been started here that was not removed.
+fn had_containers(watched: &Path) -> bool {
+    let folders = std::fs::read_dir(watched.join("overlay-containers"))
+        .into_iter()
+        .chain(std::fs::read_dir(watched.join("vfs-containers")));
+    folders.flatten().flatten().any(|container| container.path().join("userdata/conmon.pid").exists())
+}
+
+/// Its command line names the folder of its container, among others.
+fn is_monitor(command_line: &str, watched: &Path) -> bool {
+    let mut words = command_line.split('\0');
+    let is_conmon = words.next().is_some_and(|program| program.rsplit('/').next() == Some("conmon"));
+    is_conmon && words.any(|word| Path::new(word).starts_with(watched))
+}
+
 fn processes() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -187,6 +231,14 @@ pub fn size_of(folder: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_monitor_is_known_by_the_folder_of_its_container() {
+        let line = "/usr/bin/conmon\0-c\x004f\0-b\0/run/x/containers/overlay-containers/4f/userdata\0-p\0/x/pidfile\0";
+        assert!(is_monitor(line, Path::new("/run/x/containers")));
+        assert!(!is_monitor(line, Path::new("/run/y/containers")));
+        assert!(!is_monitor("grep\0/run/x/containers/overlay-containers", Path::new("/run/x/containers")));
+    }
 
     #[test]
     fn a_parent_is_read_behind_any_name() {

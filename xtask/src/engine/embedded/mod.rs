@@ -62,6 +62,7 @@ impl Embedded {
         }
         let place = Place::of(cache);
         leftovers::end_orphans(&place);
+        leftovers::forget_the_dead(&place)?;
         leftovers::clear_up(ui, &place)?;
         let lock = shared_lock(ui, &place).await?;
         // After the lock: whoever cleaned up has removed these.
