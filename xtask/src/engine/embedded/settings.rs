@@ -114,7 +114,7 @@ fn containers_conf(runtime: Option<&Runtime>) -> String {
     let most_processes = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
     let most_processes = most_processes.and_then(|text| text.trim().parse().ok()).unwrap_or(32768);
     format!(
-        "{engine}{runtime}[containers]\nlog_driver = \"k8s-file\"\nnetns = \"host\"\ndefault_ulimits = [{}]\n",
+        "{engine}{runtime}[containers]\nlog_driver = \"k8s-file\"\nnetns = \"host\"\nbase_hosts_file = \"none\"\ndefault_ulimits = [{}]\n",
         limits(&own, most_processes)
     )
 }

@@ -17,10 +17,12 @@ text_of() {
   tr -d '\r' < "$1"
 }
 
-# add_hosts: the engine writes /etc/hosts anew whenever the container starts; the user's names come after its own.
+# add_hosts: the user's names come after the engine's own. Some engines write /etc/hosts anew whenever the container starts, some do not.
 add_hosts() {
+  local mark='# from the file hosts' own
   if [[ -f $NODE_FILES/hosts ]]; then
-    text_of "$NODE_FILES/hosts" >> /etc/hosts
+    own=$(sed "/^$mark\$/,\$d" /etc/hosts)
+    { printf '%s\n%s\n' "$own" "$mark" && text_of "$NODE_FILES/hosts"; } > /etc/hosts
   fi
 }
 
