@@ -43,7 +43,7 @@ fn a_node_is_built_and_saved_and_no_process_is_left() {
 #[test]
 fn where_nothing_answers_it_serves_and_the_reason_is_told() {
     let (storage, mut repo) = embedded(Repo::tiny());
-    repo.unset("XTASK_ENGINE");
+    repo.set("XTASK_ENGINE", "auto");
     let outer = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /run && exec \"$@\"", "sh"];
     let words: Vec<&str> = match xtask::host::run_as_root() {
         Ok("env") => outer.to_vec(),

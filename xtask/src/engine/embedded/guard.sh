@@ -1,7 +1,7 @@
-# guard.sh SESSION RUNTIME COMMAND… SOCKET: runs the engine, and ends it when our standard input does, that is when this program has
+# guard.sh SESSION RUNTIME IMAGES COMMAND… SOCKET: runs the engine, and ends it when our standard input does, that is when this program has
 # ended, however that happened. SESSION is what Podman takes for a login session, RUNTIME the folder of what runs.
-session=$1 runtime=$2
-shift 2
+session=$1 runtime=$2 images=$3
+shift 3
 for socket; do :; done
 
 # with NAME FILE TEXT: processes called so that have TEXT in their FILE. The brackets keep grep from finding itself.
@@ -12,6 +12,7 @@ with() {
     pid=${pid%/*}
     name=
     read -r name 2>/dev/null <"/proc/$pid/comm"
+    # shellcheck disable=SC2254 # it is a pattern
     case $name in $1) echo "$pid" ;; esac
   done
 }
@@ -46,6 +47,22 @@ for _ in 1 2 3; do
   [ -z "$(with '[!s]*' cmdline "$socket")" ] || sleep 0.1
 done
 kill "$watch" 2>/dev/null
+
+# Steps of builds whose engine had to be killed: their root is a container's of these images, and nobody of an engine waits for them.
+is_in_ours() {
+  grep -qs "^[0-9]* [0-9]* [0-9:]* [^ ]* / .*$images/" "/proc/$1/mountinfo"
+}
+for path in $(grep -ls "^[0-9]* [0-9]* [0-9:]* [^ ]* / .*$images/" /proc/[0-9]*/mountinfo); do
+  pid=${path#/proc/}
+  pid=${pid%/*}
+  parent=$(sed 's/.*) . \([0-9]*\) .*/\1/' "/proc/$pid/stat" 2>/dev/null)
+  name=
+  read -r name 2>/dev/null <"/proc/${parent:-1}/comm"
+  case $name in
+    conmon | podman | runc | crun | exe | buildah*) ;;
+    *) is_in_ours "${parent:-1}" || kill -KILL "$pid" 2>/dev/null ;;
+  esac
+done
 
 # Monitors of commands in containers that have ended stay a while, for whoever asks for the exit code. We do not any more.
 for pid in $(with conmon cmdline "$runtime/"); do

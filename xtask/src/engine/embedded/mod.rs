@@ -185,7 +185,7 @@ fn spawn(ui: &Ui, place: &Place, socket: &Path, settings: Settings) -> Result<Ch
     ui.command(format_args!("{} >{} 2>&1 &", shown.join(" "), place.log().display()));
     Command::new("sh")
         .args(["-c", include_str!("guard.sh"), "guard"])
-        .args([place.session(), place.runtime.clone()])
+        .args([place.session(), place.runtime.clone(), place.storage.join("images")])
         .args(words)
         .envs(settings.variables)
         .process_group(0)
