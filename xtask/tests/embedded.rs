@@ -117,6 +117,22 @@ fn two_commands_at_once_use_one_storage() {
     nothing_runs(&storage);
 }
 
+/// An engine that ends looks for what it has left running. Steps of another command's build are not its own.
+#[test]
+fn commands_that_come_and_go_let_the_steps_of_a_build_be() {
+    let steps: String = (0..20).map(|number| format!("RUN echo {number} > /made\n")).collect();
+    let (storage, repo) = embedded(Repo::with_shell(&steps));
+    let build = repo.start(&["build"]);
+    while !build.has_ended() {
+        let lists: Vec<_> = (0..4).map(|_| repo.start(&["list"])).collect();
+        for list in lists {
+            list.end().success();
+        }
+    }
+    build.end().success();
+    nothing_runs(&storage);
+}
+
 #[test]
 fn a_full_disk_is_told_with_the_folder_and_the_remedy() {
     let (storage, mut repo) = embedded(Repo::with_shell("RUN head -c 90000000 /dev/zero > /large\n"));

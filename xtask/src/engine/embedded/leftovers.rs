@@ -11,11 +11,36 @@ use super::probe;
 use super::settings::{self, Settings};
 use ui::Ui;
 
-/// Ends the steps of builds whose engine is gone: the kernel tells by their file systems. Nodes are let be: they have
-/// a monitor.
+/// Ends what an engine has left running, unless another is at work on the storage, whose it could be: steps of builds, and the holder
+/// of a user's namespace.
+///
+/// # Errors
+/// If the lock can't be had.
+pub fn end_the_rest(place: &Place) -> Result<()> {
+    // Held to the end.
+    let file = super::lock_file(place)?;
+    if file.try_lock().is_ok() {
+        end_orphans(place);
+        end_holder(place);
+    }
+    Ok(())
+}
+
+/// Steps of builds whose engine is gone, for whoever has the storage alone. The kernel tells them by their file systems. Nodes are let
+/// be: they have a monitor.
 pub fn end_orphans(place: &Place) {
     let images = place.storage.join("images");
     kill(processes().filter(|pid| is_orphan(*pid, &images)));
+}
+
+/// Nodes that `run` has left running need it.
+fn end_holder(place: &Place) {
+    if processes().any(|pid| is_monitor(&of(pid, "cmdline"), &place.runtime)) {
+        return;
+    }
+    let session = place.session().display().to_string();
+    let holds = |pid: &u32| of(*pid, "comm").starts_with("podman") || of(*pid, "comm").starts_with("catatonit");
+    kill(processes().filter(|pid| holds(pid) && of(*pid, "environ").contains(&session)));
 }
 
 /// Removes the containers of builds whose engine did not end in order: they would keep their images. Only where no other engine is
@@ -119,11 +144,14 @@ fn is_orphan(pid: u32, images: &Path) -> bool {
     if mounts(&pid.to_string()) == mounts("self") {
         return false;
     }
-    in_ours(pid) && parent(&of(pid, "stat")).is_some_and(|parent| !in_ours(parent) && !is_of_an_engine(parent))
+    let parent_of = |pid| parent(&of(pid, "stat"));
+    // What we know of a parent counts only if that was still the parent when we looked.
+    in_ours(pid)
+        && parent_of(pid)
+            .is_some_and(|parent| !in_ours(parent) && !is_of_an_engine(parent) && parent_of(pid) == Some(parent))
 }
 
-/// Ends what is left of an engine with this socket after its guard has ended, and the holder of a user's namespace unless a node or
-/// another engine needs it.
+/// Ends what is left of an engine with this socket after its guard has ended, and of engines whose command has ended.
 pub fn end_service(place: &Place, socket: &Path) {
     let runtime = format!("{}/", place.runtime.display());
     let is_podmans = |pid: &u32, text: &str| {
@@ -140,11 +168,6 @@ pub fn end_service(place: &Place, socket: &Path) {
         quiet = if left.is_empty() { quiet + 1 } else { 0 };
         kill(left.into_iter());
         std::thread::sleep(Duration::from_millis(20));
-    }
-    if !processes().any(|pid| is_podmans(&pid, &runtime)) {
-        let session = place.session().display().to_string();
-        let holds = |pid: &u32| of(*pid, "comm").starts_with("podman") || of(*pid, "comm").starts_with("catatonit");
-        kill(processes().filter(|pid| holds(pid) && of(*pid, "environ").contains(&session)));
     }
 }
 

@@ -25,6 +25,8 @@ pub use probe::{Fitness, OLDEST};
 
 /// How long the engine may take to come up: the first time it lays out its storage.
 const START_TIME: Duration = Duration::from_secs(30);
+/// How long one waits before saying what for.
+const WORTH_TELLING: Duration = Duration::from_millis(500);
 /// How long it may take to end.
 const END_TIME: Duration = Duration::from_secs(20);
 
@@ -38,7 +40,7 @@ pub struct Embedded {
     pub fitness: Fitness,
     pub version: String,
     /// Shared with other commands that use the engine; whoever removes its storage wants it alone.
-    _lock: File,
+    lock: File,
 }
 
 /// Whether Podman is installed.
@@ -61,7 +63,7 @@ impl Embedded {
             );
         }
         let place = Place::of(cache);
-        leftovers::end_orphans(&place);
+        leftovers::end_the_rest(&place)?;
         leftovers::forget_the_dead(&place)?;
         leftovers::clear_up(ui, &place)?;
         let lock = shared_lock(ui, &place).await?;
@@ -72,7 +74,7 @@ impl Embedded {
         let socket = place.runtime.join(format!("{}-{:x}", std::process::id(), fastrand::u32(..)));
         let guard = spawn(ui, &place, &socket, settings)?;
         std::fs::write(place.mark(&socket), "").context("noting that the embedded engine runs")?;
-        let engine = Self { guard: Mutex::new(guard), socket, place, fitness, version, _lock: lock };
+        let engine = Self { guard: Mutex::new(guard), socket, place, fitness, version, lock };
         engine.wait_until_it_answers().await?;
         Ok(engine)
     }
@@ -153,6 +155,8 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         let Ok(guard) = self.guard.get_mut() else { return };
+        // The guard has it, too, and wants to find itself alone.
+        let _ = self.lock.unlock();
         drop(guard.stdin.take());
         let since = Instant::now();
         while matches!(guard.try_wait(), Ok(None)) && since.elapsed() < END_TIME {
@@ -160,7 +164,8 @@ impl Drop for Embedded {
         }
         leftovers::end_service(&self.place, &self.socket);
         let _ = std::fs::remove_file(&self.socket);
-        leftovers::end_orphans(&self.place);
+        // Once more: if the engine had ended before us, its guard was not alone.
+        let _ = leftovers::end_the_rest(&self.place);
         if matches!(guard.try_wait(), Ok(Some(status)) if status.success()) {
             let _ = std::fs::remove_file(self.place.mark(&self.socket));
         }
@@ -185,7 +190,7 @@ fn spawn(ui: &Ui, place: &Place, socket: &Path, settings: Settings) -> Result<Ch
     ui.command(format_args!("{} >{} 2>&1 &", shown.join(" "), place.log().display()));
     Command::new("sh")
         .args(["-c", include_str!("guard.sh"), "guard"])
-        .args([place.session(), place.runtime.clone(), place.storage.join("images")])
+        .args([place.session(), place.runtime.clone(), place.storage.join("images"), place.lock()])
         .args(words)
         .envs(settings.variables)
         .process_group(0)
@@ -209,15 +214,16 @@ fn lock_file(place: &Place) -> Result<File> {
 }
 
 async fn wait_for(ui: &Ui, file: File, lock: fn(&File) -> Result<(), TryLockError>, whose: &str) -> Result<File> {
-    let mut told = false;
+    let (since, mut told) = (Instant::now(), false);
     loop {
         match lock(&file) {
             Ok(()) => return Ok(file),
             Err(TryLockError::Error(error)) => return Err(error).context("the embedded engine's lock can't be had"),
-            Err(TryLockError::WouldBlock) if !std::mem::replace(&mut told, true) => {
+            // Whoever looks for leftovers has it for a moment.
+            Err(TryLockError::WouldBlock) if since.elapsed() > WORTH_TELLING && !std::mem::replace(&mut told, true) => {
                 ui.note(format_args!("waiting for another command that {whose}"));
             }
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }
