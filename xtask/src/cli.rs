@@ -129,7 +129,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
-    let finder = Finder::new(Choice::or_environment(cli.engine.clone())?, crate::host::cache_folder()?);
+    let finder = Finder::as_wished(cli.engine.clone(), crate::host::cache_folder()?)?;
     let done = dispatch(ui, cli, &finder).await;
     if let Err(error) = &done
         && let Some(advice) = finder.advice(error)

@@ -23,7 +23,7 @@ fn a_podman_that_runs_already_serves_like_docker() {
     let podman = PrivatePodman::start();
     let mut repo = Repo::with_shell("RUN echo made > /made\n");
     repo.set("XTASK_ENGINE", podman.host());
-    repo.xtask(&["save"]).success().says(["engine: Podman ", &format!("at {} (--engine)", podman.host())]);
+    repo.xtask(&["save"]).success().says(["engine: Podman ", &format!("at {} (XTASK_ENGINE)", podman.host())]);
     assert_eq!(repo.check_sums(), 3);
     assert!(podman.client().image(&repo.image()).is_some());
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use common::engine::Storage;
+use common::node::node;
 use common::{Repo, as_root, runs, signal, userland, wait_until};
 use tempfile::TempDir;
 
@@ -29,7 +30,7 @@ fn nothing_runs(storage: &Storage) {
 #[test]
 fn a_node_is_built_and_saved_and_no_process_is_left() {
     let (storage, repo) = embedded(Repo::with_shell("RUN echo from a container > /made\n"));
-    let save = repo.xtask(&["save"]).success().says(["engine: Podman ", "embedded (--engine embedded)", "saved "]);
+    let save = repo.xtask(&["save"]).success().says(["engine: Podman ", "embedded (XTASK_ENGINE)", "saved "]);
     assert_eq!(save.stderr.matches("engine: ").count(), 1, "{save}");
     nothing_runs(&storage);
     assert_eq!(repo.check_sums(), 3);
@@ -93,14 +94,41 @@ fn an_engine_that_dies_during_a_build_is_told_and_leaves_nothing_running() {
 
 /// Podman's services on this storage.
 fn services(storage: &Path) -> Vec<u32> {
+    processes(|line| {
+        line.starts_with("podman\0") && line.contains(storage.to_str().unwrap()) && line.contains("service")
+    })
+}
+
+/// What looks after the nodes of this storage.
+fn monitors(storage: &Path) -> Vec<u32> {
+    processes(|line| line.starts_with("/usr/bin/conmon\0") && line.contains(storage.to_str().unwrap()))
+}
+
+/// The processes with such a command line.
+fn processes(is_it: impl Fn(&str) -> bool) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let is_service = |pid: &u32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        line.starts_with("podman\0") && line.contains(storage.to_str().unwrap()) && line.contains("service")
+    let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    pids.filter(|pid| is_it(&String::from_utf8_lossy(&line(pid)))).collect()
+}
+
+/// Podman hears nothing of the end of a container whose monitor was killed.
+#[test]
+fn it_goes_on_after_the_monitors_of_nodes_were_killed() {
+    let (storage, repo) = embedded(node());
+    let name = format!("t{}-watched", std::process::id());
+    let run_and_kill_the_monitor = || {
+        repo.xtask(&["run", "--name", &name]).success().says(["is READY"]);
+        let monitors = monitors(storage.path());
+        assert!(!monitors.is_empty(), "a node has a monitor");
+        monitors.into_iter().for_each(|pid| signal(pid, "KILL"));
     };
-    pids.filter(is_service).collect()
+    run_and_kill_the_monitor();
+    repo.xtask(&["verify"]).success();
+    repo.xtask(&["stop", &name]).success();
+    run_and_kill_the_monitor();
+    repo.xtask(&["clean"]).success();
+    nothing_runs(&storage);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use bollard::Docker;
 use bollard::errors::Error as EngineError;
 use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion, TagImageOptionsBuilder};
 use futures_util::StreamExt;
+use tempfile::NamedTempFile;
 use tokio_util::io::ReaderStream;
 
 use super::progress::{self, FailedStep, Progress};
@@ -20,6 +21,12 @@ use ui::Ui;
 
 /// The name of images that have not passed their checks yet.
 pub(super) const CANDIDATE: &str = "cml-nodes/candidate";
+
+/// How a build ends during which somebody removed an image. [containers/storage]
+const DISTURBED: &str = "layer not known";
+
+/// How often such a build is begun again.
+const REPETITIONS: u32 = 4;
 
 /// Builds, checks and tags the image of `plan` on top of the image `base`.
 ///
@@ -42,7 +49,7 @@ pub async fn build(
     refuse_foreign(plan, before.as_ref())?;
     let context = pack_context(plan, sources, job.scratch, engine.abilities.locks_caches())?;
     let candidate = format!("{CANDIDATE}:{}", plan.recipe.short());
-    make(engine, ui, plan, options(engine, plan, base, job.no_cache), context, &candidate).await?;
+    make(engine, ui, plan, options(engine, plan, base, job.no_cache), &context, &candidate).await?;
     let built = accept(engine, ui, plan, &candidate).await;
     engine.remove(&candidate).await?;
     let built = built?;
@@ -94,7 +101,7 @@ async fn accept(engine: &Engine, ui: &Ui, plan: &BuildPlan, candidate: &str) -> 
 
 /// The context goes to a file first: its size may be that of a source tree, and bollard's body
 /// must not borrow.
-fn pack_context(plan: &BuildPlan, sources: &Sources<'_>, scratch: &Path, with_locks: bool) -> Result<std::fs::File> {
+fn pack_context(plan: &BuildPlan, sources: &Sources<'_>, scratch: &Path, with_locks: bool) -> Result<NamedTempFile> {
     let mut files = Vec::new();
     for (name, pin) in &plan.sources {
         if let Some(path) = sources.as_file(name, pin, scratch)? {
@@ -103,18 +110,17 @@ fn pack_context(plan: &BuildPlan, sources: &Sources<'_>, scratch: &Path, with_lo
     }
     let unlocked = if with_locks { None } else { Some(without_locks(plan, scratch)?) };
     let instead = unlocked.as_ref().map(|file| (plan.dockerfile.as_str(), file.path()));
-    let mut file = tempfile::tempfile_in(scratch).context("making a file for the build context")?;
-    context::write(std::io::BufWriter::new(&file), &plan.folder, &plan.files, instead, &files, plan.epoch)
+    let file = NamedTempFile::new_in(scratch).context("making a file for the build context")?;
+    context::write(std::io::BufWriter::new(file.as_file()), &plan.folder, &plan.files, instead, &files, plan.epoch)
         .with_context(|| format!("writing the build context below {}", scratch.display()))?;
-    std::io::Seek::rewind(&mut file)?;
     Ok(file)
 }
 
 /// The Dockerfile, line by line the same, without the locks of caches. Whoever builds so builds alone.
-fn without_locks(plan: &BuildPlan, scratch: &Path) -> Result<tempfile::NamedTempFile> {
+fn without_locks(plan: &BuildPlan, scratch: &Path) -> Result<NamedTempFile> {
     let path = plan.folder.join(&plan.dockerfile);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
-    let file = tempfile::NamedTempFile::new_in(scratch).context("making a file for the build")?;
+    let file = NamedTempFile::new_in(scratch).context("making a file for the build")?;
     std::fs::write(file.path(), text.replace(",sharing=locked", ""))
         .context("writing the Dockerfile for the engine")?;
     Ok(file)
@@ -153,7 +159,7 @@ async fn make(
     ui: &Ui,
     plan: &BuildPlan,
     options: BuildImageOptions,
-    context: std::fs::File,
+    context: &NamedTempFile,
     candidate: &str,
 ) -> Result<()> {
     let image_labels = image_labels(plan);
@@ -162,8 +168,29 @@ async fn make(
         let options = BuildImageOptions { t: Some(candidate.to_owned()), labels, ..options };
         return run(engine, ui, plan, options, context).await.map(drop);
     }
-    let id = run(engine, ui, plan, options, context).await?.context("the engine does not say what it built")?;
+    let id =
+        run_undisturbed(engine, ui, plan, options, context).await?.context("the engine does not say what it built")?;
     label(engine, &id, &plan.platform, &image_labels, candidate).await
+}
+
+/// Buildah looks through all images for steps that it knows, and gives up when one of them is removed meanwhile. What is built by then is
+/// found again.
+async fn run_undisturbed(
+    engine: &Engine,
+    ui: &Ui,
+    plan: &BuildPlan,
+    options: BuildImageOptions,
+    context: &NamedTempFile,
+) -> Result<Option<String>> {
+    for _ in 0..REPETITIONS {
+        match run(engine, ui, plan, options.clone(), context).await {
+            Err(error) if format!("{error:#}").contains(DISTURBED) => {
+                ui.note("an image was removed while the engine looked at it; once more");
+            }
+            ended => return ended,
+        }
+    }
+    run(engine, ui, plan, options, context).await
 }
 
 /// Only the finished image gets labels: its steps stay in the engine's cache, and are no images of a node.
@@ -224,9 +251,10 @@ async fn run(
     ui: &Ui,
     plan: &BuildPlan,
     options: BuildImageOptions,
-    context: std::fs::File,
+    context: &NamedTempFile,
 ) -> Result<Option<String>> {
-    let body = bollard::body_try_stream(ReaderStream::with_capacity(tokio::fs::File::from_std(context), 1 << 16));
+    let context = tokio::fs::File::from_std(context.reopen().context("reading the build context")?);
+    let body = bollard::body_try_stream(ReaderStream::with_capacity(context, 1 << 16));
     let docker = client(engine);
     let mut stream = std::pin::pin!(docker.build_image(options, None, Some(body)));
     let dockerfile = std::fs::read_to_string(plan.folder.join(&plan.dockerfile)).unwrap_or_default();

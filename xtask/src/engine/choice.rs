@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 
 /// The variable that chooses where `--engine` does not.
-const VARIABLE: &str = "XTASK_ENGINE";
+pub const VARIABLE: &str = "XTASK_ENGINE";
 
 /// See the module's head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::choice::Choice;
+use super::choice::{self, Choice};
 use super::endpoint::Endpoint;
 use super::{Engine, Unreachable, embedded, podman};
 use ui::Ui;
@@ -12,6 +12,8 @@ use ui::Ui;
 #[derive(Clone)]
 pub struct Finder {
     choice: Choice,
+    /// What made the choice, for people.
+    reason: &'static str,
     /// Below which the embedded engine keeps its images.
     pub cache: PathBuf,
     /// The engine that was found, for all who share this.
@@ -20,7 +22,20 @@ pub struct Finder {
 
 impl Finder {
     pub fn new(choice: Choice, cache: PathBuf) -> Self {
-        Self { choice, cache, found: Arc::default() }
+        Self { choice, reason: "--engine", cache, found: Arc::default() }
+    }
+
+    /// As the command line says, else the environment.
+    ///
+    /// # Errors
+    /// If the variable names no engine.
+    pub fn as_wished(argument: Option<Choice>, cache: PathBuf) -> anyhow::Result<Self> {
+        let by_variable = argument.is_none();
+        let mut finder = Self::new(Choice::or_environment(argument)?, cache);
+        if by_variable {
+            finder.reason = choice::VARIABLE;
+        }
+        Ok(finder)
     }
 
     /// What is looked for.
@@ -46,8 +61,8 @@ impl Finder {
             Choice::Docker => Engine::at(docker()?).await,
             Choice::Podman => running_podman().await,
             Choice::Embedded if !embedded::is_installed() => Err(Unreachable::NotInstalled),
-            Choice::Embedded => Engine::embedded(ui, &self.cache, "--engine embedded".to_owned()).await,
-            Choice::Address(host) => Engine::at(Endpoint::at(host.clone(), "--engine")).await,
+            Choice::Embedded => Engine::embedded(ui, &self.cache, self.reason.to_owned()).await,
+            Choice::Address(host) => Engine::at(Endpoint::at(host.clone(), self.reason)).await,
         }?;
         ui.note(format_args!("engine: {}", engine.describe()));
         found(Some(engine.clone()));

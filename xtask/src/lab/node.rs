@@ -269,7 +269,11 @@ impl Lab<'_> {
             .with_context(|| format!("the {program} command line can't be run; `cargo xtask setup` brings it"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if !output.status.success() {
-            return Err(self.refused(&text(&output.stderr), node));
+            let said = match text(&output.stderr) {
+                nothing if nothing.is_empty() => format!("nothing ({})", output.status),
+                said => said,
+            };
+            return Err(self.refused(&said, node));
         }
         Ok(text(&output.stdout))
     }

@@ -18,7 +18,6 @@ use futures_util::TryStreamExt;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use xtask::engine::choice::Choice;
 use xtask::engine::find::Finder;
 
 use super::{as_root, signal, userland, wait_until};
@@ -34,8 +33,8 @@ pub struct Engine {
 impl Engine {
     /// The engine that the program uses, too.
     pub fn here() -> Self {
-        let choice = Choice::or_environment(None).expect("XTASK_ENGINE names an engine");
-        let finder = Finder::new(choice, xtask::host::cache_folder().expect("a cache folder"));
+        let cache = xtask::host::cache_folder().expect("a cache folder");
+        let finder = Finder::as_wished(None, cache).expect("XTASK_ENGINE names an engine");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let found = runtime.block_on(finder.connect(&ui::Ui::new(false)));
         let found = found.unwrap_or_else(|why| panic!("{:#}", why.explain()));

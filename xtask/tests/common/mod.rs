@@ -9,6 +9,7 @@
 
 pub mod engine;
 pub mod git;
+pub mod node;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -236,17 +237,24 @@ impl Repo {
     /// Runs a command line on a terminal of its own, on which this is typed. All that it shows is in `stdout`.
     pub fn xtask_on_a_terminal(&self, line: &str, typed: &str) -> Outcome {
         // The keys come when the program asks: what is typed before would be shown by the terminal itself.
-        let mut keys = duct::cmd!("sh", "-c", "sleep 2; printf '%s' \"$TYPED\"; sleep 3").env("TYPED", typed);
-        for (name, value) in &self.environment {
-            keys = keys.env(name, value);
-        }
+        let keys = duct::cmd!("sh", "-c", "sleep 2; printf '%s' \"$TYPED\"; sleep 3").env("TYPED", typed);
+        self.on_a_terminal(line, keys)
+    }
+
+    /// The same with keys that are pressed one after another.
+    pub fn xtask_pressing(&self, line: &str, keys: &[&str]) -> Outcome {
+        let press = "sleep 2; for key; do printf '%s' \"$key\"; sleep 0.3; done; sleep 3";
+        self.on_a_terminal(line, duct::cmd("sh", ["-c", press, "press"].iter().chain(keys)))
+    }
+
+    fn on_a_terminal(&self, line: &str, keys: duct::Expression) -> Outcome {
         let words = ["--quiet", "--return", "--command", line, "/dev/null"];
-        let mut screen = duct::cmd("script", words).stdout_capture().stderr_capture().unchecked();
-        screen = screen.env("XDG_CACHE_HOME", self.cache.path());
+        let screen = duct::cmd("script", words).stdout_capture().stderr_capture().unchecked();
+        let mut both = keys.pipe(screen.env("XDG_CACHE_HOME", self.cache.path()));
         for (name, value) in &self.environment {
-            screen = screen.env(name, value);
+            both = both.env(name, value);
         }
-        Running(keys.pipe(screen).start().expect("script is part of util-linux")).end()
+        Running(both.start().expect("script is part of util-linux")).end()
     }
 
     fn command(&self, outer: &[&str], args: &[&str]) -> duct::Expression {

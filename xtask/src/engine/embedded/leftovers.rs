@@ -171,12 +171,15 @@ pub fn end_service(place: &Place, socket: &Path) {
     }
 }
 
-/// A service whose command has ended: the name of its socket begins with that one's process id.
+/// A service whose command has ended, or what was to ask it.
 fn is_stale(pid: u32) -> bool {
-    let line = of(pid, "cmdline");
-    let Some((_, socket)) = line.split_once("\0unix://") else { return false };
-    let creator = socket.rsplit('/').next().and_then(|name| name.split('-').next());
-    creator.is_some_and(|creator| !Path::new("/proc").join(creator).exists())
+    creator(&of(pid, "cmdline")).is_some_and(|creator| !Path::new("/proc").join(creator.to_string()).exists())
+}
+
+/// Whose engine a Podman serves or asks: the name of its socket begins with that command's process id.
+fn creator(command_line: &str) -> Option<u32> {
+    let address = command_line.split('\0').find_map(|word| word.strip_prefix("unix://"))?;
+    address.rsplit('/').next()?.split('-').next()?.parse().ok()
 }
 
 fn kill(processes: impl Iterator<Item = u32>) {
@@ -261,6 +264,13 @@ mod tests {
         assert!(is_monitor(line, Path::new("/run/x/containers")));
         assert!(!is_monitor(line, Path::new("/run/y/containers")));
         assert!(!is_monitor("grep\0/run/x/containers/overlay-containers", Path::new("/run/x/containers")));
+    }
+
+    #[test]
+    fn a_podman_is_known_by_whose_engine_it_serves_or_asks() {
+        assert_eq!(creator("podman\0system\0service\0--time\x000\0unix:///run/x/71-5f\0"), Some(71));
+        assert_eq!(creator("podman\0--url\0unix:///run/x/71-5f\0create\0--mount\0source=/f/a-b\0i:1\0"), Some(71));
+        assert_eq!(creator("podman\0ps\0"), None);
     }
 
     #[test]

@@ -90,15 +90,10 @@ pub fn write(place: &Place, storage: Storage, runtime: Option<&Runtime>) -> Resu
         ("CONTAINERS_CONF", containers.into()),
         ("CONTAINERS_STORAGE_CONF", images.into()),
         ("TMPDIR", place.temporary().into()),
-        ("BUILDAH_ISOLATION", if runtime.is_some() { isolation() } else { "chroot" }.into()),
     ];
     variables.extend(session_bus().map(|address| ("DBUS_SESSION_BUS_ADDRESS", address)));
     variables.push(("XDG_RUNTIME_DIR", place.session().into()));
     Ok(Settings { arguments: storage.arguments(place), variables })
-}
-
-fn isolation() -> &'static str {
-    if crate::host::is_root() { "oci" } else { "rootless" }
 }
 
 /// A process that looks after a command in a container stays for ten seconds after it, not for Podman's five minutes: its exit
