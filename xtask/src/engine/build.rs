@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 use tokio_util::io::ReaderStream;
 
 use super::progress::{self, FailedStep, Progress};
+use super::undisturbed::{REPETITIONS, is_disturbed};
 use super::{Engine, Image, dockerfile, proxy, small_build};
 use catalog::context::{self, SourceFile};
 use catalog::source::Sources;
@@ -21,12 +22,6 @@ use ui::Ui;
 
 /// The name of images that have not passed their checks yet.
 pub(super) const CANDIDATE: &str = "cml-nodes/candidate";
-
-/// How a build ends during which somebody removed an image. [containers/storage]
-const DISTURBED: &str = "layer not known";
-
-/// How often such a build is begun again.
-const REPETITIONS: u32 = 4;
 
 /// Builds, checks and tags the image of `plan` on top of the image `base`.
 ///
@@ -184,7 +179,7 @@ async fn run_undisturbed(
 ) -> Result<Option<String>> {
     for _ in 0..REPETITIONS {
         match run(engine, ui, plan, options.clone(), context).await {
-            Err(error) if format!("{error:#}").contains(DISTURBED) => {
+            Err(error) if is_disturbed(&format!("{error:#}")) => {
                 ui.note("an image was removed while the engine looked at it; once more");
             }
             ended => return ended,

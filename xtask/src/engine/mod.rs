@@ -18,6 +18,7 @@ pub mod podman;
 mod progress;
 mod proxy;
 mod small_build;
+pub mod undisturbed;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ use catalog::labels;
 use embedded::Embedded;
 use endpoint::Endpoint;
 use ui::Ui;
+use undisturbed::undisturbed;
 
 /// How long an engine may take to answer a ping. Longer over ssh, where a login comes first.
 const PING_TIME: Duration = Duration::from_secs(10);
@@ -193,7 +195,9 @@ impl Engine {
         let filter = if value.is_empty() { label.to_owned() } else { format!("{label}={value}") };
         let filters = HashMap::from([("label", vec![filter])]);
         let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let found = self.docker.list_images(Some(options)).await.context("listing the engine's images")?;
+        let found = undisturbed(|| self.docker.list_images(Some(options.clone())))
+            .await
+            .context("listing the engine's images")?;
         Ok(found.into_iter().map(image_of_summary).collect())
     }
 
@@ -204,7 +208,9 @@ impl Engine {
     pub async fn by_name(&self, name: &str) -> Result<Vec<Image>> {
         let filters = HashMap::from([("reference", vec![name])]);
         let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let found = self.docker.list_images(Some(options)).await.context("listing the engine's images")?;
+        let found = undisturbed(|| self.docker.list_images(Some(options.clone())))
+            .await
+            .context("listing the engine's images")?;
         Ok(found.into_iter().map(image_of_summary).collect())
     }
 

@@ -2,8 +2,7 @@
 # enter; so it runs where that folder shows nothing but what is needed.
 user=$1 folder=$2
 shift 2
-# One test at a time: the user's Podmans get in each other's way where many start and end at once.
-setting="HOME=$GUEST_HOME USER=$user LOGNAME=$user PATH=$GUEST_PATH XTASK_ENGINE=embedded XTASK_EMBEDDED_STORAGE=$GUEST_STORAGE RUST_TEST_THREADS=1"
+setting="HOME=$GUEST_HOME USER=$user LOGNAME=$user PATH=$GUEST_PATH XTASK_ENGINE=embedded XTASK_EMBEDDED_STORAGE=$GUEST_STORAGE"
 
 as_user() {
   # shellcheck disable=SC2086 # these are words

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use xtask::engine::find::Finder;
+use xtask::engine::undisturbed::undisturbed;
 
 use super::{as_root, signal, userland, wait_until};
 
@@ -85,7 +86,7 @@ impl Engine {
         let containers = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         self.runtime.block_on(async {
             (
-                self.docker.list_images(Some(images)).await.expect("the engine answers").len(),
+                undisturbed(|| self.docker.list_images(Some(images.clone()))).await.expect("the engine answers").len(),
                 self.docker.list_containers(Some(containers)).await.expect("the engine answers").len(),
             )
         })
@@ -130,8 +131,10 @@ impl Engine {
         let filters = HashMap::from([("label", vec![label.as_str()])]);
         let volumes = ListVolumesOptionsBuilder::default().filters(&filters).build();
         let volumes = self.runtime.block_on(self.docker.list_volumes(Some(volumes))).expect("the engine answers");
-        let images =
-            self.runtime.block_on(self.docker.list_images(None::<ListImagesOptions>)).expect("the engine answers");
+        let images = self
+            .runtime
+            .block_on(undisturbed(|| self.docker.list_images(None::<ListImagesOptions>)))
+            .expect("the engine answers");
         let tag = format!("cml-nodes/loaded:{id}-");
         let loaded = images.iter().flat_map(|image| &image.repo_tags).filter(|name| name.starts_with(&tag)).count();
         (self.labelled(&label).1, volumes.volumes.unwrap_or_default().len(), loaded)
@@ -174,17 +177,11 @@ impl Engine {
             .repo(name)
             .changes(vec![format!("LABEL for={name}")])
             .build();
-        // Podman's storage does not stand it that another test removes the only image with this layer meanwhile.
-        for left in (0..5).rev() {
+        let import = || {
             let body = bollard::body_full(userland().into());
-            let answers = self.docker.create_image(Some(options.clone()), Some(body), None);
-            match self.runtime.block_on(answers.try_for_each(|_| async { Ok(()) })) {
-                Ok(()) => break,
-                Err(Error::DockerResponseServerError { message, .. })
-                    if left > 0 && message.contains("layer not known") => {}
-                Err(error) => panic!("the engine does not import an image: {error}"),
-            }
-        }
+            self.docker.create_image(Some(options.clone()), Some(body), None).try_for_each(|_| async { Ok(()) })
+        };
+        self.runtime.block_on(undisturbed(import)).expect("the engine imports an image");
         Foreign { engine: self, name: name.to_owned(), id: self.id(name) }
     }
 }

@@ -208,6 +208,7 @@ fn is_of_an_engine(pid: u32) -> bool {
 /// Ends what runs in a storage, and removes it. What can't be removed is told.
 pub fn remove_storage(ui: &Ui, place: &Place) {
     end_orphans(place);
+    end_holder(place);
     if let Err(error) = remove_folder(&place.storage) {
         ui.warn(format_args!("{} can't be removed: {error:#}", place.storage.display()));
     }
