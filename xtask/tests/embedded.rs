@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::engine::Storage;
 use common::node::node;
-use common::{Repo, as_root, runs, signal, userland, wait_until};
+use common::{Outcome, Repo, as_root, runs, signal, userland, wait_until};
 use tempfile::TempDir;
 
 /// Images of a test's own, and a repository that uses them.
@@ -167,15 +167,38 @@ fn a_full_disk_is_told_with_the_folder_and_the_remedy() {
     let disk = storage.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
     repo.set("XTASK_EMBEDDED_STORAGE", &disk);
-    // In a mount namespace of the command's own.
-    let mount = format!("mount -t tmpfs -o size=60m none {} && exec \"$@\"", disk.display());
-    let outer = ["unshare", "--mount", "sh", "-c", &mount, "sh"];
+    let build = on_a_disk(&repo, &format!("mount -t tmpfs -o size=60m none {}", disk.display()), &["build"]).failure();
+    build.says(["o space left on device", disk.to_str().unwrap(), "XTASK_EMBEDDED_STORAGE"]);
+    nothing_runs(&storage);
+}
+
+/// Runs a command of the program where this mounts something, for it alone.
+fn on_a_disk(repo: &Repo, mount: &str, args: &[&str]) -> Outcome {
+    let script = format!("{mount} && exec \"$@\"");
+    let outer = ["unshare", "--mount", "sh", "-c", &script, "sh"];
     let words: Vec<&str> = match xtask::host::run_as_root() {
         Ok("env") => outer.to_vec(),
         _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
     };
-    let build = repo.start_within(&words, &["build"]).end().failure();
-    build.says(["o space left on device", disk.to_str().unwrap(), "XTASK_EMBEDDED_STORAGE"]);
+    repo.start_within(&words, args).end()
+}
+
+/// The kernel stacks no overlay on one: so it is inside of a container.
+#[test]
+fn where_the_disk_takes_no_overlay_images_are_plain_copies() {
+    let (storage, mut repo) = embedded(node());
+    let folder = |name: &str| {
+        let folder = storage.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        folder
+    };
+    let (lower, upper, work, disk) = (folder("lower"), folder("upper"), folder("work"), folder("disk"));
+    repo.set("XTASK_EMBEDDED_STORAGE", &disk);
+    let layers = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    let mount = format!("mount -t overlay -o {layers} none {}", disk.display());
+    on_a_disk(&repo, &mount, &["save"]).success().says(["storage vfs, because overlay: ", "saved "]);
+    on_a_disk(&repo, &mount, &["verify"]).success().says(["is proved"]);
+    assert_eq!(repo.check_sums(), 3);
     nothing_runs(&storage);
 }
 

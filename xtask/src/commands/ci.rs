@@ -15,6 +15,11 @@ use crate::host::{self, Guest};
 const OF_ENGINES: [&str; 8] =
     ["a_node_is_data", "failing_builds", "interrupted", "new", "real_data", "variants", "verify", "wrong_input"];
 
+/// The end-to-end tests that mostly wait: for answers that do not come, and for what is tried again later.
+const THAT_WAIT: [&str; 4] = ["addresses", "builder", "upload_api", "upload_faults"];
+/// So many of these run side by side.
+const WAITING_AT_ONCE: &str = "--test-threads=8";
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Install and start what this machine lacks, without asking
@@ -42,7 +47,11 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 async fn on_docker(session: &Session<'_>, yes: bool) -> Result<()> {
     let session = session.with_engine(Choice::Docker)?;
     host::engine(session.ui, consent(yes), &session.finder).await?;
-    let words = ["test", "--workspace", "--test", "*"];
+    let waiting = tests(&THAT_WAIT).chain(["--", WAITING_AT_ONCE]).collect::<Vec<_>>();
+    cargo(&session, "end-to-end tests that mostly wait", &waiting, &[("XTASK_ENGINE", "docker")])?;
+    let all = all_tests(&session)?;
+    let others: Vec<&str> = all.iter().map(String::as_str).filter(|test| !THAT_WAIT.contains(test)).collect();
+    let words: Vec<&str> = tests(&others).collect();
     cargo(&session, "end-to-end tests on Docker", &words, &[("XTASK_ENGINE", "docker")])?;
     session.ui.headline("every node is built, saved and proved on Docker");
     verify::run(&session, verify::Args::all(yes)).await
@@ -54,7 +63,7 @@ async fn on_the_embedded_engine(session: &Session<'_>, yes: bool) -> Result<()> 
     session.ui.headline("every node is built, saved and proved on the embedded engine");
     verify::run(&session, verify::Args::all(yes)).await?;
     let storage = Place::of(&session.cache).storage.display().to_string();
-    let words: Vec<&str> = ["test"].into_iter().chain(OF_ENGINES.iter().flat_map(|test| ["--test", test])).collect();
+    let words: Vec<&str> = tests(&OF_ENGINES).collect();
     let variables = [("XTASK_ENGINE", "embedded"), ("XTASK_EMBEDDED_STORAGE", &storage)];
     cargo(&session, "end-to-end tests on the embedded engine", &words, &variables)
 }
@@ -70,6 +79,23 @@ fn as_an_ordinary_user(session: &Session<'_>) -> Result<()> {
         guest.run(session.ui, &session.repository.root, &[&program.display().to_string()])?;
     }
     Ok(())
+}
+
+/// What runs these end-to-end tests.
+fn tests<'a>(names: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    ["test"].into_iter().chain(names.iter().flat_map(|test| ["--test", test]))
+}
+
+/// The end-to-end tests that there are.
+fn all_tests(session: &Session<'_>) -> Result<Vec<String>> {
+    let folder = session.repository.root.join("xtask/tests");
+    let mut names = Vec::new();
+    for entry in folder.read_dir().with_context(|| format!("{} can't be read", folder.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        names.extend(name.strip_suffix(".rs").map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Where cargo has put the program of a test.
