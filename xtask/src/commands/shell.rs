@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 use anyhow::{Context, Result};
 
 use super::{Session, labs};
-use crate::engine::abilities::Make;
 use catalog::labels;
 
 #[derive(clap::Args)]
@@ -41,7 +40,7 @@ pub async fn console(session: &Session<'_>, args: Args) -> Result<()> {
     );
     session.ui.note("leave with Ctrl-P Ctrl-Q; press Enter for a prompt");
     let ended = labs::hand_over(session, &engine, &["attach", "--detach-keys", "ctrl-p,ctrl-q", &node.id]);
-    // Podman calls it an error that somebody has left, and says so.
-    let was_left = engine.abilities.make() == Make::Podman && matches!(engine.process_of(&node.id).await, Ok(Ok(_)));
-    if was_left { Ok(()) } else { ended }
+    // Engines call it an error that somebody has left, and say so.
+    let goes_on = matches!(engine.process_of(&node.id).await, Ok(Ok(_)));
+    if goes_on { Ok(()) } else { ended }
 }
