@@ -71,9 +71,14 @@ fn pick(all: Vec<Found>, name: Option<&str>) -> Result<Found> {
 
 /// Gives the terminal to the engine's own command line; fails as that fails.
 pub(super) fn hand_over(session: &Session<'_>, engine: &Engine, words: &[&str]) -> Result<()> {
-    let (sh, command_line) = (Shell::new()?, engine.command_line());
-    let code = session.ui.hand_over(command_line.command(&sh, words))?;
-    let command = words.first().unwrap_or(&"");
-    anyhow::ensure!(code == 0, "`{} {command}` ended with exit code {code}", command_line.program);
+    let code = lend(session, engine, words)?;
+    let (command, program) = (words.first().unwrap_or(&""), engine.command_line().program);
+    anyhow::ensure!(code == 0, "`{program} {command}` ended with exit code {code}");
     Ok(())
+}
+
+/// The same; yields the exit code. Fails only if the command line can't be run.
+pub(super) fn lend(session: &Session<'_>, engine: &Engine, words: &[&str]) -> Result<i32> {
+    let sh = Shell::new()?;
+    session.ui.hand_over(engine.command_line().command(&sh, words))
 }

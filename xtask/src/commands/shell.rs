@@ -39,8 +39,9 @@ pub async fn console(session: &Session<'_>, args: Args) -> Result<()> {
         "a console needs a terminal; `cargo xtask logs` shows what it said"
     );
     session.ui.note("leave with Ctrl-P Ctrl-Q; press Enter for a prompt");
-    let ended = labs::hand_over(session, &engine, &["attach", "--detach-keys", "ctrl-p,ctrl-q", &node.id]);
-    // Engines call it an error that somebody has left, and say so.
-    let goes_on = matches!(engine.process_of(&node.id).await, Ok(Ok(_)));
-    if goes_on { Ok(()) } else { ended }
+    let code = labs::lend(session, &engine, &["attach", "--detach-keys", "ctrl-p,ctrl-q", &node.id])?;
+    // Engines call it an error that somebody has left, and say so themselves.
+    let was_left = code != 0 && matches!(engine.process_of(&node.id).await, Ok(Ok(_)));
+    anyhow::ensure!(code == 0 || was_left, "the console of {} ended with exit code {code}", node.name);
+    Ok(())
 }

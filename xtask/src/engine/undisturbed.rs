@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 
-/// How such an answer ends: `layer not known`, `image not known`.
-const WORDS: &str = "not known";
+/// How such an answer ends. (A name server's `Name or service not known` is something else.)
+const WORDS: [&str; 2] = ["layer not known", "image not known"];
 
 /// How often one asks again. Each time somebody else's removal must have come between.
 pub const REPETITIONS: u32 = 5;
@@ -15,7 +15,7 @@ const BETWEEN: Duration = Duration::from_millis(50);
 
 /// Whether the engine says that of a layer or an image.
 pub fn is_disturbed(said: &str) -> bool {
-    said.contains(WORDS)
+    WORDS.iter().any(|words| said.contains(words))
 }
 
 /// The answer, or what keeps it away even without others' removals.
@@ -64,5 +64,6 @@ mod tests {
         assert_eq!(times(disturbed, 2), (true, 3));
         assert_eq!(times(disturbed, 100), (false, REPETITIONS + 1));
         assert_eq!(times("no space left on device", 2), (false, 1));
+        assert_eq!(times("could not resolve host: Name or service not known", 2), (false, 1));
     }
 }
