@@ -21,19 +21,29 @@ impl Lock {
     /// # Errors
     /// If the file can't be made or locked.
     pub async fn acquire(path: &Path, ui: &Ui, whose: &str) -> Result<Self> {
+        Self::wait(path, PAUSE, || ui.note(format_args!("waiting for another command that {whose}"))).await
+    }
+
+    /// The same without a word, for what takes but moments.
+    ///
+    /// # Errors
+    /// If the file can't be made or locked.
+    pub async fn acquire_quietly(path: &Path) -> Result<Self> {
+        Self::wait(path, PAUSE / 10, || ()).await
+    }
+
+    async fn wait(path: &Path, pause: Duration, tell: impl FnOnce()) -> Result<Self> {
         let folder = path.parent().unwrap_or(path);
         std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
         let file = File::create(path).with_context(|| format!("{} can't be written", path.display()))?;
-        let mut told = false;
+        let mut tell = Some(tell);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
                 // Not the lock call that blocks: Ctrl-C must end the waiting, too.
                 Err(TryLockError::WouldBlock) => {
-                    if !std::mem::replace(&mut told, true) {
-                        ui.note(format_args!("waiting for another command that {whose}"));
-                    }
-                    tokio::time::sleep(PAUSE).await;
+                    tell.take().into_iter().for_each(|tell| tell());
+                    tokio::time::sleep(pause).await;
                 }
                 Err(TryLockError::Error(error)) => {
                     return Err(error).with_context(|| format!("{} can't be locked", path.display()));

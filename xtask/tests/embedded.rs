@@ -11,6 +11,9 @@ use common::engine::Storage;
 use common::node::node;
 use common::{Outcome, Repo, as_root, runs, signal, userland, wait_until};
 use tempfile::TempDir;
+use ui::Ui;
+use xtask::engine::Engine;
+use xtask::engine::embedded::Place;
 
 /// Images of a test's own, and a repository that uses them.
 fn embedded(mut repo: Repo) -> (Storage, Repo) {
@@ -159,6 +162,34 @@ fn commands_that_come_and_go_let_the_steps_of_a_build_be() {
     }
     build.end().success();
     nothing_runs(&storage);
+}
+
+/// Of Podman's own they are not: one of some ten is lost. Two engines with one storage, as two commands have them.
+#[test]
+fn names_that_are_given_and_taken_at_once_are_all_kept() {
+    let cache = Storage::new();
+    let mut repo = Repo::tiny();
+    repo.set("XTASK_ENGINE", "embedded");
+    repo.set("XTASK_EMBEDDED_STORAGE", Place::of(cache.path()).storage);
+    repo.xtask(&["build"]).success();
+    let image = repo.image();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let engine = || async { Engine::embedded(&Ui::new(false), cache.path(), "a test".to_owned()).await.unwrap() };
+        let engines = [engine().await, engine().await];
+        let tasks = (0..8).map(|task| name_and_unname(engines[task % 2].clone(), image.clone(), task));
+        futures_util::future::join_all(tasks).await;
+    });
+    nothing_runs(&cache);
+}
+
+async fn name_and_unname(engine: Engine, image: String, task: usize) {
+    for round in 0..20 {
+        let name = format!("cml-nodes/named-{task}:{round}");
+        engine.tag(&image, &name).await.unwrap();
+        assert!(engine.image(&name).await.unwrap().is_some(), "{name} is lost");
+        engine.remove(&name).await.unwrap();
+    }
 }
 
 #[test]

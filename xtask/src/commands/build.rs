@@ -83,7 +83,7 @@ async fn build(
     let scratch = tempfile::tempdir_in(&session.cache)
         .with_context(|| format!("{} can't be written", session.cache.display()))?;
     let base = base::provide(engine, ui, origin, &plan.platform, scratch.path()).await?;
-    let _alone = match engine.lock_of_builds(&session.cache) {
+    let _alone = match engine.lock_of_builds() {
         Some(path) => Some(Lock::acquire(&path, ui, "builds on this engine").await?),
         None => None,
     };

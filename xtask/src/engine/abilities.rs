@@ -69,6 +69,12 @@ impl Abilities {
         self.has_buildkit()
     }
 
+    /// Whether an image has all its names after two have changed them at once. Podman 4.3 writes the whole list back that it had read,
+    /// and removes the image when the one that is taken away was the last one then.
+    pub fn keeps_all_names(&self) -> bool {
+        self.make == Make::Docker
+    }
+
     /// Whether it builds through BuildKit, which tells of each step. Podman builds by itself, through
     /// the API's older way.
     pub fn has_buildkit(&self) -> bool {

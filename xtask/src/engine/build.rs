@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use bollard::Docker;
 use bollard::errors::Error as EngineError;
-use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion, TagImageOptionsBuilder};
+use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion};
 use futures_util::StreamExt;
 use tempfile::NamedTempFile;
 use tokio_util::io::ReaderStream;
 
 use super::progress::{self, FailedStep, Progress};
-use super::undisturbed::{REPETITIONS, is_disturbed};
+use super::undisturbed::{again_while, is_disturbed};
 use super::{Engine, Image, dockerfile, proxy, small_build};
 use catalog::context::{self, SourceFile};
 use catalog::source::Sources;
@@ -84,13 +84,7 @@ async fn accept(engine: &Engine, ui: &Ui, plan: &BuildPlan, candidate: &str) -> 
         );
     }
     super::checks::run(engine, ui, plan, &image.engine_id).await?;
-    let (name, tag) = plan.names.image.split_once(':').context("the image's name has no tag")?;
-    let options = TagImageOptionsBuilder::default().repo(name).tag(tag).build();
-    engine
-        .docker()
-        .tag_image(candidate, Some(options))
-        .await
-        .with_context(|| format!("tagging {}", plan.names.image))?;
+    engine.tag(candidate, &plan.names.image).await?;
     engine.image(&plan.names.image).await?.context("the tag that was just set is gone")
 }
 
@@ -177,15 +171,14 @@ async fn run_undisturbed(
     options: BuildImageOptions,
     context: &NamedTempFile,
 ) -> Result<Option<String>> {
-    for _ in 0..REPETITIONS {
-        match run(engine, ui, plan, options.clone(), context).await {
-            Err(error) if is_disturbed(&format!("{error:#}")) => {
-                ui.note("an image was removed while the engine looked at it; once more");
-            }
-            ended => return ended,
+    let disturbed = |built: &Result<_>| {
+        let disturbed = built.as_ref().is_err_and(|error| is_disturbed(&format!("{error:#}")));
+        if disturbed {
+            ui.note("an image was removed while the engine looked at it; once more");
         }
-    }
-    run(engine, ui, plan, options, context).await
+        disturbed
+    };
+    again_while(disturbed, || run(engine, ui, plan, options.clone(), context)).await
 }
 
 /// Only the finished image gets labels: its steps stay in the engine's cache, and are no images of a node.

@@ -69,7 +69,7 @@ async fn in_container(engine: &Engine, plan: &BuildPlan, image: &str, check: &Ch
         host_config: Some(HostConfig { network_mode: Some("none".to_owned()), ..HostConfig::default() }),
         ..ContainerCreateBody::default()
     };
-    let id = engine.docker().create_container(None, body).await?.id;
+    let id = engine.create(body).await?;
     let container = Container { engine, id };
     finish(engine, &container.id).await
 }

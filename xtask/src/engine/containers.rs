@@ -15,6 +15,7 @@ use bollard::query_parameters::{
 use futures_util::{Stream, StreamExt};
 
 use super::Engine;
+use super::undisturbed::undisturbed;
 use catalog::labels;
 
 /// The most that is kept of a command's output: it may come from anybody's image.
@@ -93,7 +94,15 @@ impl Engine {
             host_config: Some(host),
             ..ContainerCreateBody::default()
         };
-        Ok(self.docker().create_container(None, body).await.context("making a helper container")?.id)
+        self.create(body).await.context("making a helper container")
+    }
+
+    /// Creates a container; yields its ID.
+    ///
+    /// # Errors
+    /// If the engine refuses.
+    pub async fn create(&self, body: ContainerCreateBody) -> Result<String> {
+        Ok(undisturbed(|| self.docker().create_container(None, body.clone())).await?.id)
     }
 
     /// # Errors

@@ -1,6 +1,6 @@
 //! Finding the engine that serves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::choice::{self, Choice};
@@ -58,11 +58,11 @@ impl Finder {
         }
         let engine = match &self.choice {
             Choice::Automatic => self.first_that_answers(ui).await,
-            Choice::Docker => Engine::at(docker()?).await,
-            Choice::Podman => running_podman().await,
+            Choice::Docker => Engine::at(docker()?, &self.cache).await,
+            Choice::Podman => running_podman(&self.cache).await,
             Choice::Embedded if !embedded::is_installed() => Err(Unreachable::NotInstalled),
             Choice::Embedded => Engine::embedded(ui, &self.cache, self.reason.to_owned()).await,
-            Choice::Address(host) => Engine::at(Endpoint::at(host.clone(), self.reason)).await,
+            Choice::Address(host) => Engine::at(Endpoint::at(host.clone(), self.reason), &self.cache).await,
         }?;
         ui.note(format_args!("engine: {}", engine.describe()));
         found(Some(engine.clone()));
@@ -84,14 +84,14 @@ impl Finder {
     async fn first_that_answers(&self, ui: &Ui) -> Result<Engine, Unreachable> {
         let docker = docker()?;
         let is_pointed_at = !docker.is_default();
-        let silence = match Engine::at(docker).await {
+        let silence = match Engine::at(docker, &self.cache).await {
             Ok(engine) => return Ok(engine),
             Err(silence) if is_pointed_at => return Err(silence),
             Err(silence) => silence,
         };
         for endpoint in podman::endpoints() {
             let is_pointed_at = endpoint.reason == podman::VARIABLE;
-            match Engine::at(endpoint).await {
+            match Engine::at(endpoint, &self.cache).await {
                 Err(silence) if is_pointed_at => return Err(silence),
                 Err(_) => {}
                 answered => return answered,
@@ -108,12 +108,12 @@ fn docker() -> Result<Endpoint, Unreachable> {
     Endpoint::discover().map_err(Unreachable::Misconfigured)
 }
 
-async fn running_podman() -> Result<Engine, Unreachable> {
+async fn running_podman(cache: &Path) -> Result<Engine, Unreachable> {
     let mut answer = Err(Unreachable::Misconfigured(anyhow::anyhow!(
         "no Podman service has a socket here; start one (systemctl --user enable --now podman.socket), or take `--engine embedded`"
     )));
     for endpoint in podman::endpoints() {
-        answer = Engine::at(endpoint).await;
+        answer = Engine::at(endpoint, cache).await;
         if answer.is_ok() {
             break;
         }

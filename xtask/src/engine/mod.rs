@@ -12,6 +12,7 @@ pub mod dockerfile;
 pub mod embedded;
 pub mod endpoint;
 pub mod find;
+pub mod images;
 pub mod listing;
 mod ping;
 pub mod podman;
@@ -20,24 +21,20 @@ mod proxy;
 mod small_build;
 pub mod undisturbed;
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use bollard::Docker;
-use bollard::models::{ImageInspect, ImageSummary};
-use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
-use bytes::Bytes;
-use futures_util::Stream;
 
 use abilities::Abilities;
 use catalog::labels;
 use embedded::Embedded;
 use endpoint::Endpoint;
 use ui::Ui;
-use undisturbed::undisturbed;
+
+pub use images::Image;
 
 /// How long an engine may take to answer a ping. Longer over ssh, where a login comes first.
 const PING_TIME: Duration = Duration::from_secs(10);
@@ -50,6 +47,8 @@ pub struct Engine {
     pub abilities: Abilities,
     /// The engine that lives as long as this program uses it.
     embedded: Option<Arc<Embedded>>,
+    /// Where this project keeps what is no engine's.
+    cache: PathBuf,
 }
 
 /// Why no engine serves us.
@@ -67,25 +66,12 @@ pub enum Unreachable {
     Misconfigured(anyhow::Error),
 }
 
-/// An image in the engine.
-#[derive(Clone, Debug)]
-pub struct Image {
-    /// What the engine calls it. With the containerd image store this is *not* the ID that CML
-    /// sees. [cml-facts 3]
-    pub engine_id: String,
-    pub tags: Vec<String>,
-    pub labels: BTreeMap<String, String>,
-    /// Bytes on the engine's disk.
-    pub size: u64,
-    pub architecture: String,
-}
-
 impl Engine {
     /// Pings the engine at an address.
     ///
     /// # Errors
     /// Says why it does not serve.
-    pub async fn at(endpoint: Endpoint) -> Result<Self, Unreachable> {
+    pub async fn at(endpoint: Endpoint, cache: &Path) -> Result<Self, Unreachable> {
         let docker = match endpoint.client(bollard::API_DEFAULT_VERSION) {
             Ok(docker) => docker,
             // bollard looks for the socket's file already here.
@@ -96,7 +82,9 @@ impl Engine {
         };
         let asking = Abilities::ask(docker, &endpoint);
         match tokio::time::timeout(PING_TIME, asking).await {
-            Ok(Ok((docker, abilities))) => Ok(Self { docker, endpoint, abilities, embedded: None }),
+            Ok(Ok((docker, abilities))) => {
+                Ok(Self { docker, endpoint, abilities, embedded: None, cache: cache.to_owned() })
+            }
             Ok(Err(error)) => {
                 let forbidden = error.chain().any(|cause| cause.to_string().contains("ermission denied"));
                 if forbidden && endpoint.host.starts_with("unix://") {
@@ -114,7 +102,7 @@ impl Engine {
     /// Says why it does not start.
     pub async fn embedded(ui: &Ui, cache: &Path, reason: String) -> Result<Self, Unreachable> {
         let embedded = Embedded::start(ui, cache).await.map_err(Unreachable::Embedded)?;
-        let mut engine = Self::at(Endpoint::at(embedded.host(), reason)).await?;
+        let mut engine = Self::at(Endpoint::at(embedded.host(), reason), cache).await?;
         engine.abilities.runs_containers = embedded.fitness.runtime.clone().map(drop);
         engine.embedded = Some(Arc::new(embedded));
         Ok(engine)
@@ -135,9 +123,13 @@ impl Engine {
     }
 
     /// The file whose lock keeps a build alone with the caches, where the engine does not see to that.
-    pub fn lock_of_builds(&self, cache: &Path) -> Option<PathBuf> {
-        let folder = self.embedded.as_ref().map_or(cache, |embedded| embedded.storage());
-        (!self.abilities.locks_caches()).then(|| folder.join("builds.lock"))
+    pub fn lock_of_builds(&self) -> Option<PathBuf> {
+        (!self.abilities.locks_caches()).then(|| self.own_folder().join("builds.lock"))
+    }
+
+    /// Where commands agree on what only one of them may do on this engine.
+    fn own_folder(&self) -> &Path {
+        self.embedded.as_ref().map_or(&self.cache, |embedded| embedded.storage())
     }
 
     /// # Errors
@@ -162,18 +154,6 @@ impl Engine {
         self.embedded.as_ref()?.advice(error)
     }
 
-    /// The image of that name, if there is one.
-    ///
-    /// # Errors
-    /// If the engine does not answer.
-    pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
-        match self.docker.inspect_image(reference).await {
-            Ok(found) => Ok(Some(image_of(found)?)),
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("asking the engine for the image {reference}")),
-        }
-    }
-
     /// Whether the engine can fetch this image from its registry, asked without fetching it.
     ///
     /// # Errors
@@ -187,33 +167,6 @@ impl Engine {
         }
     }
 
-    /// All images that bear `label` with that value (any value if empty).
-    ///
-    /// # Errors
-    /// If the engine does not answer.
-    pub async fn labelled(&self, label: &str, value: &str) -> Result<Vec<Image>> {
-        let filter = if value.is_empty() { label.to_owned() } else { format!("{label}={value}") };
-        let filters = HashMap::from([("label", vec![filter])]);
-        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let found = undisturbed(|| self.docker.list_images(Some(options.clone())))
-            .await
-            .context("listing the engine's images")?;
-        Ok(found.into_iter().map(image_of_summary).collect())
-    }
-
-    /// All images whose name, without the tag, is this.
-    ///
-    /// # Errors
-    /// If the engine does not answer.
-    pub async fn by_name(&self, name: &str) -> Result<Vec<Image>> {
-        let filters = HashMap::from([("reference", vec![name])]);
-        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let found = undisturbed(|| self.docker.list_images(Some(options.clone())))
-            .await
-            .context("listing the engine's images")?;
-        Ok(found.into_iter().map(image_of_summary).collect())
-    }
-
     /// Removes what checks of this node have left behind: containers of a command that was killed.
     ///
     /// # Errors
@@ -223,51 +176,6 @@ impl Engine {
             self.remove_container(&container.id).await?;
         }
         Ok(())
-    }
-
-    /// Removes a tag or an image; never one that a container uses.
-    ///
-    /// # Errors
-    /// If it is in use, or the engine does not answer.
-    pub async fn remove(&self, reference: &str) -> Result<()> {
-        // Images of this project stand on no others but those that an engine keeps as its cache, which
-        // another build may be using.
-        let options = RemoveImageOptionsBuilder::default().force(false).noprune(true).build();
-        match self.docker.remove_image(reference, Some(options), None).await {
-            Ok(_) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
-            // Podman goes on with the images that this one stood on, whatever `noprune` says, and tells of
-            // those that a build is using.
-            Err(_) if self.image(reference).await?.is_none() => Ok(()),
-            Err(error) => Err(anyhow!("the image {reference} can't be removed: {}", shorten(&error.to_string()))),
-        }
-    }
-
-    /// What `docker save` of this tag writes, in pieces.
-    pub fn export(&self, reference: &str) -> impl Stream<Item = Result<Bytes, bollard::errors::Error>> {
-        self.docker.export_image(reference)
-    }
-}
-
-impl Image {
-    /// The digest of the plan that made this image, if this project made it.
-    pub fn recipe(&self) -> Option<&str> {
-        self.labels.get(labels::RECIPE).map(String::as_str)
-    }
-
-    /// Whether this project made it.
-    pub fn is_ours(&self) -> bool {
-        self.labels.contains_key(labels::NODE) || self.labels.contains_key(labels::BASE)
-    }
-
-    /// Its tags that this project gave it. An image that a person made from ours, and that so has
-    /// our labels, has none.
-    pub fn own_tags(&self) -> Vec<&str> {
-        let made = self.labels.get(labels::IMAGE);
-        let is_own = |tag: &&str| {
-            let name = tag.split(':').next().unwrap_or_default();
-            made.is_some_and(|made| made == tag) || [build::CANDIDATE, base::REPOSITORY].contains(&name)
-        };
-        self.tags.iter().map(String::as_str).filter(is_own).collect()
     }
 }
 
@@ -318,37 +226,6 @@ impl Unreachable {
             }
         }
     }
-}
-
-fn image_of(found: ImageInspect) -> Result<Image> {
-    let config = found.config.unwrap_or_default();
-    Ok(Image {
-        engine_id: full_id(&found.id.context("the engine names no ID of the image")?),
-        tags: familiar(&found.repo_tags.unwrap_or_default()),
-        labels: config.labels.unwrap_or_default().into_iter().collect(),
-        size: found.size.unwrap_or_default().try_into().unwrap_or_default(),
-        architecture: found.architecture.unwrap_or_default(),
-    })
-}
-
-fn image_of_summary(found: ImageSummary) -> Image {
-    Image {
-        engine_id: full_id(&found.id),
-        tags: familiar(&found.repo_tags),
-        labels: found.labels.into_iter().collect(),
-        size: found.size.try_into().unwrap_or_default(),
-        architecture: String::new(),
-    }
-}
-
-/// Podman answers with full names.
-fn familiar(tags: &[String]) -> Vec<String> {
-    tags.iter().map(|tag| archive::familiar(tag).to_owned()).collect()
-}
-
-/// Some answers leave out how an ID was made.
-fn full_id(id: &str) -> String {
-    if id.contains(':') { id.to_owned() } else { format!("sha256:{id}") }
 }
 
 fn root_cause(error: &anyhow::Error) -> String {

@@ -8,6 +8,7 @@ use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
 use futures_util::StreamExt;
 
+use super::undisturbed::{again_while, is_disturbed};
 use super::{Engine, build};
 
 /// What became of a small build.
@@ -30,6 +31,14 @@ pub async fn run(
     tag: Option<&str>,
     network: &str,
 ) -> Result<Outcome> {
+    let disturbed = |ended: &Result<Outcome>| match ended {
+        Ok(Outcome { error: Some(error), .. }) => is_disturbed(error),
+        _ => false,
+    };
+    again_while(disturbed, || once(engine, dockerfile, platform, tag, network)).await
+}
+
+async fn once(engine: &Engine, dockerfile: &str, platform: &str, tag: Option<&str>, network: &str) -> Result<Outcome> {
     let options = BuildImageOptionsBuilder::default()
         .version(BuilderVersion::BuilderV1)
         .dockerfile("Dockerfile")

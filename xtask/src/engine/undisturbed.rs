@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 
-/// How such an answer ends. (A name server's `Name or service not known` is something else.)
-const WORDS: [&str; 2] = ["layer not known", "image not known"];
+/// What stands in such an answer. (A name server's `Name or service not known` is something else.)
+const WORDS: [&str; 3] = ["layer not known", "image not known", "locating item named"];
 
 /// How often one asks again. Each time somebody else's removal must have come between.
-pub const REPETITIONS: u32 = 5;
+const REPETITIONS: u32 = 5;
 
 const BETWEEN: Duration = Duration::from_millis(50);
 
@@ -26,13 +26,26 @@ pub async fn undisturbed<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
+    let disturbed = |answer: &Result<T, Error>| match answer {
+        // That there is no such image is another answer, in the same words.
+        Err(Error::DockerResponseServerError { status_code: 500, message: said })
+        | Err(Error::DockerStreamError { error: said }) => is_disturbed(said),
+        _ => false,
+    };
+    again_while(disturbed, ask).await
+}
+
+/// The same, of whatever is asked.
+pub async fn again_while<A, F>(disturbed: impl Fn(&A) -> bool, ask: impl Fn() -> F) -> A
+where
+    F: Future<Output = A>,
+{
     for _ in 0..REPETITIONS {
-        match ask().await {
-            Err(Error::DockerResponseServerError { message, .. }) if is_disturbed(&message) => {
-                tokio::time::sleep(BETWEEN).await;
-            }
-            answer => return answer,
+        let answer = ask().await;
+        if !disturbed(&answer) {
+            return answer;
         }
+        tokio::time::sleep(BETWEEN).await;
     }
     ask().await
 }
@@ -43,16 +56,18 @@ mod tests {
 
     use super::*;
 
-    fn answer(message: &str) -> Error {
-        Error::DockerResponseServerError { status_code: 500, message: message.to_owned() }
+    fn times(message: &str, fails: u32) -> (bool, u32) {
+        times_of(500, message, fails)
     }
 
-    fn times(message: &str, fails: u32) -> (bool, u32) {
+    fn times_of(status_code: u16, message: &str, fails: u32) -> (bool, u32) {
+        let answer = || Error::DockerResponseServerError { status_code, message: message.to_owned() };
         let asked = Cell::new(0);
         let ask = || {
             asked.set(asked.get() + 1);
             let now = asked.get();
-            async move { if now <= fails { Err(answer(message)) } else { Ok(()) } }
+            let answer = if now <= fails { Err(answer()) } else { Ok(()) };
+            async move { answer }
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         (runtime.block_on(undisturbed(ask)).is_ok(), asked.get())
@@ -63,6 +78,7 @@ mod tests {
         let disturbed = "getting top layer info: layer not known";
         assert_eq!(times(disturbed, 2), (true, 3));
         assert_eq!(times(disturbed, 100), (false, REPETITIONS + 1));
+        assert_eq!(times_of(404, "failed to find image none:1: image not known", 2), (false, 1));
         assert_eq!(times("no space left on device", 2), (false, 1));
         assert_eq!(times("could not resolve host: Name or service not known", 2), (false, 1));
     }

@@ -9,6 +9,7 @@ use futures_util::TryStreamExt;
 
 use super::Lab;
 use crate::engine::containers::lab_tag;
+use crate::engine::undisturbed::{again_while, is_disturbed};
 
 /// An image that was loaded from an archive.
 #[derive(Clone, Debug)]
@@ -27,6 +28,14 @@ impl Lab<'_> {
     pub async fn load(&self, path: &Path) -> Result<Loaded> {
         let tag = lab_tag(&self.id, &self.next().to_string());
         self.ui.command(format_args!("docker load --input {} # as {tag}", path.display()));
+        let disturbed = |loaded: &Result<()>| loaded.as_ref().is_err_and(|error| is_disturbed(&format!("{error:#}")));
+        again_while(disturbed, || self.import(path, &tag)).await?;
+        let image =
+            self.engine.image(&tag).await?.context("the engine loaded the archive, but does not have its image")?;
+        Ok(Loaded { image: tag, size: image.size })
+    }
+
+    async fn import(&self, path: &Path, tag: &str) -> Result<()> {
         let (mut drain, stream) = archive::drain();
         // In full: of a short name engines make different ones.
         let (archive, new_tag) = (path.to_owned(), format!("docker.io/{tag}"));
@@ -36,13 +45,12 @@ impl Lab<'_> {
             Ok(())
         });
         let options = ImportImageOptionsBuilder::default().quiet(true).build();
+        let alone = self.engine.alone_with_names().await?;
         let answers = self.engine.docker().import_image(options, bollard::body_try_stream(stream), None);
         let loaded = answers.try_for_each(|_| async { Ok(()) }).await;
+        drop(alone);
         // Why reading failed says more than that the engine got half an archive.
         reading.await.context("reading the archive")?.with_context(|| format!("{} can't be loaded", path.display()))?;
-        loaded.with_context(|| format!("the engine does not load {}", path.display()))?;
-        let image =
-            self.engine.image(&tag).await?.context("the engine loaded the archive, but does not have its image")?;
-        Ok(Loaded { image: tag, size: image.size })
+        loaded.with_context(|| format!("the engine does not load {}", path.display()))
     }
 }

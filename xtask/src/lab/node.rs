@@ -12,6 +12,7 @@ use super::create::{self, Here};
 use super::explain::explain;
 use super::links::{Bridge, Port};
 use crate::engine::containers::{Command, Output, is_refusal};
+use crate::engine::undisturbed::{again_while, is_disturbed};
 use catalog::labels;
 use definitions::container::Container;
 
@@ -261,11 +262,16 @@ impl Lab<'_> {
         let words = create::words(&node.container, &here)?;
         self.ui.command(format_args!("{} {}", command_line.shown(), create::shown(&words)));
         let program = command_line.program;
-        let creating = tokio::task::spawn_blocking(move || {
-            command_line.expression(&words).stdin_null().stdout_capture().stderr_capture().unchecked().run()
-        });
-        let output = creating
-            .await?
+        let expression = command_line.expression(&words).stdin_null().stdout_capture().stderr_capture().unchecked();
+        let create = || {
+            let expression = expression.clone();
+            async { tokio::task::spawn_blocking(move || expression.run()).await? }
+        };
+        let disturbed = |ended: &std::io::Result<std::process::Output>| {
+            ended.as_ref().is_ok_and(|output| is_disturbed(&String::from_utf8_lossy(&output.stderr)))
+        };
+        let output = again_while(disturbed, create)
+            .await
             .with_context(|| format!("the {program} command line can't be run; `cargo xtask setup` brings it"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if !output.status.success() {

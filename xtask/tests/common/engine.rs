@@ -55,7 +55,7 @@ impl Engine {
     }
 
     pub fn image(&self, name: &str) -> Option<ImageInspect> {
-        match self.runtime.block_on(self.docker.inspect_image(name)) {
+        match self.runtime.block_on(undisturbed(|| self.docker.inspect_image(name))) {
             Ok(image) => Some(image),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
             Err(error) => panic!("asking the engine for {name}: {error}"),
@@ -95,12 +95,12 @@ impl Engine {
     pub fn tag(&self, from: &str, to: &str) {
         let (name, tag) = to.split_once(':').expect("NAME:TAG");
         let options = TagImageOptionsBuilder::default().repo(name).tag(tag).build();
-        self.runtime.block_on(self.docker.tag_image(from, Some(options))).expect("tagging");
+        self.runtime.block_on(undisturbed(|| self.docker.tag_image(from, Some(options.clone())))).expect("tagging");
     }
 
     pub fn remove(&self, name: &str) {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
-        let _ = self.runtime.block_on(self.docker.remove_image(name, Some(options), None));
+        let _ = self.runtime.block_on(undisturbed(|| self.docker.remove_image(name, Some(options.clone()), None)));
     }
 
     /// `docker load`
@@ -144,7 +144,8 @@ impl Engine {
     pub fn create_container(&self, image: &str, name: &str) {
         let body = ContainerCreateBody { image: Some(image.to_owned()), ..ContainerCreateBody::default() };
         let options = CreateContainerOptionsBuilder::default().name(name).build();
-        self.runtime.block_on(self.docker.create_container(Some(options), body)).expect("a container");
+        let create = || self.docker.create_container(Some(options.clone()), body.clone());
+        self.runtime.block_on(undisturbed(create)).expect("a container");
     }
 
     /// Removes it; it must still be there.
@@ -161,7 +162,8 @@ impl Engine {
             ..ContainerCreateBody::default()
         };
         self.runtime.block_on(async {
-            let container = self.docker.create_container(None, body).await.expect("a container of the image").id;
+            let create = || self.docker.create_container(None, body.clone());
+            let container = undisturbed(create).await.expect("a container of the image").id;
             let options = CommitContainerOptionsBuilder::default().container(&container).repo(repo).tag(tag).build();
             let changes = ContainerConfig { cmd: Some(vec!["/mine".to_owned()]), ..ContainerConfig::default() };
             self.docker.commit_container(options, changes).await.expect("an image of the container");
