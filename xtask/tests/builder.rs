@@ -16,6 +16,7 @@ use common::Outcome;
 const TITLE: &str = "Create Docker Image";
 const UBUNTU: &str = "ubuntu-24-04-20250503";
 const SECRET: &str = "corr3ct-h0rse";
+const QUESTION: &str = "(empty: one is made up): ";
 
 /// A server with some Ubuntus, and a caller who has a key.
 fn scene() -> (Controller, Stage) {
@@ -139,13 +140,15 @@ fn a_password_is_asked_for_twice_on_a_terminal_and_weak_ones_are_refused() {
         let program = env!("CARGO_BIN_EXE_xtask");
         format!("{program} --root {} {}", stage.repo.folder.path().display(), arguments.join(" "))
     };
-    let refused = stage.repo.xtask_on_a_terminal(&line(&CREATE), "cisco\n");
+    let right = format!("{SECRET}\n");
+    let first = (QUESTION, right.as_str());
+    let refused = stage.repo.in_dialogue(&line(&CREATE), &[(QUESTION, "cisco\n")]);
     assert_eq!(refused.code, Some(1), "{refused}");
     assert!(refused.stdout.contains("at least 8 characters"), "{refused}");
-    let differ = stage.repo.xtask_on_a_terminal(&line(&CREATE), &format!("{SECRET}\n{SECRET}x\n"));
+    let differ = stage.repo.in_dialogue(&line(&CREATE), &[first, ("Once more: ", &format!("{SECRET}x\n"))]);
     assert!(differ.code == Some(1) && differ.stdout.contains("the two differ"), "{differ}");
     assert!(titles(&controller).is_empty());
-    let outcome = stage.repo.xtask_on_a_terminal(&line(&CREATE), &format!("{SECRET}\n{SECRET}\n"));
+    let outcome = stage.repo.in_dialogue(&line(&CREATE), &[first, ("Once more: ", &right)]);
     assert_eq!(outcome.code, Some(0), "{outcome}");
     assert!(!outcome.stdout.contains(SECRET), "it is not shown: {outcome}");
     assert_eq!(user_data(&controller)["ssh_pwauth"], true);

@@ -84,9 +84,8 @@ fn ctrl_c_works_while_waiting_for_another_command() {
     let lock = std::fs::File::open(repo.path("dist/.records/lock")).unwrap();
     lock.lock().unwrap();
     let save = repo.start(&["save"]);
-    // It has nothing else to do; what it says can't be read before its end.
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    assert!(!save.has_ended(), "it waits");
+    // What it says can't be read before its end, but what it has opened can be seen.
+    wait_until("it waits", || save.has_open(&repo.path("dist/.records/lock")));
     save.signal("INT");
     let outcome = save.end();
     assert_eq!(outcome.code, Some(130), "{outcome}");
@@ -148,21 +147,26 @@ fn saves_of_two_nodes_at_once_both_succeed() {
 
 #[test]
 fn a_save_that_is_killed_at_any_moment_leaves_a_whole_archive_or_none() {
-    const MOMENTS: u32 = 12;
+    const CUT_OFF: u32 = 8;
     let repo = Repo::tiny();
     let greeting = repo.path(&format!("docker/{}/greeting", repo.node()));
     std::fs::write(greeting, common::noise(7, 30_000_000)).unwrap();
     repo.xtask(&["build"]).success();
     let since = std::time::Instant::now();
     repo.xtask(&["save"]).success();
-    let (time, whole) = (since.elapsed(), std::fs::read(repo.archive()).unwrap());
+    let mut time = since.elapsed();
+    let whole = std::fs::read(repo.archive()).unwrap();
     let mut cut_off = 0;
-    for moment in 0..MOMENTS {
+    // Some of those that are killed late have ended by then, on a machine whose speed changes.
+    while cut_off < CUT_OFF {
         std::fs::remove_dir_all(repo.path("dist")).unwrap();
         let save = repo.start(&["save"]);
-        std::thread::sleep(time * moment / MOMENTS);
+        std::thread::sleep(time * cut_off / CUT_OFF);
         save.signal("KILL");
-        cut_off += u32::from(save.end().code.is_none());
+        match save.end().code {
+            None => cut_off += 1,
+            Some(_) => time = time * 9 / 10,
+        }
         // The same image gives the same bytes, so whatever bears the final name must be these.
         assert!(std::fs::read(repo.archive()).is_ok_and(|there| there == whole) || !repo.archive().exists());
         if repo.path("dist/SHA256SUMS").exists() {
@@ -173,5 +177,4 @@ fn a_save_that_is_killed_at_any_moment_leaves_a_whole_archive_or_none() {
         assert_eq!(repo.check_sums(), 3);
         assert_eq!(repo.dist().len(), 4, "nothing is left of the killed one: {:?}", repo.dist());
     }
-    assert!(cut_off > MOMENTS / 2, "only {cut_off} of {MOMENTS} were cut off");
 }

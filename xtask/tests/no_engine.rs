@@ -7,7 +7,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use common::{PATIENCE, Repo, as_root, wait_until};
+use common::{Repo, as_root};
 use tempfile::TempDir;
 
 /// Runs what follows in a mount namespace in which /run is empty, as on a machine whose engine does
@@ -117,26 +117,11 @@ fn a_complete_machine_is_told_so() {
 fn a_question_on_a_terminal_is_answered_with_no_by_default_and_ended_by_ctrl_c() {
     let repo = Repo::tiny();
     for (typed, code, said) in [("\n", 1, "nothing was changed"), ("\u{3}", 130, "interrupted")] {
-        let folder = tempfile::tempdir().unwrap();
-        let screen = folder.path().join("screen");
         let mut inner = root_words(&WITHOUT_ENGINE).join("' '");
         inner = format!("'{inner}' '{}' --root '{}' setup", env!("CARGO_BIN_EXE_xtask"), repo.folder.path().display());
-        // script(1) gives the program a terminal.
-        let (reader, writer) = std::io::pipe().unwrap();
-        let terminal = duct::cmd!("script", "--quiet", "--return", "--flush", "--command", inner, &screen)
-            .env("XDG_CACHE_HOME", repo.cache.path())
-            .stdin_file(reader)
-            .stdout_null()
-            .unchecked()
-            .start()
-            .expect("script is part of bsdutils");
-        let shown = || std::fs::read_to_string(&screen).unwrap_or_default();
-        wait_until("the question is asked", || shown().contains("[y/N]"));
-        std::io::Write::write_all(&mut &writer, typed.as_bytes()).unwrap();
-        let ended = terminal.wait_timeout(PATIENCE).unwrap().expect("it ends");
-        assert_eq!(ended.status.code(), Some(code), "typed {typed:?}:\n{}", shown());
-        assert!(shown().contains(said), "typed {typed:?}:\n{}", shown());
-        assert!(!shown().contains("installing"), "{}", shown());
+        let outcome = repo.in_dialogue(&inner, &[("[y/N]", typed)]);
+        assert_eq!(outcome.code, Some(code), "typed {typed:?}: {outcome}");
+        assert!(outcome.stdout.contains(said) && !outcome.stdout.contains("installing"), "typed {typed:?}: {outcome}");
     }
 }
 

@@ -270,11 +270,11 @@ fn on_a_terminal_certificate_and_password_are_asked_for_once() {
     stage.repo.set("VIRL2_PASS", "");
     let program = env!("CARGO_BIN_EXE_xtask");
     let words = format!("{program} --root {} upload", stage.repo.folder.path().display());
-    // `script` gives it a terminal, and types what it is given.
-    let run = |typed: &str| stage.repo.xtask_on_a_terminal(&words, typed);
-    let refused = run("n\n");
+    let typed = format!("{PASSWORD}\n");
+    let password = ("Password of lab-admin on", typed.as_str());
+    let refused = stage.repo.in_dialogue(&words, &[("[y/N]", "n\n")]);
     assert!(refused.code == Some(1) && controller.take_log().is_empty(), "{refused}");
-    let outcome = run(&format!("y\n{PASSWORD}\n"));
+    let outcome = stage.repo.in_dialogue(&words, &[("[y/N]", "y\n"), password]);
     assert_eq!(outcome.code, Some(0), "{outcome}");
     for text in [
         &controller.fingerprint,
@@ -284,7 +284,7 @@ fn on_a_terminal_certificate_and_password_are_asked_for_once() {
         assert!(outcome.stdout.contains(text), "{text}: {outcome}");
     }
     assert!(controller.state().images.contains_key(&stage.repo.id()));
-    let outcome = run(&format!("{PASSWORD}\n"));
+    let outcome = stage.repo.in_dialogue(&words, &[password]);
     assert!(outcome.code == Some(0) && !outcome.stdout.contains("fingerprint"), "{outcome}");
 }
 

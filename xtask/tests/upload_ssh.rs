@@ -353,7 +353,7 @@ fn on_a_terminal_sudo_asks_itself() {
     let_in_by_key(&host, &mut stage);
     let program = env!("CARGO_BIN_EXE_xtask");
     let words = format!("{program} --root {} upload --install --no-restart", stage.repo.folder.path().display());
-    let outcome = stage.repo.xtask_on_a_terminal(&words, &format!("{PASSWORD}\n"));
+    let outcome = stage.repo.in_dialogue(&words, &[("[sudo] password for admin", &format!("{PASSWORD}\n"))]);
     assert!(outcome.code == Some(0) && outcome.stdout.contains("[sudo] password for admin"), "{outcome}");
     holds_what_is_here(&host, &stage);
 }

@@ -10,6 +10,7 @@
 pub mod engine;
 pub mod git;
 pub mod node;
+pub mod terminal;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -234,29 +235,6 @@ impl Repo {
         Running(self.command_at(root, &[], args).stdin_null().start().expect("the program starts")).end()
     }
 
-    /// Runs a command line on a terminal of its own, on which this is typed. All that it shows is in `stdout`.
-    pub fn xtask_on_a_terminal(&self, line: &str, typed: &str) -> Outcome {
-        // The keys come when the program asks: what is typed before would be shown by the terminal itself.
-        let keys = duct::cmd!("sh", "-c", "sleep 2; printf '%s' \"$TYPED\"; sleep 3").env("TYPED", typed);
-        self.on_a_terminal(line, keys)
-    }
-
-    /// The same with keys that are pressed one after another.
-    pub fn xtask_pressing(&self, line: &str, keys: &[&str]) -> Outcome {
-        let press = "sleep 2; for key; do printf '%s' \"$key\"; sleep 0.3; done; sleep 3";
-        self.on_a_terminal(line, duct::cmd("sh", ["-c", press, "press"].iter().chain(keys)))
-    }
-
-    fn on_a_terminal(&self, line: &str, keys: duct::Expression) -> Outcome {
-        let words = ["--quiet", "--return", "--command", line, "/dev/null"];
-        let screen = duct::cmd("script", words).stdout_capture().stderr_capture().unchecked();
-        let mut both = keys.pipe(screen.env("XDG_CACHE_HOME", self.cache.path()));
-        for (name, value) in &self.environment {
-            both = both.env(name, value);
-        }
-        Running(both.start().expect("script is part of util-linux")).end()
-    }
-
     fn command(&self, outer: &[&str], args: &[&str]) -> duct::Expression {
         self.command_at(self.folder.path(), outer, args)
     }
@@ -265,12 +243,12 @@ impl Repo {
         let mut words: Vec<OsString> = outer.iter().map(OsString::from).collect();
         words.extend([env!("CARGO_BIN_EXE_xtask").into(), "--root".into(), root.into()]);
         words.extend(args.iter().map(OsString::from));
-        let mut command = duct::cmd(words.remove(0), words)
-            .env("XDG_CACHE_HOME", self.cache.path())
-            .env_remove("SOURCE_DATE_EPOCH")
-            .stdout_capture()
-            .stderr_capture()
-            .unchecked();
+        let command = duct::cmd(words.remove(0), words).env_remove("SOURCE_DATE_EPOCH");
+        self.with_environment(command).stdout_capture().stderr_capture().unchecked()
+    }
+
+    fn with_environment(&self, command: duct::Expression) -> duct::Expression {
+        let mut command = command.env("XDG_CACHE_HOME", self.cache.path());
         for (name, value) in &self.environment {
             command = command.env(name, value);
         }
@@ -341,6 +319,12 @@ impl Running {
 
     pub fn has_ended(&self) -> bool {
         self.0.try_wait().expect("asking for the program").is_some()
+    }
+
+    /// Whether it has this file open now.
+    pub fn has_open(&self, file: &Path) -> bool {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten().flatten();
+        open.map(|entry| std::fs::read_link(entry.path())).any(|target| target.is_ok_and(|target| target == file))
     }
 
     /// Sends a signal, such as `INT`.

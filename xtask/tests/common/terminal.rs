@@ -1,0 +1,96 @@
+//! A terminal for the program, by script(1): what it shows is read, and keys are pressed when it has shown something.
+
+use std::io::{PipeWriter, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Outcome, PATIENCE, Repo, wait_until};
+
+/// A program on a terminal of its own.
+pub struct Terminal {
+    program: duct::Handle,
+    keys: PipeWriter,
+    folder: TempDir,
+    /// Bytes of the screen that were waited for already.
+    read: usize,
+}
+
+impl Repo {
+    /// Runs a command line on a terminal.
+    pub fn on_a_terminal(&self, line: &str) -> Terminal {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (reader, keys) = std::io::pipe().expect("a pipe");
+        let words = ["--quiet", "--return", "--flush", "--command", line];
+        let script = duct::cmd("script", words.map(Into::into).into_iter().chain([screen(&folder).into_os_string()]));
+        let script = self.with_environment(script).stdin_file(reader).stdout_null().unchecked();
+        Terminal { program: script.start().expect("script is part of bsdutils"), keys, folder, read: 0 }
+    }
+
+    /// Runs a command line on a terminal, and each time that the first has been shown, types the second.
+    #[track_caller]
+    pub fn in_dialogue(&self, line: &str, dialogue: &[(&str, &str)]) -> Outcome {
+        let mut terminal = self.on_a_terminal(line);
+        for (shown, typed) in dialogue {
+            terminal.wait_for(shown);
+            terminal.type_in(typed);
+        }
+        terminal.end()
+    }
+}
+
+fn screen(folder: &TempDir) -> PathBuf {
+    folder.path().join("screen")
+}
+
+impl Terminal {
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(screen(&self.folder)).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until this is shown, behind what was waited for before.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) {
+        let mut found = None;
+        wait_until(text, || {
+            let shown = self.shown();
+            found = shown.get(self.read..).and_then(|new| new.find(text)).map(|at| self.read + at + text.len());
+            assert!(found.is_some() || !self.has_ended(), "it ended without `{text}`:\n{shown}");
+            found.is_some()
+        });
+        self.read = found.expect("it was waited for");
+        // It takes the echo away behind its question.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+
+    pub fn type_in(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).expect("script reads them");
+    }
+
+    /// Presses the keys that leave the program until it has heard them: what it has not opened its terminal for yet
+    /// is lost, and Podman knows only keys that arrive one by one. Waits for the end.
+    pub fn leave_by(mut self, keys: &str) -> Outcome {
+        wait_until("the keys are heard", || {
+            for key in keys.bytes() {
+                // Nobody reads them once it has ended.
+                let _ = self.keys.write_all(&[key]);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            self.program.wait_timeout(Duration::from_secs(1)).expect("waiting for the program").is_some()
+        });
+        self.end()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.program.try_wait().expect("asking for the program").is_some()
+    }
+
+    /// Waits for the end. All that was shown is in `stdout`.
+    pub fn end(self) -> Outcome {
+        let Some(ended) = self.program.wait_timeout(PATIENCE).expect("waiting for the program") else {
+            panic!("the program did not end within {} s:\n{}", PATIENCE.as_secs(), self.shown());
+        };
+        Outcome { code: ended.status.code(), stdout: self.shown(), stderr: String::new() }
+    }
+}
