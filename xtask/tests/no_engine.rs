@@ -29,6 +29,13 @@ fn path_without(hidden: &[&str]) -> TempDir {
     folder
 }
 
+/// A repository whose commands know no engine but Docker, whatever else this machine has.
+fn with_docker() -> Repo {
+    let mut repo = Repo::tiny();
+    repo.set("XTASK_ENGINE", "docker");
+    repo
+}
+
 fn root_words<'a>(words: &[&'a str]) -> Vec<&'a str> {
     match xtask::host::run_as_root() {
         Ok("env") => words.to_vec(),
@@ -63,7 +70,7 @@ fn an_engine_that_does_not_answer_is_named_with_where_its_address_came_from() {
 
 #[test]
 fn without_an_engine_and_a_terminal_nothing_is_changed_and_the_command_is_told() {
-    let repo = Repo::tiny();
+    let repo = with_docker();
     let outer = root_words(&WITHOUT_ENGINE);
     for command in [&["setup"][..], &["build"], &["save", "--json"]] {
         repo.start_within(&outer, command)
@@ -77,7 +84,7 @@ fn without_an_engine_and_a_terminal_nothing_is_changed_and_the_command_is_told()
 
 #[test]
 fn every_missing_part_is_listed_with_its_package() {
-    let mut repo = Repo::tiny();
+    let mut repo = with_docker();
     let path = path_without(&["git", "mmdebstrap", "debootstrap", "dockerd"]);
     repo.set("PATH", path.path());
     // Daemons are looked for beside the path, too.
@@ -109,13 +116,13 @@ fn a_missing_git_does_not_stop_what_needs_none() {
 
 #[test]
 fn a_complete_machine_is_told_so() {
-    let repo = Repo::tiny();
+    let repo = with_docker();
     repo.xtask(&["setup"]).success().says(["nothing is missing", "Docker "]);
 }
 
 #[test]
 fn a_question_on_a_terminal_is_answered_with_no_by_default_and_ended_by_ctrl_c() {
-    let repo = Repo::tiny();
+    let repo = with_docker();
     for (typed, code, said) in [("\n", 1, "nothing was changed"), ("\u{3}", 130, "interrupted")] {
         let mut inner = root_words(&WITHOUT_ENGINE).join("' '");
         inner = format!("'{inner}' '{}' --root '{}' setup", env!("CARGO_BIN_EXE_xtask"), repo.folder.path().display());
@@ -144,7 +151,7 @@ fn as_nobody(folder: &Path, root: &Path, args: &[&str]) -> std::process::Output 
         .collect();
     let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
     let environment = [format!("HOME={}", folder.display()), format!("XDG_CACHE_HOME={}", cache.display())];
-    let words = [&["env", &environment[0], &environment[1]], words.as_slice()].concat();
+    let words = [&["env", &environment[0], &environment[1], "XTASK_ENGINE=docker"], words.as_slice()].concat();
     as_root(&words).stdout_capture().stderr_capture().unchecked().run().unwrap()
 }
 
