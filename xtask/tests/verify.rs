@@ -159,6 +159,12 @@ fn a_node_that_never_says_ready_is_told_with_the_end_of_its_console() {
 }
 
 #[test]
+fn a_process_that_stays_a_zombie_is_told_by_name() {
+    let repo = node_that("(sleep 0 & exec sleep 1000) & trap 'exit 0' TERM; echo READY; while :; do sleep 0.1; done");
+    fails_at(&repo, "no process is a zombie", &["never waited for", "sleep"]);
+}
+
+#[test]
 fn an_entry_point_that_is_not_there_is_told() {
     let repo = node();
     repo.edit(&repo.dockerfile(), "\"/bin/sh\"", "\"/bin/nothing\"");

@@ -8,6 +8,8 @@ use super::{Lab, Node};
 /// A process in a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
+    /// As the engine's host counts.
+    pub id: u32,
     /// `ps`'s letter: `Z` is a zombie.
     pub state: String,
     pub command: String,
@@ -15,7 +17,7 @@ pub struct Process {
     pub memory: Option<u64>,
 }
 
-/// A line for each process whose PID namespace is that of the process `$1`: state, KiB or `-`, name. All by the shell itself: a
+/// A line for each process whose PID namespace is that of the process `$1`: number, state, KiB or `-`, name. All by the shell itself: a
 /// program started for each process of a large host would take seconds. [proc(5): status, smaps_rollup]
 const SCRIPT: &str = r#"
 for process in /proc/[0-9]*; do
@@ -23,7 +25,7 @@ for process in /proc/[0-9]*; do
   name= state= memory=-
   while read -r key value rest; do case $key in Name:) name=$value ;; State:) state=$value ;; esac; done < "$process/status"
   while read -r key value rest; do case $key in Pss_Anon:) memory=$value ;; esac; done < "$process/smaps_rollup"
-  [ -z "$state" ] || echo "$state $memory $name"
+  [ -z "$state" ] || echo "${process##*/} $state $memory $name"
 done 2> /dev/null
 true"#;
 
@@ -48,10 +50,10 @@ pub fn memory(processes: &[Process]) -> Option<u64> {
 }
 
 fn read(line: &str) -> Option<Process> {
-    let mut words = line.splitn(3, ' ');
-    let (state, memory, command) = (words.next()?, words.next()?, words.next()?);
+    let mut words = line.splitn(4, ' ');
+    let (id, state, memory, command) = (words.next()?.parse().ok()?, words.next()?, words.next()?, words.next()?);
     let memory = memory.parse::<u64>().ok().map(|kib| kib * 1024);
-    Some(Process { state: state.to_owned(), command: command.to_owned(), memory })
+    Some(Process { id, state: state.to_owned(), command: command.to_owned(), memory })
 }
 
 #[cfg(test)]
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn memory_is_a_sum_unless_one_is_unknown() {
-        let process = |state: &str, memory| Process { state: state.to_owned(), command: String::new(), memory };
+        let process = |state: &str, memory| Process { id: 1, state: state.to_owned(), command: String::new(), memory };
         assert_eq!(memory(&[process("S", Some(1)), process("Z", None), process("R", Some(2))]), Some(3));
         assert_eq!(memory(&[process("S", Some(1)), process("S", None)]), None);
     }

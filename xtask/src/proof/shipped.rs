@@ -6,13 +6,17 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::{Outcome, Report, Row, Stage, identity};
-use crate::lab::{self, Asked, Booted, Lack, Node};
+use crate::lab::{self, Asked, Booted, Lack, Node, Process};
 use definitions::container::Container;
 
 const SCENE: &str = "as shipped";
 
 /// How long a booted node is left alone before its memory counts as that of a node at rest.
 const REST: Duration = Duration::from_secs(2);
+
+/// How often a zombie is looked for before it is one for good, and how long its parent has in between.
+const ZOMBIE_LOOKS: u32 = 4;
+const ZOMBIE_PAUSE: Duration = Duration::from_millis(500);
 
 /// CML's second console has one process of its own here; no more time than a person would give it.
 const SHELL_TIME: Duration = Duration::from_secs(10);
@@ -88,9 +92,8 @@ pub(super) async fn look_at(stage: &Stage<'_>, report: &mut Report, running: Run
     }
     tokio::time::sleep(REST).await;
     let since = Instant::now();
-    if let Some(processes) = stage.lab.processes(node).await? {
-        let zombies = processes.iter().filter(|process| process.state == "Z").count();
-        rows.put("no process is a zombie", since, plural(zombies, "zombie"));
+    if let Some((processes, zombies)) = at_rest(stage, node).await? {
+        rows.put("no process is a zombie", since, zombies_fault(&zombies));
         if processes.iter().any(|process| process.command.starts_with("sshd")) {
             rows.put("sshd may log people in", since, audit_fault(&node.container.config.docker.caps));
         }
@@ -109,6 +112,22 @@ pub(super) async fn look_at(stage: &Stage<'_>, report: &mut Report, running: Run
     let fault = if late { format!("it took {:.1} s to stop", stopped.as_secs_f64()) } else { String::new() };
     rows.put(&format!("stops within {limit} s"), since, fault);
     stage.lab.engine.remove_container(node.id()).await
+}
+
+/// The processes of a node at rest, and those among them that stay zombies. Each process is one for a moment after its
+/// end, until its parent looks.
+async fn at_rest(stage: &Stage<'_>, node: &Node) -> Result<Option<(Vec<Process>, Vec<Process>)>> {
+    let Some(mut processes) = stage.lab.processes(node).await? else { return Ok(None) };
+    let mut zombies: Vec<Process> = processes.iter().filter(|process| process.state == "Z").cloned().collect();
+    for _ in 1..ZOMBIE_LOOKS {
+        if zombies.is_empty() {
+            break;
+        }
+        tokio::time::sleep(ZOMBIE_PAUSE).await;
+        processes = stage.lab.processes(node).await?.unwrap_or_default();
+        zombies.retain(|zombie| processes.iter().any(|process| process.state == "Z" && process.id == zombie.id));
+    }
+    Ok(Some((processes, zombies)))
 }
 
 /// The table, with a scene's name filled in.
@@ -230,10 +249,10 @@ fn audit_fault(caps: &[String]) -> String {
     "sshd runs in the node, but `docker.caps` does not grant AUDIT_WRITE: every login would fail. Add \"CAP_AUDIT_WRITE\"".to_owned()
 }
 
-fn plural(count: usize, what: &str) -> String {
-    match count {
-        0 => String::new(),
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
+fn zombies_fault(zombies: &[Process]) -> String {
+    let names: Vec<&str> = zombies.iter().map(|zombie| zombie.command.as_str()).collect();
+    if names.is_empty() {
+        return String::new();
     }
+    format!("ended, and never waited for by the process that started it: {}", names.join(", "))
 }
