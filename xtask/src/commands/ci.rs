@@ -11,9 +11,24 @@ use crate::engine::choice::Choice;
 use crate::engine::embedded::Place;
 use crate::host::{self, Guest};
 
-/// The end-to-end tests whose outcome depends on the engine.
-const OF_ENGINES: [&str; 8] =
-    ["a_node_is_data", "failing_builds", "interrupted", "new", "real_data", "variants", "verify", "wrong_input"];
+/// The end-to-end tests for which any engine serves. The others bring engines of their own, or are about Docker.
+const OF_ANY_ENGINE: [&str; 13] = [
+    "a_node_is_data",
+    "builder",
+    "failing_builds",
+    "interrupted",
+    "lint",
+    "new",
+    "real_data",
+    "upload_api",
+    "upload_faults",
+    "variants",
+    "verify",
+    "virl2_client",
+    "wrong_input",
+];
+/// Any engine serves, but the server to which they upload is a container of Docker's.
+const WITH_A_SERVER_ON_DOCKER: [&str; 2] = ["upload_real", "upload_ssh"];
 
 /// The end-to-end tests that mostly wait: for answers that do not come, and for what is tried again later.
 const THAT_WAIT: [&str; 4] = ["addresses", "builder", "upload_api", "upload_faults"];
@@ -47,12 +62,16 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 async fn on_docker(session: &Session<'_>, yes: bool) -> Result<()> {
     let session = session.with_engine(Choice::Docker)?;
     host::engine(session.ui, consent(yes), &session.finder).await?;
-    let waiting = tests(&THAT_WAIT).chain(["--", WAITING_AT_ONCE]).collect::<Vec<_>>();
-    cargo(&session, "end-to-end tests that mostly wait", &waiting, &[("XTASK_ENGINE", "docker")])?;
     let all = all_tests(&session)?;
-    let others: Vec<&str> = all.iter().map(String::as_str).filter(|test| !THAT_WAIT.contains(test)).collect();
-    let words: Vec<&str> = tests(&others).collect();
-    cargo(&session, "end-to-end tests on Docker", &words, &[("XTASK_ENGINE", "docker")])?;
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    end_to_end(&session, "on Docker", &all, &[("XTASK_ENGINE", "docker")])?;
+    let storage = storage(&session);
+    end_to_end(
+        &session,
+        "on the embedded engine, to a server on Docker",
+        &WITH_A_SERVER_ON_DOCKER,
+        &embedded(&storage),
+    )?;
     session.ui.headline("every node is built, saved and proved on Docker");
     verify::run(&session, verify::Args::all(yes)).await
 }
@@ -62,10 +81,16 @@ async fn on_the_embedded_engine(session: &Session<'_>, yes: bool) -> Result<()> 
     host::engine(session.ui, consent(yes), &session.finder).await?;
     session.ui.headline("every node is built, saved and proved on the embedded engine");
     verify::run(&session, verify::Args::all(yes)).await?;
-    let storage = Place::of(&session.cache).storage.display().to_string();
-    let words: Vec<&str> = tests(&OF_ENGINES).collect();
-    let variables = [("XTASK_ENGINE", "embedded"), ("XTASK_EMBEDDED_STORAGE", &storage)];
-    cargo(&session, "end-to-end tests on the embedded engine", &words, &variables)
+    end_to_end(&session, "on the embedded engine", &OF_ANY_ENGINE, &embedded(&storage(&session)))
+}
+
+fn storage(session: &Session<'_>) -> String {
+    Place::of(&session.cache).storage.display().to_string()
+}
+
+/// The variables by which tests use the embedded engine with this storage: each of them has a cache folder of its own.
+fn embedded(storage: &str) -> [(&'static str, &str); 2] {
+    [("XTASK_ENGINE", "embedded"), ("XTASK_EMBEDDED_STORAGE", storage)]
 }
 
 /// A user of this machine for as long as it takes, whose engine is their own. The programs are those that were tested as root.
@@ -73,12 +98,28 @@ fn as_an_ordinary_user(session: &Session<'_>) -> Result<()> {
     let guest = Guest::invite(session.ui)?;
     session.ui.headline("end-to-end tests on the embedded engine, as an ordinary user");
     guest.borrow_caches(&Place::of(&session.cache))?;
-    for test in OF_ENGINES {
-        let program = test_program(session, test)?;
-        session.ui.note(format_args!("{test}: {}", program.display()));
-        guest.run(session.ui, &session.repository.root, &[&program.display().to_string()])?;
+    for test in OF_ANY_ENGINE {
+        let program = test_program(session, test)?.display().to_string();
+        session.ui.note(format_args!("{test}: {program}"));
+        let words = [Some(program.as_str()), waits(&test).then_some(WAITING_AT_ONCE)];
+        let words: Vec<&str> = words.into_iter().flatten().collect();
+        guest.run(session.ui, &session.repository.root, &words)?;
     }
     Ok(())
+}
+
+fn waits(test: &&str) -> bool {
+    THAT_WAIT.contains(test)
+}
+
+fn end_to_end(session: &Session<'_>, place: &str, which: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let (waiting, others): (Vec<&str>, Vec<&str>) = which.iter().copied().partition(waits);
+    if !waiting.is_empty() {
+        let words: Vec<&str> = tests(&waiting).chain(["--", WAITING_AT_ONCE]).collect();
+        cargo(session, &format!("end-to-end tests {place}, those that mostly wait"), &words, variables)?;
+    }
+    let words: Vec<&str> = tests(&others).collect();
+    cargo(session, &format!("end-to-end tests {place}"), &words, variables)
 }
 
 /// What runs these end-to-end tests.
