@@ -12,7 +12,7 @@ use crate::engine::embedded::Place;
 use crate::host::{self, Guest};
 
 /// The end-to-end tests for which any engine serves. The others bring engines of their own, or are about Docker.
-const OF_ANY_ENGINE: [&str; 13] = [
+const OF_ANY_ENGINE: [&str; 12] = [
     "a_node_is_data",
     "builder",
     "failing_builds",
@@ -21,14 +21,17 @@ const OF_ANY_ENGINE: [&str; 13] = [
     "new",
     "real_data",
     "upload_api",
-    "upload_faults",
     "variants",
     "verify",
     "virl2_client",
     "wrong_input",
 ];
 /// Any engine serves, but the server to which they upload is a container of Docker's.
-const WITH_A_SERVER_ON_DOCKER: [&str; 2] = ["upload_real", "upload_ssh"];
+const WITH_A_SERVER_ON_DOCKER: [&str; 1] = ["upload_real"];
+/// Of either kind, and so long that the embedded engine has them only on demand: hundreds of uploads, of which the engine sees nothing
+/// but that the archive is up to date.
+const LONG_OF_ANY_ENGINE: [&str; 1] = ["upload_faults"];
+const LONG_WITH_A_SERVER_ON_DOCKER: [&str; 1] = ["upload_ssh"];
 
 /// The end-to-end tests that mostly wait: for answers that do not come, and for what is tried again later.
 const THAT_WAIT: [&str; 4] = ["addresses", "builder", "upload_api", "upload_faults"];
@@ -40,6 +43,19 @@ pub struct Args {
     /// Install and start what this machine lacks, without asking
     #[arg(long, short)]
     yes: bool,
+    /// Run the tests of broken uploads and of those by ssh on the embedded engine, too: some eight minutes more
+    #[arg(long)]
+    thorough: bool,
+}
+
+impl Args {
+    fn of_any_engine(&self) -> Vec<&'static str> {
+        [&OF_ANY_ENGINE[..], if self.thorough { &LONG_OF_ANY_ENGINE } else { &[] }].concat()
+    }
+
+    fn with_a_server_on_docker(&self) -> Vec<&'static str> {
+        [&WITH_A_SERVER_ON_DOCKER[..], if self.thorough { &LONG_WITH_A_SERVER_ON_DOCKER } else { &[] }].concat()
+    }
 }
 
 /// # Errors
@@ -50,18 +66,18 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     cargo(session, "clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"], &[])?;
     cargo(session, "unit tests", &["test", "--workspace", "--lib", "--quiet"], &[])?;
     host::test_tools(ui, consent(args.yes)).await?;
-    on_the_embedded_engine(session, args.yes).await?;
+    on_the_embedded_engine(session, &args).await?;
     if host::is_root() {
-        as_an_ordinary_user(session)?;
+        as_an_ordinary_user(session, &args)?;
     }
-    on_docker(session, args.yes).await?;
+    on_docker(session, &args).await?;
     ui.headline(format_args!("all passed in {}", ui::duration(since.elapsed())));
     Ok(())
 }
 
-async fn on_docker(session: &Session<'_>, yes: bool) -> Result<()> {
+async fn on_docker(session: &Session<'_>, args: &Args) -> Result<()> {
     let session = session.with_engine(Choice::Docker)?;
-    host::engine(session.ui, consent(yes), &session.finder).await?;
+    host::engine(session.ui, consent(args.yes), &session.finder).await?;
     let all = all_tests(&session)?;
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     end_to_end(&session, "on Docker", &all, &[("XTASK_ENGINE", "docker")])?;
@@ -69,19 +85,19 @@ async fn on_docker(session: &Session<'_>, yes: bool) -> Result<()> {
     end_to_end(
         &session,
         "on the embedded engine, to a server on Docker",
-        &WITH_A_SERVER_ON_DOCKER,
+        &args.with_a_server_on_docker(),
         &embedded(&storage),
     )?;
     session.ui.headline("every node is built, saved and proved on Docker");
-    verify::run(&session, verify::Args::all(yes)).await
+    verify::run(&session, verify::Args::all(args.yes)).await
 }
 
-async fn on_the_embedded_engine(session: &Session<'_>, yes: bool) -> Result<()> {
+async fn on_the_embedded_engine(session: &Session<'_>, args: &Args) -> Result<()> {
     let session = session.with_engine(Choice::Embedded)?;
-    host::engine(session.ui, consent(yes), &session.finder).await?;
+    host::engine(session.ui, consent(args.yes), &session.finder).await?;
     session.ui.headline("every node is built, saved and proved on the embedded engine");
-    verify::run(&session, verify::Args::all(yes)).await?;
-    end_to_end(&session, "on the embedded engine", &OF_ANY_ENGINE, &embedded(&storage(&session)))
+    verify::run(&session, verify::Args::all(args.yes)).await?;
+    end_to_end(&session, "on the embedded engine", &args.of_any_engine(), &embedded(&storage(&session)))
 }
 
 fn storage(session: &Session<'_>) -> String {
@@ -94,11 +110,11 @@ fn embedded(storage: &str) -> [(&'static str, &str); 2] {
 }
 
 /// A user of this machine for as long as it takes, whose engine is their own. The programs are those that were tested as root.
-fn as_an_ordinary_user(session: &Session<'_>) -> Result<()> {
+fn as_an_ordinary_user(session: &Session<'_>, args: &Args) -> Result<()> {
     let guest = Guest::invite(session.ui)?;
     session.ui.headline("end-to-end tests on the embedded engine, as an ordinary user");
     guest.borrow_caches(&Place::of(&session.cache))?;
-    for test in OF_ANY_ENGINE {
+    for test in args.of_any_engine() {
         let program = test_program(session, test)?.display().to_string();
         session.ui.note(format_args!("{test}: {program}"));
         let words = [Some(program.as_str()), waits(&test).then_some(WAITING_AT_ONCE)];
