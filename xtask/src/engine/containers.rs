@@ -15,7 +15,7 @@ use bollard::query_parameters::{
 use futures_util::{Stream, StreamExt};
 
 use super::Engine;
-use super::undisturbed::undisturbed;
+use super::undisturbed::{again_while, undisturbed};
 use catalog::labels;
 
 /// The most that is kept of a command's output: it may come from anybody's image.
@@ -170,8 +170,15 @@ impl Engine {
     /// If the engine does not answer.
     pub async fn remove_container(&self, container: &str) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        let removed = self.docker().remove_container(container, Some(options)).await;
-        gone_is_fine(removed).with_context(|| format!("removing the container {container}"))
+        let remove = || self.docker().remove_container(container, Some(options.clone()));
+        // Something of it is being unmounted, by the kernel or by another command.
+        let is_busy = |removed: &Result<(), bollard::errors::Error>| match removed {
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 500, message }) => {
+                message.contains("device or resource busy")
+            }
+            _ => false,
+        };
+        gone_is_fine(again_while(is_busy, remove).await).with_context(|| format!("removing the container {container}"))
     }
 
     /// The process id of its first process on the engine's host, if it runs; else its exit code.

@@ -105,6 +105,8 @@ pub fn forget_the_dead(place: &Place) -> Result<()> {
         // One file tells Podman that it has taken stock since the machine's start, the other of a process that holds a user's
         // namespace: taking stock, it does not look whether that lives.
         let _ = std::fs::remove_file(place.runtime.join("libpod/alive"));
+        // After a reboot nothing would be mounted: Podman does not look, and fails to remove a container where something is.
+        unmount_below(&place.storage.join("images"));
         let pause = place.runtime.join("libpod/pause.pid");
         let is_dead = |pid: &str| !Path::new("/proc").join(pid.trim()).exists();
         if std::fs::read_to_string(&pause).is_ok_and(|pid| is_dead(&pid)) {
