@@ -1,5 +1,5 @@
 //! `dist/`: the three artefacts of each node, laid out as on the CML server, and what is known of
-//! them. [cml-facts 1]
+//! them. [docs/cml.md 1]
 //!
 //! Every file is written under a temporary name in its folder, synced and renamed, so that a
 //! reader finds the old one or the new one, whole, whatever happens in between.

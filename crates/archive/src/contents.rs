@@ -19,7 +19,7 @@ const LARGEST_JSON: u64 = 4 << 20;
 /// The facts of an archive that holds one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
-    /// The image ID that CML compares: the digest of the configuration, computed. [cml-facts 3]
+    /// The image ID that CML compares: the digest of the configuration, computed. [docs/cml.md 3]
     pub image_id: Digest,
     pub tags: Vec<String>,
     pub layers: usize,

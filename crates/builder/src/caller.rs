@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use cml::Address;
-use ui::printable;
+use text::printable;
 
 /// The SSH public keys of these files, or else of all `~/.ssh/*.pub`.
 ///

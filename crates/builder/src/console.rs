@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use ui::printable;
+use text::printable;
 
 const PREFIX: &str = "cml-nodes-builder: ";
 

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::NODE_DEFINITION;
 use cml::labs::Image;
-use ui::printable;
+use text::printable;
 
 /// The image definition of that id, or else the newest Ubuntu 24.04.
 ///

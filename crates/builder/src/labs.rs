@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::{MARK, caller};
 use cml::api::Controller;
 use cml::labs::{Lab, Node};
-use ui::printable;
+use text::printable;
 
 /// A lab of the title in question.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -255,5 +255,5 @@ pub async fn explain(controller: &Controller<'_>, error: anyhow::Error) -> anyho
     if advice.is_empty() {
         return error;
     }
-    anyhow!("{error:#}\n{}", ui::printable(&advice.join("\n")))
+    anyhow!("{error:#}\n{}", text::printable(&advice.join("\n")))
 }

@@ -97,14 +97,14 @@ impl Repository {
             (Some(name), _) => name,
             (None, _) if self.nodes.contains_key(DEFAULT_NODE) => DEFAULT_NODE,
             (None, Some(only)) => only,
-            (None, None) => bail!("which node? {}", ui::near("", self.names())),
+            (None, None) => bail!("which node? {}", text::near("", self.names())),
         };
         match self.nodes.get(name) {
             Some(node) => Ok(node),
             None => bail!(
                 "there is no node `{name}` in {}: {}",
                 self.root.join("docker").display(),
-                ui::near(name, self.names())
+                text::near(name, self.names())
             ),
         }
     }

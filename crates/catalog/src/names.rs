@@ -93,13 +93,13 @@ impl TryFrom<String> for Pattern {
 }
 
 /// The id that a version becomes, by Cisco's rule: lower case, and each of `~ . + :` a `-`
-/// (`10.4` → `10-4`). [cml-facts 1, cisco]
+/// (`10.4` → `10-4`). [docs/cml.md 1, cisco]
 pub fn version_id(version: &str) -> String {
     version.to_ascii_lowercase().replace(['~', '.', '+', ':'], "-")
 }
 
 /// Whether CML takes `id` as the id of a definition and it also makes a safe file name.
-/// [cml-facts 3] allows more; what a shell or a URL would trip over is left out.
+/// [docs/cml.md 3] allows more; what a shell or a URL would trip over is left out.
 pub fn is_definition_id(id: &str) -> bool {
     let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     (1..=250).contains(&id.len()) && !id.starts_with('.') && id.bytes().all(safe)

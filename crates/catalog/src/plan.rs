@@ -353,7 +353,7 @@ fn switches(node: &Manifest, overrides: &Overrides) -> Result<BTreeMap<String, b
             None => bail!(
                 "node {} has no switch `{name}`: {}",
                 node.node,
-                ui::near(name, node.switches.keys().map(String::as_str))
+                text::near(name, node.switches.keys().map(String::as_str))
             ),
         }
     }

@@ -304,7 +304,11 @@ impl Scene {
         for name in used {
             if !self.nodes.contains_key(name) {
                 let known = self.nodes.keys().map(Name::as_str);
-                return Err(format!("scene `{}` has no node `{name}`: {}", self.name, ui::near(name.as_str(), known)));
+                return Err(format!(
+                    "scene `{}` has no node `{name}`: {}",
+                    self.name,
+                    text::near(name.as_str(), known)
+                ));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! CML's REST API, as far as nodes need it. [cml-facts 2]
+//! CML's REST API, as far as nodes need it. [docs/cml.md 2]
 
 use std::io::Read;
 use std::path::Path;
@@ -517,7 +517,7 @@ fn said(body: &[u8]) -> String {
         other => other.to_string(),
     });
     let text = description.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-    let text: String = ui::printable(text.trim()).chars().take(600).collect();
+    let text: String = text::printable(text.trim()).chars().take(600).collect();
     if text.is_empty() { "it does not say why".to_owned() } else { text }
 }
 
@@ -527,7 +527,7 @@ fn title_of(body: &[u8]) -> String {
     let lower = text.to_ascii_lowercase();
     let title = lower.find("<title>").and_then(|at| Some((at + 7, at + lower[at..].find("</title>")?)));
     let words = title.and_then(|(from, to)| text.get(from..to)).unwrap_or(&text);
-    let words: String = ui::printable(words.trim()).chars().take(100).collect();
+    let words: String = text::printable(words.trim()).chars().take(100).collect();
     format!("`{}`", words.replace('\n', " "))
 }
 

@@ -1,4 +1,4 @@
-//! What goes onto a server: three files that agree. [cml-facts 1]
+//! What goes onto a server: three files that agree. [docs/cml.md 1]
 
 use std::path::PathBuf;
 

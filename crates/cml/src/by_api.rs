@@ -195,8 +195,8 @@ impl Work<'_> {
                 free.is_none_or(|free| free > size),
                 "{}: the disk has {} left, the archive needs {}",
                 controller.address,
-                ui::size(free.unwrap_or_default()),
-                ui::size(size)
+                text::size(free.unwrap_or_default()),
+                text::size(size)
             );
         }
         Ok(())
@@ -273,7 +273,7 @@ impl Work<'_> {
             return Ok(());
         }
         let (archive, since, progress) = (&self.bundle.archive, Instant::now(), Progress::default());
-        let label = format!("{}: sending {} ({})", self.controller.address, archive.name, ui::size(archive.size));
+        let label = format!("{}: sending {} ({})", self.controller.address, archive.name, text::size(archive.size));
         let sending = with_bar(self.access, &label, &progress, self.controller.upload(archive, &progress));
         let sent = tokio::select! {
             sent = sending => sent,

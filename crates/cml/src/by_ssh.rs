@@ -220,9 +220,9 @@ fn check_space(address: &Address, about: &About, bundle: &Bundle, has_archive: b
     anyhow::ensure!(
         about.free > need,
         "{address}: the disk of {IMAGES} has {} left, {} needs {}",
-        ui::size(about.free),
+        text::size(about.free),
         bundle.id,
-        ui::size(need)
+        text::size(need)
     );
     Ok(())
 }
@@ -357,7 +357,7 @@ impl Connection<'_> {
             return Ok(Duration::ZERO);
         }
         let (archive, path) = (&bundle.archive, format!("{folder}/virl-base-images/{id}/{}", bundle.archive.name));
-        let label = format!("{}: bringing {} ({})", self.address, archive.name, ui::size(archive.size));
+        let label = format!("{}: bringing {} ({})", self.address, archive.name, text::size(archive.size));
         by_api::with_bar(self.access, &label, progress, transfer::bring(ssh, archive, &path, progress)).await
     }
 
@@ -389,7 +389,7 @@ async fn run_script(ssh: &Ssh<'_>, script: &str, words: &str, restart: bool) -> 
             .lines()
             .map(|line| line.trim_start_matches("cml_install_image: "))
             .filter(|line| !line.trim().is_empty());
-        let said: Vec<String> = said.map(ui::printable).collect();
+        let said: Vec<String> = said.map(text::printable).collect();
         bail!("{}: the script failed (exit code {}): {}", ssh.address, ran.code, said.join("; "));
     }
     Ok(ran.stdout)

@@ -62,7 +62,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What a node needs whose definition sets these sysctls. [cml-facts 5]
+    /// What a node needs whose definition sets these sysctls. [docs/cml.md 5]
     pub fn of(sysctls: &[(String, String)], day0: bool, space: u64) -> Self {
         let sets = |start: &str| sysctls.iter().any(|(name, value)| name.starts_with(start) && value != "0");
         Self { ipv4: sets(IPV4), ipv6: sets(IPV6), vrf: sets("net.vrf."), day0, space }
@@ -274,7 +274,7 @@ fn version(facts: &Facts) -> Finding {
     }
 }
 
-/// dockerd looks once, when it starts, whether the host forwards. [cml-facts 5]
+/// dockerd looks once, when it starts, whether the host forwards. [docs/cml.md 5]
 fn forwarding(facts: &Facts, key: &'static str, needed: bool) -> Finding {
     let now = facts.now.get(key).is_some_and(|value| value != "0" && !value.is_empty());
     let boot = facts.boot.get(key).filter(|(value, _)| value != "0" && !value.is_empty());
@@ -353,10 +353,10 @@ fn day0(facts: &Facts, needed: bool) -> Finding {
 fn space(facts: &Facts, archive: u64) -> Finding {
     let need = archive * 5;
     if facts.free > need {
-        return fine(format!("{} are free", ui::size(facts.free)));
+        return fine(format!("{} are free", text::size(facts.free)));
     }
     let what =
-        format!("only {} are free; the largest archive here takes up to {}", ui::size(facts.free), ui::size(need));
+        format!("only {} are free; the largest archive here takes up to {}", text::size(facts.free), text::size(need));
     wrong(true, what, "make room below /var/lib/libvirt/images", None)
 }
 

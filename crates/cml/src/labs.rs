@@ -1,4 +1,4 @@
-//! CML's REST API, as far as labs need it. [cml-facts 2]
+//! CML's REST API, as far as labs need it. [docs/cml.md 2]
 
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
@@ -34,7 +34,7 @@ impl State {
             "QUEUED" => Self::Queued,
             "STARTED" => Self::Started,
             "BOOTED" => Self::Booted,
-            other => Self::Other(ui::printable(other).chars().take(40).collect()),
+            other => Self::Other(text::printable(other).chars().take(40).collect()),
         }
     }
 
@@ -133,7 +133,7 @@ impl Controller<'_> {
         let id = said.get("id").and_then(Value::as_str).context("the controller did not say which lab it made")?;
         for warning in said.get("warnings").and_then(Value::as_array).into_iter().flatten() {
             let text = warning.as_str().map_or_else(|| warning.to_string(), str::to_owned);
-            self.access.ui.warn(format_args!("{}: {}", self.address, ui::printable(&text)));
+            self.access.ui.warn(format_args!("{}: {}", self.address, text::printable(&text)));
         }
         Ok(id.to_owned())
     }
@@ -235,7 +235,7 @@ impl Controller<'_> {
         let said = self.found("licensing", "asking for the licence").await.ok().flatten()?;
         let status = |what: &str| {
             let text = said.get(what)?.get("status")?.as_str()?;
-            Some(format!("{what} {}", ui::printable(text).chars().take(40).collect::<String>()))
+            Some(format!("{what} {}", text::printable(text).chars().take(40).collect::<String>()))
         };
         let parts: Vec<String> = ["registration", "authorization"].into_iter().filter_map(status).collect();
         (!parts.is_empty()).then(|| parts.join(", "))

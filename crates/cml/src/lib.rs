@@ -38,7 +38,7 @@ pub use settings::Settings;
 
 use ui::Ui;
 
-/// The oldest CML that runs containers. [cml-facts]
+/// The oldest CML that runs containers. [docs/cml.md 5]
 pub const OLDEST: Version = Version { major: 2, minor: 9 };
 
 /// What applies to every server of one command.

@@ -1,5 +1,5 @@
 //! Servers and credentials by the conventions of CML's own client: the environment first, then
-//! `.virlrc` in the working folder, then in the home folder. [cml-facts 2]
+//! `.virlrc` in the working folder, then in the home folder. [docs/cml.md 2]
 //!
 //! That client reads no `.virlrc` of the folders above: whoever can write to one of them could send
 //! the next password elsewhere. Neither does this program.

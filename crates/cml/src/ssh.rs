@@ -18,7 +18,7 @@ use super::settings::SECRETS;
 use super::socket_folder::SocketFolder;
 use super::{Access, Address};
 
-/// CML's port for ssh; on 22 is its console server. [cml-facts 2]
+/// CML's port for ssh; on 22 is its console server. [docs/cml.md 2]
 pub const PORT: u16 = 1122;
 
 const USER: &str = "admin";
@@ -344,7 +344,7 @@ fn listen(access: &Access, stream: Option<ChildStderr>) -> tokio::task::JoinHand
         let mut lines = BufReader::new(stream).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             if line.contains("Permanently added") {
-                ui.note(ui::printable(line.trim()));
+                ui.note(text::printable(line.trim()));
             }
             if said.len() < MOST_SAID {
                 said.push_str(&line);
@@ -379,7 +379,7 @@ fn explain(address: &Address, user: &str, said: &str) -> anyhow::Error {
 /// The last line that says something.
 pub fn last_line(text: &str) -> String {
     let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    ui::printable(line.unwrap_or("it does not say why"))
+    text::printable(line.unwrap_or("it does not say why"))
 }
 
 /// A word for a POSIX shell.

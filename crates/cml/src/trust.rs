@@ -1,6 +1,6 @@
 //! Whom to believe that he is the server.
 //!
-//! Most CML servers have a certificate that they signed themselves [cml-facts 2]. Such a one is shown by
+//! Most CML servers have a certificate that they signed themselves [docs/cml.md 2]. Such a one is shown by
 //! its fingerprint at first contact, and pinned when a person says so. Nothing secret is sent before.
 
 use std::fmt;

@@ -48,7 +48,7 @@ fn must_be(rendered: &Rendered, document: &Node, key: &str, wanted: &str) -> Res
     bail!("{}: `{key}` is {}, it must be `{wanted}`", rendered.show(found.at), found.describe())
 }
 
-/// CML 2.9 takes the tag from here; the shim refuses what is not JSON. [cml-facts 5]
+/// CML 2.9 takes the tag from here; the shim refuses what is not JSON. [docs/cml.md 5]
 fn config_json(rendered: &Rendered, content: &Node, facts: &Facts<'_>) -> Result<()> {
     let config: serde_json::Value = serde_json::from_str(content.text().unwrap_or_default()).map_err(|error| {
         let inside = Mark { line: error.line().max(1), column: error.column().max(1) };

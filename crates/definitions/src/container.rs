@@ -1,5 +1,5 @@
 //! What CML's docker-shim reads of a node definition in order to start a container.
-//! [cml-facts 5]
+//! [docs/cml.md 5]
 //!
 //! Reads definitions of any origin. Names that would reach outside the node's folder, and anything
 //! that can't be started, are refused here; whether CML accepts the rest of the definition is not
@@ -14,7 +14,7 @@ use serde::Deserialize;
 /// The largest definition that is read: real ones have some ten kilobytes.
 const LARGEST: usize = 4 << 20;
 
-/// The most interfaces that a CML node can have. [cml-facts 4: `min_count`, `default_count`]
+/// The most interfaces that a CML node can have. [docs/cml.md 4: `min_count`, `default_count`]
 pub const MOST_INTERFACES: usize = 64;
 
 /// A container node, as its definition describes it.
@@ -182,7 +182,7 @@ impl Container {
     pub fn set_file(&mut self, name: &str, content: String) -> Result<()> {
         let known = self.files.keys().cloned().collect::<Vec<_>>();
         let Some(file) = self.files.get_mut(name) else {
-            bail!("{} has no file `{name}`: {}", self.id, ui::near(name, known.iter().map(String::as_str)))
+            bail!("{} has no file `{name}`: {}", self.id, text::near(name, known.iter().map(String::as_str)))
         };
         *file = content;
         Ok(())
@@ -218,7 +218,7 @@ impl Mount {
         anyhow::ensure!(
             files.contains_key(file),
             "the mount `{text}` names a file that the definition does not have: {}",
-            ui::near(file, files.keys().map(String::as_str))
+            text::near(file, files.keys().map(String::as_str))
         );
         anyhow::ensure!(fields.iter().any(|field| field == "type=bind"), "the mount `{text}` is not of `type=bind`");
         Ok(Self { file: file.to_owned(), fields })
@@ -240,7 +240,7 @@ fn is_plain_name(name: &str) -> Result<()> {
         && name != ".."
         && !name.contains(['/', '\\', ',', '=', '"'])
         && !name.chars().any(char::is_control);
-    anyhow::ensure!(plain, "`{}` is not a plain file name", ui::printable(name));
+    anyhow::ensure!(plain, "`{}` is not a plain file name", text::printable(name));
     Ok(())
 }
 
@@ -260,7 +260,7 @@ fn config(text: Option<&str>) -> Result<Config> {
         text.context("the node definition has no file config.json, which tells CML how to start the container")?;
     serde_json::from_str(text).map_err(|error| {
         let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default().trim();
-        anyhow!("config.json can't be used, at `{}`: {error}", ui::printable(line))
+        anyhow!("config.json can't be used, at `{}`: {error}", text::printable(line))
     })
 }
 
@@ -271,7 +271,7 @@ fn linux_names(labels: &[String], map: &BTreeMap<String, String>) -> Result<Vec<
         let plain = (1..=15).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
             && !matches!(name.as_str(), "." | ".." | "lo");
-        anyhow::ensure!(plain, "`{}` can't be the name of an interface", ui::printable(&name));
+        anyhow::ensure!(plain, "`{}` can't be the name of an interface", text::printable(&name));
         Ok(name)
     };
     labels.iter().enumerate().take(MOST_INTERFACES).map(name).collect()
@@ -279,7 +279,7 @@ fn linux_names(labels: &[String], map: &BTreeMap<String, String>) -> Result<Vec<
 
 impl Config {
     /// Fills in the one kind of Go template action that is known: the name of a device.
-    /// [cml-facts 5]
+    /// [docs/cml.md 5]
     fn filled_in(mut self) -> Result<Self> {
         let docker = &mut self.docker;
         let lists = [

@@ -1,7 +1,7 @@
 //! YAML as CML's controller reads it, with the place of every value.
 //!
 //! The controller is Python: PyYAML's `SafeLoader`, thus YAML 1.1, where `yes` is a boolean and `010` is eight.
-//! [cml-facts 4] No crate does the same: those that are kept up read YAML 1.2, the safe port of libyaml
+//! [docs/cml.md 4] No crate does the same: those that are kept up read YAML 1.2, the safe port of libyaml
 //! panics on valid input, and libyaml itself tells tabs and colons apart in another way than the loader that Python uses by
 //! default. So the grammar is written out here, after the behaviour of PyYAML (<https://pyyaml.org>), which the tests pin down.
 //!
@@ -19,7 +19,7 @@ pub use scalar::saturated;
 use std::fmt;
 use std::sync::Arc;
 
-/// The largest file that is read, in bytes. CML's web server takes no larger body. [cml-facts 4]
+/// The largest file that is read, in bytes. CML's web server takes no larger body. [docs/cml.md 4]
 pub const LARGEST: usize = 20_000_000;
 /// The deepest nesting. A definition has seven levels.
 const DEEPEST: usize = 64;

@@ -89,6 +89,11 @@ async fn build(
     };
     let job = engine::build::Job { no_cache, scratch: scratch.path() };
     let image = engine::build::build(engine, ui, plan, &base, &planner.sources, &job).await?;
-    ui.note(format_args!("built {}, {}, in {}", plan.names.image, ui::size(image.size), ui::duration(since.elapsed())));
+    ui.note(format_args!(
+        "built {}, {}, in {}",
+        plan.names.image,
+        text::size(image.size),
+        text::duration(since.elapsed())
+    ));
     Ok(image)
 }

@@ -49,7 +49,7 @@ async fn the_one_asked_for(
     let known = node.variants.iter().map(|variant| variant.name.as_str());
     let variant = node
         .variant(name)
-        .ok_or_else(|| anyhow!("node {} has no variant `{name}`: {}", node.node, ui::near(name, known)))?;
+        .ok_or_else(|| anyhow!("node {} has no variant `{name}`: {}", node.node, text::near(name, known)))?;
     match up_to_date(planner, engine, node, variant, args, overrides).await? {
         Some(choice) => Ok(choice),
         None => buildable(planner, engine, node, variant, overrides)

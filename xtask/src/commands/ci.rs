@@ -71,7 +71,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         as_an_ordinary_user(session, &args)?;
     }
     on_docker(session, &args).await?;
-    ui.headline(format_args!("all passed in {}", ui::duration(since.elapsed())));
+    ui.headline(format_args!("all passed in {}", text::duration(since.elapsed())));
     Ok(())
 }
 

@@ -116,7 +116,7 @@ async fn remove_images(session: &Session<'_>, engine: &Engine, nodes: &[String],
     for image in images {
         match remove(engine, &image).await {
             Ok(()) => {
-                session.ui.note(format_args!("removed image {} ({})", name(&image), ui::size(image.size)));
+                session.ui.note(format_args!("removed image {} ({})", name(&image), text::size(image.size)));
                 removed.count += 1;
             }
             Err(error) => {

@@ -55,7 +55,7 @@ fn variants<'a>(node: &'a Manifest, named: Option<&str>) -> Result<Vec<&'a Varia
             let known = || node.variants.iter().map(|variant| variant.name.as_str());
             let variant = node
                 .variant(name)
-                .ok_or_else(|| anyhow!("node {} has no variant `{name}`: {}", node.node, ui::near(name, known())))?;
+                .ok_or_else(|| anyhow!("node {} has no variant `{name}`: {}", node.node, text::near(name, known())))?;
             Ok(vec![variant])
         }
     }
@@ -65,7 +65,7 @@ fn answers(node: &Manifest, given: &[(String, bool)]) -> Result<BTreeMap<String,
     let mut answers = node.switches.clone();
     for (name, answer) in given {
         let known = answers.keys().map(String::as_str);
-        let near = ui::near(name, known);
+        let near = text::near(name, known);
         *answers.get_mut(name).ok_or_else(|| anyhow!("node {} has no switch `{name}`: {near}", node.node))? = *answer;
     }
     Ok(answers)

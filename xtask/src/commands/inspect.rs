@@ -2,7 +2,7 @@
 //!
 //! CML compares the SHA-256 of the image's configuration. What `docker inspect` prints is that on
 //! some engines and a manifest's digest on others, so it is computed here, from what the engine
-//! exports. [cml-facts 3]
+//! exports. [docs/cml.md 3]
 
 use std::io;
 

@@ -64,7 +64,7 @@ fn pick(all: Vec<Found>, name: Option<&str>) -> Result<Found> {
     match (meant.as_slice(), name) {
         ([one], _) => Ok((*one).clone()),
         ([], _) if all.is_empty() => bail!("no node runs here; `cargo xtask run` starts one"),
-        ([], Some(name)) => bail!("no node `{name}` runs here: {}", ui::near(name, names())),
+        ([], Some(name)) => bail!("no node `{name}` runs here: {}", text::near(name, names())),
         _ => bail!("several nodes run here; which one? {}", names().collect::<Vec<_>>().join(", ")),
     }
 }

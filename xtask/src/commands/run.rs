@@ -55,7 +55,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         ui.warn(format_args!("day0cmd exited with {}:\n{}", day0.code, crate::lab::tail(&day0.text)));
     }
     lab.outlive_this_process()?;
-    ui.note(format_args!("{} is READY, {} after its creation began", plan.names.id, ui::duration(booted.time)));
+    ui.note(format_args!("{} is READY, {} after its creation began", plan.names.id, text::duration(booted.time)));
     ui.note(format_args!("  cargo xtask console {name}   the first console; leave it with Ctrl-P Ctrl-Q"));
     if shell.is_some() {
         ui.note(format_args!("  cargo xtask shell {name}     the second console"));

@@ -95,8 +95,8 @@ async fn save(session: &Session<'_>, lock: &Lock, built: Built, wanted: Option<D
     let record = dist.archive_record(&id, archive.digest, archive.contents.image_id)?;
     dist.remember(&id, &Record { archive: Some(record.clone()), ..inspected.record.clone() })?;
     dist.write_sums()?;
-    let (before, after) = (ui::size(archive.contents.size), ui::size(archive.size));
-    session.ui.note(format_args!("saved {image} ({before}) as {after} in {}", ui::duration(since.elapsed())));
+    let (before, after) = (text::size(archive.contents.size), text::size(archive.size));
+    session.ui.note(format_args!("saved {image} ({before}) as {after} in {}", text::duration(since.elapsed())));
     Ok(Saved { inspected, archive: record, written: true })
 }
 
@@ -130,7 +130,7 @@ fn check(plan: &BuildPlan, wanted: Option<&Digest>, archive: &Archive) -> Result
         anyhow::ensure!(
             archive.size <= limit * 1_000_000,
             "the archive has {}, its manifest allows {limit} MB (limits.archive_mb)",
-            ui::size(archive.size)
+            text::size(archive.size)
         );
     }
     Ok(())
@@ -153,7 +153,7 @@ fn report(session: &Session<'_>, saved: &Saved, json: bool) -> Result<()> {
     if json {
         return session.ui.result(serde_json::to_string_pretty(&report)?);
     }
-    let size = format!("{} ({} bytes)", ui::size(report.size), report.size);
+    let size = format!("{} ({} bytes)", text::size(report.size), report.size);
     for (what, value) in [
         ("archive", report.archive.as_str()),
         ("size", &size),

@@ -18,8 +18,8 @@ use cml::report::{NodeReport, ServerReport, State};
 use cml::trust::Fingerprint;
 use cml::{Access, Address, Bundle, Settings, known};
 use definitions::container::Container;
+use ui::Ui;
 use ui::interrupt::Interrupted;
-use ui::{self, Ui};
 
 /// Which servers, and how they are reached.
 #[derive(Clone, Debug, clap::Args)]
@@ -195,7 +195,7 @@ fn tell(ui: &Ui, (address, error): (Address, Option<anyhow::Error>)) {
 fn print(ui: &Ui, report: &ServerReportOf) -> Result<()> {
     for node in &report.done.nodes {
         let sent = if node.sent > 0 {
-            format!(", {} sent in {}", ui::size(node.sent), ui::duration(Duration::from_millis(node.millis)))
+            format!(", {} sent in {}", text::size(node.sent), text::duration(Duration::from_millis(node.millis)))
         } else {
             String::new()
         };
@@ -315,7 +315,7 @@ pub fn id_of(session: &Session<'_>, node: &str) -> Result<String> {
             let plain = !node.is_empty()
                 && !node.starts_with(['.', '-'])
                 && node.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-            anyhow::ensure!(plain, "`{}` is neither a node nor an id", ui::printable(node));
+            anyhow::ensure!(plain, "`{}` is neither a node nor an id", text::printable(node));
             Ok(node.to_owned())
         }
         several => {

@@ -124,7 +124,7 @@ async fn subject(session: &Session<'_>, recipe: &RecipeArgs, node: &Manifest, on
         node.scenes.iter().filter(|scene| only.is_none_or(|text| scene.name.contains(text))).collect();
     if let Some(text) = only.filter(|_| scenes.is_empty()) {
         let known = node.scenes.iter().map(|scene| scene.name.as_str());
-        anyhow::bail!("{} has no scene `{text}`: {}", node.node, ui::near(text, known));
+        anyhow::bail!("{} has no scene `{text}`: {}", node.node, text::near(text, known));
     }
     let own = NodeArgs { recipe: recipe.clone(), ..NodeArgs::of(node.node.as_str()) };
     let saved = save::up_to_date(session, &own).await?;
@@ -179,7 +179,7 @@ fn role(session: &Session<'_>, saved: &Saved, actor: &Actor) -> Result<Shipped> 
     for (name, value) in &actor.switches {
         let known: Vec<String> = plan.switches.keys().cloned().collect();
         let switch = plan.switches.get_mut(name);
-        let near = || ui::near(name, known.iter().map(String::as_str));
+        let near = || text::near(name, known.iter().map(String::as_str));
         *switch.ok_or_else(|| anyhow!("node {} has no switch `{name}`: {}", plan.node, near()))? = *value;
     }
     let texts = inspect::render(session, &plan, &saved.inspected.record.image_id)?;

@@ -80,7 +80,7 @@ async fn accept(engine: &Engine, ui: &Ui, plan: &BuildPlan, candidate: &str) -> 
         anyhow::ensure!(
             image.size <= limit * 1_000_000,
             "the image has {}, its manifest allows {limit} MB (limits.image_mb)",
-            ui::size(image.size)
+            text::size(image.size)
         );
     }
     super::checks::run(engine, ui, plan, &image.engine_id).await?;

@@ -17,7 +17,7 @@ use crate::lock::Lock;
 #[derive(Clone, Debug)]
 pub struct Image {
     /// What the engine calls it. With the containerd image store this is *not* the ID that CML
-    /// sees. [cml-facts 3]
+    /// sees. [docs/cml.md 3]
     pub engine_id: String,
     pub tags: Vec<String>,
     pub labels: BTreeMap<String, String>,

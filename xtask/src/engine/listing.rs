@@ -60,7 +60,7 @@ impl Engine {
         let output = saying.await?.with_context(|| format!("the {program} command line can't be run"))?;
         let said = String::from_utf8_lossy(&output.stderr);
         let nothing = output.stdout.is_empty() && !output.status.success();
-        anyhow::ensure!(!nothing, "{program} says: {}", ui::printable(said.trim()));
+        anyhow::ensure!(!nothing, "{program} says: {}", text::printable(said.trim()));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }

@@ -90,7 +90,7 @@ impl<'a> Wanted<'a> {
 /// The last lines of a console, indented, fit for a terminal.
 pub fn tail(console: &str) -> String {
     const LINES: usize = 15;
-    let text = ui::printable(&console.replace("\r\n", "\n").replace('\r', "\n"));
+    let text = text::printable(&console.replace("\r\n", "\n").replace('\r', "\n"));
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
     last.iter().map(|line| format!("  | {line}\n")).collect()

@@ -1,4 +1,4 @@
-//! The line by which CML's docker-shim creates a container. [cml-facts 5]
+//! The line by which CML's docker-shim creates a container. [docs/cml.md 5]
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ fn capabilities(caps: &[String]) -> Vec<String> {
 }
 
 /// A file called `environment` sets variables; Cisco's own nodes use it so, without mounting it.
-/// [cml-facts 5, cisco]
+/// [docs/cml.md 5, cisco]
 fn environment(container: &Container) -> Vec<String> {
     let text = container.files.get("environment").map(String::as_str).unwrap_or_default();
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#') && line.contains('='));

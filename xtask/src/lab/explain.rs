@@ -1,5 +1,5 @@
 //! What the engine's refusals mean for a node definition. The engine's own words are quoted: they
-//! are what stands in the server's syslog. [cml-facts 5, seed]
+//! are what stands in the server's syslog. [docs/cml.md 5, seed]
 
 use crate::engine::abilities::Make;
 use definitions::container::Container;
@@ -15,7 +15,7 @@ fn quoted(said: &str) -> String {
     let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing");
     let line = ["docker: ", "Error: "].iter().find_map(|head| line.strip_prefix(head)).unwrap_or(line);
     let answer = line.split_once("responded with status code ").and_then(|(_, answer)| answer.split_once(": "));
-    ui::printable(answer.map_or(line, |(_code, answer)| answer))
+    text::printable(answer.map_or(line, |(_code, answer)| answer))
 }
 
 /// Runtimes differ in capital letters and in quotation marks.
@@ -89,9 +89,9 @@ fn of_a_flag(said: &str, container: &Container) -> String {
             };
             return format!(
                 "`{list}` holds \"{}\" as one element. Each element is one argument: write \"{}\", \"{}\"{list_of_sysctls}",
-                ui::printable(element),
-                ui::printable(flag),
-                ui::printable(value.trim())
+                text::printable(element),
+                text::printable(flag),
+                text::printable(value.trim())
             );
         }
     }
@@ -102,7 +102,7 @@ fn of_a_flag(said: &str, container: &Container) -> String {
     format!(
         "`{}` holds an argument that `docker create` does not know: {}",
         list.map_or("config.json", |(list, _)| list),
-        ui::printable(flag)
+        text::printable(flag)
     )
 }
 

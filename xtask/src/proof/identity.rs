@@ -1,4 +1,4 @@
-//! Whether the archive is the one that the definitions speak of. [cml-facts 3]
+//! Whether the archive is the one that the definitions speak of. [docs/cml.md 3]
 
 use std::path::Path;
 

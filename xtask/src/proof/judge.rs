@@ -58,7 +58,7 @@ pub(super) fn fill_all(patterns: &[Pattern], context: &tera::Context) -> Result<
 /// What a command printed, as it stands below a fault.
 pub(super) fn quoted(text: &str) -> String {
     const LINES: usize = 20;
-    let text = ui::printable(text);
+    let text = text::printable(text);
     if text.trim().is_empty() {
         return "  (nothing)".to_owned();
     }

@@ -86,7 +86,7 @@ async fn play_all(stage: &Stage<'_>) -> Vec<Vec<Row>> {
             "played {}: {} checks{verdict}, {}",
             act.scene.name,
             rows.len(),
-            ui::duration(since.elapsed())
+            text::duration(since.elapsed())
         ));
         (place, rows)
     });

@@ -93,7 +93,7 @@ impl Report {
         let result = width(head[2], |row| row.outcome.word());
         let mut lines = vec![format!("{:scene$}  {:check$}  {:result$}  {:>9}", head[0], head[1], head[2], head[3])];
         for row in &self.rows {
-            let (time, word) = (ui::duration(row.time), row.outcome.word());
+            let (time, word) = (text::duration(row.time), row.outcome.word());
             lines.push(format!("{:scene$}  {:check$}  {word:result$}  {time:>9}", row.scene, row.check));
             lines.extend(row.said.lines().map(|line| format!("    {line}")));
         }
@@ -122,10 +122,10 @@ impl Figures {
         };
         put("create to READY", self.ready.map(|time| format!("{:.2} s", time.as_secs_f64())));
         let unknown = || self.processes.map(|_| "unknown: the kernel does not tell it (smaps_rollup)".to_owned());
-        put("memory at rest", self.memory.map(ui::size).or_else(unknown));
+        put("memory at rest", self.memory.map(text::size).or_else(unknown));
         put("processes at rest", self.processes.map(|count| count.to_string()));
         put("stop", self.stop.map(|time| format!("{:.2} s", time.as_secs_f64())));
-        put("image", self.image.map(ui::size));
+        put("image", self.image.map(text::size));
         lines
     }
 }

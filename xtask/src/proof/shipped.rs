@@ -240,7 +240,7 @@ async fn shell_fault(stage: &Stage<'_>, node: &Node, shell: &str) -> Result<Stri
     }
 }
 
-/// [cml-facts 5, seed]
+/// [docs/cml.md 5, seed]
 fn audit_fault(caps: &[String]) -> String {
     let grants = caps.is_empty() || caps.iter().any(|cap| cap.trim_start_matches("CAP_") == "AUDIT_WRITE");
     if grants {

@@ -1,4 +1,4 @@
-//! `config.json`, which tells CML's docker-shim how to create the container, with the place of every value. [cml-facts 5]
+//! `config.json`, which tells CML's docker-shim how to create the container, with the place of every value. [docs/cml.md 5]
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Containers: what CML's docker-shim and `docker create` make of `config.json` and the files. [cml-facts 5]
+//! Containers: what CML's docker-shim and `docker create` make of `config.json` and the files. [docs/cml.md 5]
 
 use std::collections::BTreeSet;
 
@@ -228,7 +228,7 @@ fn unknown_keys(config: &Config, node: &Node, path: &str, known: &[&str], findin
         findings.push(
             config
                 .finding(&CONFIG_JSON_KEY, &entry.key, &format!("{path}{key}"), said)
-                .help(ui::near(key, known.iter().copied())),
+                .help(text::near(key, known.iter().copied())),
         );
     }
 }
@@ -338,7 +338,7 @@ fn mounts(provisioning: &Provisioning, config: &Config, findings: &mut Vec<Findi
     let (Some(files), Some(volume)) = (&provisioning.files, &provisioning.volume_name) else { return };
     let names: BTreeSet<&str> = files.iter().filter_map(|file| Some(file.name.as_ref()?.value.as_str())).collect();
     // Among very many, a search for the nearest takes long and helps nobody.
-    let near = |name: &str| ui::near(name, names.iter().copied().take(MOST_NAMED));
+    let near = |name: &str| text::near(name, names.iter().copied().take(MOST_NAMED));
     let mut mounted = BTreeSet::new();
     for (path, node, mount) in config.list("mounts") {
         let Some(source) =

@@ -1,4 +1,4 @@
-//! Image definitions: do they agree with the node definition and the archive beside them? [cml-facts 3]
+//! Image definitions: do they agree with the node definition and the archive beside them? [docs/cml.md 3]
 
 use super::config::{Config, Reading};
 use super::{Archive, Peers, Surroundings, node};
@@ -204,7 +204,7 @@ fn missing_files(definition: &ImageDefinition, around: &Surroundings, findings: 
             let said = format!("there is no file {} beside the definition", quoted(&name.value));
             let others =
                 folder.iter().map(String::as_str).filter(|other| !other.ends_with(".yaml") && !other.ends_with(".yml"));
-            let near = ui::nearest(&name.value, others.take(MOST_COMPARED));
+            let near = text::nearest(&name.value, others.take(MOST_COMPARED));
             let finding = Finding::new(&DISK_IMAGE_MISSING, name.at, *key, said);
             findings.push(match near {
                 Some(near) => finding.help(format!("did you mean `{near}`?")),

@@ -30,7 +30,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
 pub fn rule(id: &str) -> Result<&'static Rule, String> {
     rules()
         .find(|rule| rule.id == id)
-        .ok_or_else(|| format!("there is no rule `{id}`: {}", ui::near(id, rules().map(|rule| rule.id))))
+        .ok_or_else(|| format!("there is no rule `{id}`: {}", text::near(id, rules().map(|rule| rule.id))))
 }
 
 /// A definition, and what was found while it was read.

@@ -1,4 +1,4 @@
-//! The image definition: one bootable image of a kind of device. [cml-facts 3]
+//! The image definition: one bootable image of a kind of device. [docs/cml.md 3]
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The typed model of CML's node definition and image definition. [cml-facts 3] [cml-facts 4]
+//! The typed model of CML's node definition and image definition. [docs/cml.md 3] [docs/cml.md 4]
 //!
 //! What CML's schema accepts is accepted here, what it refuses is refused, for every domain driver. Reading collects findings
 //! instead of ending at the first, so each field of a model may be missing: it was not there, or it was wrong and was reported.

@@ -1,4 +1,4 @@
-//! The node definition: a kind of device. [cml-facts 4]
+//! The node definition: a kind of device. [docs/cml.md 4]
 
 use std::sync::Arc;
 

@@ -145,7 +145,7 @@ impl Fields<'_, '_> {
             if self.reader.is_full() {
                 return;
             }
-            let near = match ui::nearest(key, self.known.iter().copied()) {
+            let near = match text::nearest(key, self.known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };

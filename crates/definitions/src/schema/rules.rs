@@ -1,4 +1,4 @@
-//! What CML's own schema refuses. [cml-facts 3] [cml-facts 4]
+//! What CML's own schema refuses. [docs/cml.md 3] [docs/cml.md 4]
 
 use crate::finding::{Example, Rule, Severity};
 

@@ -1,5 +1,5 @@
 //! Single values, with the leniency of pydantic 2 in its lax mode: what each type takes was tried out with
-//! pydantic itself. [cml-facts 4]
+//! pydantic itself. [docs/cml.md 4]
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -115,7 +115,7 @@ pub(super) fn literally_one_of(
 
 pub(super) fn not_one_of(reader: &mut Reader<'_>, node: &Node, words: &[&str]) {
     let said = format!("{} stands here; allowed are {}", node.describe(), words.join(", "));
-    let near = node.text().and_then(|text| ui::nearest(text, words.iter().copied()));
+    let near = node.text().and_then(|text| text::nearest(text, words.iter().copied()));
     reader.report(&rules::CHOICE, node.at, said, near.map(|near| format!("did you mean `{near}`?")));
 }
 
@@ -254,7 +254,7 @@ fn without_leading_zeros(digits: &str) -> Option<&str> {
     }
 }
 
-/// What stands in an id or a file name of CML's: not these characters, and no dot in front. [cml-facts 3]
+/// What stands in an id or a file name of CML's: not these characters, and no dot in front. [docs/cml.md 3]
 pub(super) fn is_name(text: &str) -> bool {
     !text.starts_with('.') && !text.contains(|c| "!@#%^&*();$\n\r\t/\\".contains(c))
 }

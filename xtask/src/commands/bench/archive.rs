@@ -41,8 +41,8 @@ pub async fn against_gzip(session: &Session<'_>, node: &NodeArgs, rounds: u32) -
         Figure::new("compression alone", alone.describe(), ""),
         Figure::new("save / docker save | gzip", format!("{part:.2}"), "at most 0.33"),
         Figure::new("save / bare export", format!("{times:.2}"), "at most 1.5 on 2 cores"),
-        Figure::new("archive by save", ui::size(sizes.0), "no larger than gzip -6's"),
-        Figure::new("archive by gzip -6", ui::size(sizes.1), ""),
+        Figure::new("archive by save", text::size(sizes.0), "no larger than gzip -6's"),
+        Figure::new("archive by gzip -6", text::size(sizes.1), ""),
     ])
 }
 
@@ -54,8 +54,8 @@ pub async fn sizes(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>
     let saved = save_elsewhere(session, node).await?;
     let name = &built.plan.names.image;
     Ok(vec![
-        Figure::new(&format!("image {name}"), ui::size(built.image.size), &promise(limits.image_mb)),
-        Figure::new(&format!("archive of {name}"), ui::size(saved.archive.size), &promise(limits.archive_mb)),
+        Figure::new(&format!("image {name}"), text::size(built.image.size), &promise(limits.image_mb)),
+        Figure::new(&format!("archive of {name}"), text::size(saved.archive.size), &promise(limits.archive_mb)),
     ])
 }
 

@@ -134,7 +134,7 @@ impl Times {
 }
 
 fn precise(time: Duration) -> String {
-    if time < Duration::from_secs(10) { format!("{:.2} s", time.as_secs_f64()) } else { ui::duration(time) }
+    if time < Duration::from_secs(10) { format!("{:.2} s", time.as_secs_f64()) } else { text::duration(time) }
 }
 
 fn ratio(of: Duration, to: Duration) -> f64 {

@@ -49,7 +49,7 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
         Figure::new(&format!("{id}: create to READY"), alone.describe(), "at most 3 s on 2 cores"),
         Figure::new(
             &format!("{id}: memory at rest"),
-            memory.map_or_else(|| "?".to_owned(), ui::size),
+            memory.map_or_else(|| "?".to_owned(), text::size),
             "at most 67.1 MB (64 MiB)",
         ),
         Figure::new(&format!("{MANY} of {id} at once, all READY"), at_once.describe(), "at most 30 s"),

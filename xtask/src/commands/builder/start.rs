@@ -10,7 +10,7 @@ use builder::labs::Own;
 use builder::life::{self, Addresses};
 use cml::labs::Lab;
 use cml::ssh;
-use ui::printable;
+use text::printable;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -8,7 +8,7 @@ use crate::commands::{Session, servers};
 use builder::labs::{self, Found};
 use builder::{console, life};
 use cml::api::Controller;
-use ui::printable;
+use text::printable;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -67,7 +67,7 @@ fn headline(target: &Target<'_>, done: &Done, json: bool) -> Result<()> {
     if json {
         return Ok(());
     }
-    let free = done.free.map_or_else(|| "unknown".to_owned(), ui::size);
+    let free = done.free.map_or_else(|| "unknown".to_owned(), text::size);
     let version = done.version.as_deref().unwrap_or("of unknown version");
     let ready = if done.ready == Some(true) { "ready" } else { "not ready" };
     target.access.ui.result(format_args!("{}  CML {version}, {ready}, free space {free}", target.address))

@@ -148,7 +148,7 @@ fn examine(path: &Path) -> Archive {
     }
 }
 
-/// Node definitions that image definitions may belong to: in their folders, and where CML keeps them. [cml-facts 1]
+/// Node definitions that image definitions may belong to: in their folders, and where CML keeps them. [docs/cml.md 1]
 fn beside(files: &[PathBuf], subjects: &[Subject], judged: &BTreeSet<PathBuf>) -> Vec<Document> {
     let images = files.iter().zip(subjects).filter(|(_, subject)| subject.document.as_image().is_some());
     let folders: BTreeSet<PathBuf> = images

@@ -176,7 +176,7 @@ impl Place {
     fn tail_of_log(&self) -> String {
         let text = std::fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(5)..].iter().map(|line| format!("  | {}\n", ui::printable(line))).collect()
+        lines[lines.len().saturating_sub(5)..].iter().map(|line| format!("  | {}\n", text::printable(line))).collect()
     }
 }
 
@@ -245,7 +245,7 @@ pub async fn clean(ui: &Ui, cache: &Path, images: bool, caches: bool) -> Result<
     let alone = wait_for(ui, lock_file(&place)?, File::try_lock, "uses the embedded engine").await?;
     leftovers::end_orphans(&place);
     for (folder, what) in &folders {
-        ui.note(format_args!("removing {what}: {} in {}", ui::size(size_of(folder)), folder.display()));
+        ui.note(format_args!("removing {what}: {} in {}", text::size(size_of(folder)), folder.display()));
         leftovers::remove_folder(folder).with_context(|| format!("{} can't be removed", folder.display()))?;
     }
     leftovers::remove_folder(&place.runtime)?;

@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use super::abilities::Abilities;
 use buildah::Buildah;
 use buildkit::BuildKit;
-use ui::{self, Ui};
+use ui::Ui;
 
 /// How many lines of a step's output are kept for the case that it fails.
 const LOG_LINES: usize = 30;
@@ -132,7 +132,7 @@ impl<'a> Steps<'a> {
             bar.finish_and_clear();
         }
         let how = match how {
-            End::Done(time) => format!("{:>10}", ui::duration(*time)),
+            End::Done(time) => format!("{:>10}", text::duration(*time)),
             End::Cached => self.ui.paint("2", &format!("{:>10}", "cached")),
             End::Stopped => format!("{:>10}", "stopped"),
             End::Failed => self.ui.paint("1;31", &format!("{:>10}", "FAILED")),
@@ -166,7 +166,7 @@ impl<'a> Steps<'a> {
             let last = step.log.back().map(String::as_str).unwrap_or_default();
             self.ui.note(format_args!(
                 "{:>10}… {}\n{:>13}{}",
-                ui::duration(since.elapsed()),
+                text::duration(since.elapsed()),
                 clip(&step.name),
                 "",
                 clip(last)

@@ -1,5 +1,5 @@
 //! A small HTTPS server that keeps the rules of CML's controller: its `/api/v0`, as far as definitions,
-//! images, the drop folder and labs go. [cml-facts 2, 3, 4]
+//! images, the drop folder and labs go. [docs/cml.md 2, 3, 4]
 //!
 //! It is held true by CML's own client, which is run against it; where the two differ, the client is right.
 

@@ -1,4 +1,4 @@
-//! The labs of the controller that stands in for CML's: imported, started, stopped, wiped, deleted. [cml-facts 2]
+//! The labs of the controller that stands in for CML's: imported, started, stopped, wiped, deleted. [docs/cml.md 2]
 //!
 //! Time does not pass here by a clock: a lab goes on by one stage each time somebody asks how it is.
 

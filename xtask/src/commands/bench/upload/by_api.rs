@@ -23,7 +23,7 @@ pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Res
         anyhow::ensure!(again.sent == 0, "a repeat sent {} bytes", again.sent);
         repeat.0.push(again.time);
     }
-    let size = ui::size(saved.archive.size);
+    let size = text::size(saved.archive.size);
     Ok(vec![
         Figure::new(&format!("upload of {size} by the API, whole command"), whole.describe(), ""),
         Figure::new("upload with nothing to do, by the API", repeat.describe(), "at most 2 s, no archive bytes"),

@@ -48,7 +48,7 @@ pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Res
     let part = 100.0 * ratio(scp.median(), ours.median());
     let again = 100.0 * resent as f64 / size as f64;
     Ok(vec![
-        Figure::new(&format!("upload of {} by ssh, whole command", ui::size(size)), whole.describe(), ""),
+        Figure::new(&format!("upload of {} by ssh, whole command", text::size(size)), whole.describe(), ""),
         Figure::new("transfer within it", ours.describe(), ""),
         Figure::new("scp of the archive, less its login", scp.describe(), ""),
         Figure::new("transfer / scp, as a rate", format!("{part:.0} %"), "at least 80 %"),
