@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{self, Session};
-use crate::engine::choice::Choice;
-use crate::engine::find::Finder;
+use crate::commands;
+use crate::commands::Session;
+use crate::engine::connect::choice::Choice;
+use crate::engine::connect::find::Finder;
 use ui::Ui;
 
 /// The exit code of a shell whose command was ended by Ctrl-C.
@@ -74,9 +75,9 @@ enum Command {
     /// Removes this project's images and files, nothing else's.
     Clean(commands::clean::Args),
     /// Format, lints, unit tests and end-to-end tests.
-    Ci(commands::ci::Args),
+    Ci(crate::dev::ci::Args),
     /// Measures what the project promises, side by side with the ways it replaces.
-    Bench(commands::bench::Args),
+    Bench(crate::dev::bench::Args),
 }
 
 /// Runs the command line of this process.
@@ -129,7 +130,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
-    let finder = Finder::as_wished(cli.engine.clone(), crate::host::cache_folder()?)?;
+    let finder = Finder::as_wished(cli.engine.clone(), crate::machine::cache_folder()?)?;
     let done = dispatch(ui, cli, &finder).await;
     if let Err(error) = &done
         && let Some(advice) = finder.advice(error)
@@ -160,8 +161,8 @@ async fn dispatch(ui: &Ui, cli: Cli, finder: &Finder) -> anyhow::Result<()> {
         Command::Cml(args) => commands::cml::run(&session()?, args).await,
         Command::Builder(args) => commands::builder::run(&session()?, args).await,
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
-        Command::Ci(args) => commands::ci::run(&session()?, args).await,
-        Command::Bench(args) => commands::bench::run(&session()?, args).await,
+        Command::Ci(args) => crate::dev::ci::run(&session()?, args).await,
+        Command::Bench(args) => crate::dev::bench::run(&session()?, args).await,
     }
 }
 

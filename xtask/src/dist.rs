@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use crate::lock::Lock;
+use crate::machine::lock::Lock;
 use digests::Digest;
 use ui::Ui;
 

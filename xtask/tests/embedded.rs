@@ -49,7 +49,7 @@ fn where_nothing_answers_it_serves_and_the_reason_is_told() {
     let (storage, mut repo) = embedded(Repo::tiny());
     repo.set("XTASK_ENGINE", "auto");
     let outer = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /run && exec \"$@\"", "sh"];
-    let words: Vec<&str> = match xtask::host::run_as_root() {
+    let words: Vec<&str> = match xtask::machine::run_as_root() {
         Ok("env") => outer.to_vec(),
         _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
     };
@@ -207,7 +207,7 @@ fn a_full_disk_is_told_with_the_folder_and_the_remedy() {
 fn on_a_disk(repo: &Repo, mount: &str, args: &[&str]) -> Outcome {
     let script = format!("{mount} && exec \"$@\"");
     let outer = ["unshare", "--mount", "sh", "-c", &script, "sh"];
-    let words: Vec<&str> = match xtask::host::run_as_root() {
+    let words: Vec<&str> = match xtask::machine::run_as_root() {
         Ok("env") => outer.to_vec(),
         _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
     };
@@ -269,7 +269,7 @@ fn where_no_container_may_run_images_are_still_made_and_nodes_are_refused_with_t
         .collect();
     let script = format!("{} && exec \"$@\"", binds.join(" && "));
     let outer = ["unshare", "--mount", "sh", "-c", &script, "sh"];
-    let words: Vec<&str> = match xtask::host::run_as_root() {
+    let words: Vec<&str> = match xtask::machine::run_as_root() {
         Ok("env") => outer.to_vec(),
         _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
     };

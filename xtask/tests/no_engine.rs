@@ -37,7 +37,7 @@ fn with_docker() -> Repo {
 }
 
 fn root_words<'a>(words: &[&'a str]) -> Vec<&'a str> {
-    match xtask::host::run_as_root() {
+    match xtask::machine::run_as_root() {
         Ok("env") => words.to_vec(),
         _ => [&["sudo", "--non-interactive", "--preserve-env"], words].concat(),
     }
@@ -183,7 +183,7 @@ fn a_full_disk_is_told_and_the_old_archive_stays() {
         large = large.display(),
         greeting = greeting.display(),
     );
-    let root: &[&str] = if xtask::host::run_as_root().unwrap() == "env" { &[] } else { &["sudo", "--preserve-env"] };
+    let root: &[&str] = if xtask::machine::run_as_root().unwrap() == "env" { &[] } else { &["sudo", "--preserve-env"] };
     let outer = [root, &["unshare", "--mount", "sh", "-c", &script, "sh"]].concat();
     repo.start_within(&outer, &["save"]).end().failure().says([
         "saved ",

@@ -24,7 +24,7 @@ const LABS: &str = include_str!("common/cml/labs.py");
 
 /// A Python with the client, made once in the cache folder.
 fn python() -> PathBuf {
-    let folder = xtask::host::cache_folder().unwrap().join("virl2_client");
+    let folder = xtask::machine::cache_folder().unwrap().join("virl2_client");
     let lock = std::fs::File::create(folder.with_extension("lock")).unwrap();
     lock.lock().unwrap();
     let (python, stamp) = (folder.join("bin/python"), folder.join("installed"));

@@ -4,11 +4,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::choose::{self, Choice, State};
-use super::{NodeArgs, Session};
-use crate::engine::{self, Engine, Image, base};
-use crate::host;
-use crate::lock::Lock;
+use crate::commands::choose;
+use crate::commands::choose::{Choice, State};
+use crate::commands::{NodeArgs, Session};
+use crate::engine;
+use crate::engine::images::base;
+use crate::engine::{Engine, Image};
+use crate::machine::lock::Lock;
+use crate::setup;
 use catalog::{BuildPlan, Planner};
 
 #[derive(clap::Args)]
@@ -50,7 +53,7 @@ pub(super) async fn up_to_date_after(
 ) -> Result<Built> {
     // Names that don't exist are told before anything is installed.
     let node = &session.repository.node(args.node.as_deref())?.node;
-    let engine = host::engine(session.ui, args.recipe.consent(), &session.finder).await?;
+    let engine = setup::engine(session.ui, args.recipe.consent(), &session.finder).await?;
     // The second of two commands finds what the first has built.
     let path = session.cache.join("locks").join(node.as_str());
     let _lock = Lock::acquire(&path, session.ui, &format!("builds {node}")).await?;

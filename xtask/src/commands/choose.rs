@@ -3,8 +3,9 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{NodeArgs, Session};
-use crate::engine::base::{self, Origin};
+use crate::commands::{NodeArgs, Session};
+use crate::engine::images::base;
+use crate::engine::images::base::Origin;
 use crate::engine::{Engine, Image};
 use catalog::plan::Network;
 use catalog::{BuildPlan, Manifest, Overrides, Planner, Variant};

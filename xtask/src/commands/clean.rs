@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 
-use super::{Session, labs};
+use crate::commands::{Session, labs};
 use crate::engine::{Engine, Image, embedded};
 use crate::lab;
 use catalog::labels;

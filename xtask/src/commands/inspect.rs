@@ -9,11 +9,13 @@ use std::io;
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 
-use super::build::{self, Built};
-use super::{NodeArgs, Session, lint};
-use crate::dist::{self, Record};
+use crate::commands::build;
+use crate::commands::build::Built;
+use crate::commands::{NodeArgs, Session, lint};
+use crate::dist;
+use crate::dist::Record;
 use crate::engine::Engine;
-use crate::lock::Lock;
+use crate::machine::lock::Lock;
 use catalog::BuildPlan;
 use definitions::{self, Facts};
 use digests::Digest;

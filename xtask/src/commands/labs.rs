@@ -5,12 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use xshell::Shell;
 
-use super::build;
-use super::{NodeArgs, RecipeArgs, Session};
+use crate::commands::build;
+use crate::commands::{NodeArgs, RecipeArgs, Session};
 use crate::dist::Dist;
 use crate::engine::Engine;
-use crate::engine::listing::Found;
-use crate::host::{self, Consent};
+use crate::engine::containers::listing::Found;
+use crate::setup;
+use crate::setup::Consent;
 use catalog::{Repository, labels};
 
 /// The node that is none of the user's.
@@ -21,8 +22,8 @@ pub(super) const HELPER: &str = "link-helper";
 ///
 /// # Errors
 /// If it can't be built, or the engine runs no containers here, so that no node runs either.
-pub(super) async fn helper_image(session: &Session<'_>, consent: Consent) -> Result<String> {
-    host::engine(session.ui, consent, &session.finder).await?.must_run_containers()?;
+pub(crate) async fn helper_image(session: &Session<'_>, consent: Consent) -> Result<String> {
+    setup::engine(session.ui, consent, &session.finder).await?.must_run_containers()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
     let hushed = session.ui.hushed();
     let own = Session {

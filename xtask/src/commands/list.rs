@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Session;
+use crate::commands::Session;
 use crate::engine::{Engine, Image};
 use catalog::plan::{Names, Network};
 use catalog::{Manifest, Overrides, Planner, Variant};

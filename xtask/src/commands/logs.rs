@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Session, labs};
+use crate::commands::{Session, labs};
 
 #[derive(clap::Args)]
 pub struct Args {

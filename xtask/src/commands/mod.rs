@@ -1,15 +1,13 @@
 //! One file a subcommand: its `Args` and its `run`.
 
-pub mod bench;
 pub mod build;
 pub mod builder;
 mod choose;
-pub mod ci;
 pub mod clean;
 pub mod cml;
 pub mod diff;
 pub mod inspect;
-mod labs;
+pub(crate) mod labs;
 pub mod lint;
 pub mod list;
 pub mod logs;
@@ -21,7 +19,7 @@ pub mod setup;
 pub mod shell;
 pub mod stop;
 pub mod upload;
-mod variant_definitions;
+pub(crate) mod variant_definitions;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -30,10 +28,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::dist::Dist;
-use crate::engine::choice::Choice;
-use crate::engine::find::Finder;
+use crate::engine::connect::choice::Choice;
+use crate::engine::connect::find::Finder;
 use crate::engine::{Engine, Unreachable};
-use crate::host::Consent;
+use crate::setup::Consent;
 use catalog::{Overrides, Planner, Repository};
 use ui::Ui;
 

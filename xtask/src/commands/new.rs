@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::Session;
+use crate::commands::Session;
 use catalog::names::Name;
 use catalog::{Manifest, Repository, context};
 

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 
-use super::labs::{self, helper_image};
-use super::save;
-use super::{NodeArgs, Session};
+use crate::commands::labs;
+use crate::commands::labs::helper_image;
+use crate::commands::save;
+use crate::commands::{NodeArgs, Session};
 use crate::lab::{Asked, Lab};
 use catalog::labels;
 use definitions::container::Container;

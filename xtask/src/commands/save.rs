@@ -5,11 +5,13 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::build::{self, Built};
-use super::inspect::{self, Inspected};
-use super::{NodeArgs, Session};
+use crate::commands::build;
+use crate::commands::build::Built;
+use crate::commands::inspect;
+use crate::commands::inspect::Inspected;
+use crate::commands::{NodeArgs, Session};
 use crate::dist::{ArchiveRecord, Record};
-use crate::lock::Lock;
+use crate::machine::lock::Lock;
 use archive::{self, Archive};
 use catalog::BuildPlan;
 use digests::Digest;

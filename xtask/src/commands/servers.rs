@@ -7,9 +7,9 @@ use clap::ValueEnum;
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
-use super::Session;
+use crate::commands::Session;
 use crate::dist;
-use crate::lock::Lock;
+use crate::machine::lock::Lock;
 use cml::address::Scheme;
 use cml::api::Controller;
 use cml::bundle::{ArchiveFile, Definition};

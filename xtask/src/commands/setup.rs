@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::consent;
-use crate::engine::find::Finder;
-use crate::host;
+use crate::commands::consent;
+use crate::engine::connect::find::Finder;
+use crate::setup;
 use ui::Ui;
 
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ pub struct Args {
 /// # Errors
 /// If something is missing and may not or can't be brought.
 pub async fn run(ui: &Ui, finder: &Finder, args: Args) -> Result<()> {
-    host::set_up(ui, consent(args.yes), finder).await?;
+    setup::set_up(ui, consent(args.yes), finder).await?;
     ui.note("nothing is missing");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use anyhow::{Context, Result};
 
-use super::{Session, labs};
+use crate::commands::{Session, labs};
 use catalog::labels;
 
 #[derive(clap::Args)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Session, labs};
+use crate::commands::{Session, labs};
 use crate::engine::Engine;
 use crate::lab;
 use catalog::labels;

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
-use super::servers::{self, ServerArgs, Via};
-use super::{NodeArgs, RecipeArgs, Session, save};
+use crate::commands::servers;
+use crate::commands::servers::{ServerArgs, Via};
+use crate::commands::{NodeArgs, RecipeArgs, Session, save};
 use cml::api::Controller;
 use cml::by_api::Options;
 use cml::doctor::Needs;

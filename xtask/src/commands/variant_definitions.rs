@@ -12,7 +12,7 @@ use digests::Digest;
 
 /// # Errors
 /// If a name or a template is wrong.
-pub(super) fn render(
+pub(crate) fn render(
     repository: &Repository,
     node: &Manifest,
     variant: &Variant,

@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::inspect;
-use super::labs::helper_image;
-use super::save::{self, Saved};
-use super::{NodeArgs, RecipeArgs, Session};
+use crate::commands::inspect;
+use crate::commands::labs::helper_image;
+use crate::commands::save;
+use crate::commands::save::Saved;
+use crate::commands::{NodeArgs, RecipeArgs, Session};
 use crate::engine::Engine;
-use crate::host::{self, Consent};
 use crate::lab::Lab;
-use crate::proof::{self, Act, Outcome, Report, Shipped, Subject};
+use crate::proof;
+use crate::proof::{Act, Outcome, Report, Shipped, Subject};
+use crate::setup;
+use crate::setup::Consent;
 use catalog::scene::{Actor, Scene};
 use catalog::{BuildPlan, Manifest};
 use definitions::container::Container;
@@ -45,7 +48,7 @@ pub struct Args {
 
 impl Args {
     /// Every node of the repository, as its manifest says.
-    pub(super) fn all(yes: bool) -> Self {
+    pub(crate) fn all(yes: bool) -> Self {
         Self {
             nodes: Vec::new(),
             all: true,
@@ -72,7 +75,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 ///
 /// # Errors
 /// If it can't be tried.
-pub(super) async fn one(session: &Session<'_>, node: &NodeArgs) -> Result<Report> {
+pub(crate) async fn one(session: &Session<'_>, node: &NodeArgs) -> Result<Report> {
     let manifest = session.repository.node(node.node.as_deref())?;
     let subject = subject(session, &node.recipe, manifest, None).await?;
     let mut reports = prove_all(session, &[subject], node.recipe.consent(), false).await?;
@@ -96,7 +99,7 @@ async fn subjects(session: &Session<'_>, args: &Args) -> Result<Vec<Subject>> {
 }
 
 async fn prove_all(session: &Session<'_>, subjects: &[Subject], consent: Consent, keep: bool) -> Result<Vec<Report>> {
-    let engine = host::engine(session.ui, consent, &session.finder).await?;
+    let engine = setup::engine(session.ui, consent, &session.finder).await?;
     let helper = helper_image(session, consent).await?;
     let mut reports = Vec::new();
     for subject in subjects {

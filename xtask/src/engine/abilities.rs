@@ -5,8 +5,8 @@ use std::fmt;
 use anyhow::{Context, Result};
 use bollard::Docker;
 
-use super::endpoint::Endpoint;
-use super::ping;
+use crate::engine::connect::endpoint::Endpoint;
+use crate::engine::connect::ping;
 
 /// Who made the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Abilities {
 
     /// Whether that program is installed.
     pub fn has_command_line(&self) -> bool {
-        crate::host::is_installed(self.command_line())
+        crate::machine::is_installed(self.command_line())
     }
 
     /// Whether a build's cache consists of images, one a step. They bear the build's labels, too.

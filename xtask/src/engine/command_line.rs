@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use xshell::{Cmd, Shell};
 
-use super::Engine;
+use crate::engine::Engine;
 
 /// A program that drives an engine, and how it finds the one that is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::Engine;
+use crate::engine::Engine;
 
 /// Runs `work` to its end, on a thread and a runtime of its own: a runtime can't wait while it drops
 /// what it ran. What fails is not told; whatever is left behind bears a label of this project.

@@ -1,25 +1,13 @@
 //! The container engine, by way of its API.
 
 pub mod abilities;
-pub mod base;
 pub mod build;
-pub mod checks;
-pub mod choice;
 pub mod command_line;
+pub mod connect;
 pub mod containers;
 pub mod detached;
-pub mod dockerfile;
 pub mod embedded;
-pub mod endpoint;
-pub mod find;
 pub mod images;
-pub mod listing;
-mod ping;
-pub mod podman;
-mod progress;
-mod proxy;
-mod small_build;
-pub mod undisturbed;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,10 +16,10 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use bollard::Docker;
 
-use abilities::Abilities;
+use crate::engine::abilities::Abilities;
+use crate::engine::connect::endpoint::Endpoint;
+use crate::engine::embedded::Embedded;
 use catalog::labels;
-use embedded::Embedded;
-use endpoint::Endpoint;
 use ui::Ui;
 
 pub use images::Image;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::Lab;
+use crate::lab::Lab;
 use definitions::container::Container;
 
 /// Something that this host can't give to a node, but CML's may.

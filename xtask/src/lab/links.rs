@@ -8,7 +8,7 @@
 use anyhow::{Context, Result};
 use bollard::models::HostConfig;
 
-use super::{Lab, explain};
+use crate::lab::{Lab, explain};
 
 /// Forward frames to all link-local group addresses that a bridge may forward, LLDP's among them: a
 /// link is a cable, not a switch.

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use bollard::query_parameters::ImportImageOptionsBuilder;
 use futures_util::TryStreamExt;
 
-use super::Lab;
 use crate::engine::containers::lab_tag;
-use crate::engine::undisturbed::{again_while, is_disturbed};
+use crate::engine::images::retrying::{again_while, is_disturbed};
+use crate::lab::Lab;
 
 /// An image that was loaded from an archive.
 #[derive(Clone, Debug)]

@@ -21,7 +21,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use crate::engine::{Engine, detached};
-use crate::lock::{self, Lock};
+use crate::machine::lock;
+use crate::machine::lock::Lock;
 use catalog::labels;
 use ui::Ui;
 

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use bollard::models::{HostConfig, Mount, MountType};
 
-use super::Lab;
-use super::boot::{self, Booted, Watched};
-use super::create::{self, Here};
-use super::explain::explain;
-use super::links::{Bridge, Port};
 use crate::engine::containers::{Command, Output, is_refusal};
-use crate::engine::undisturbed::{again_while, is_disturbed};
+use crate::engine::images::retrying::{again_while, is_disturbed};
+use crate::lab::Lab;
+use crate::lab::boot;
+use crate::lab::boot::{Booted, Watched};
+use crate::lab::create;
+use crate::lab::create::Here;
+use crate::lab::explain::explain;
+use crate::lab::links::{Bridge, Port};
 use catalog::labels;
 use definitions::container::Container;
 

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::{Lab, Node};
+use crate::lab::{Lab, Node};
 
 /// A process in a node.
 #[derive(Clone, Debug, PartialEq, Eq)]

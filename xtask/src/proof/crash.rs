@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::future::join_all;
 
-use super::judge::{Expected, fill_all, quoted};
-use super::scene::Scene;
-use super::{Outcome, Stage};
 use crate::engine::containers::Output;
 use crate::lab::Node;
+use crate::proof::judge::{Expected, fill_all, quoted};
+use crate::proof::scene::Scene;
+use crate::proof::{Outcome, Stage};
 use catalog::scene::Crash;
 
 /// How long a command may take to come to the point.

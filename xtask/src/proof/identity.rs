@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_yaml::Value;
 
-use super::Shipped;
+use crate::proof::Shipped;
 use archive::{self, Contents};
 
 /// What does not agree. Reads the whole archive.

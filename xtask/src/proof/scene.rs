@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::judge::{Expected, fill_all};
-use super::{Act, Outcome, Row, Shipped, Stage, crash};
 use crate::lab::{Asked, Bridge, Node};
+use crate::proof::judge::{Expected, fill_all};
+use crate::proof::{Act, Outcome, Row, Shipped, Stage, crash};
 use catalog::names::Name;
 use catalog::scene::{Actor, Check, Rewrite, Step};
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Outcome, Report, Row, Stage, identity};
-use crate::lab::{self, Asked, Booted, Lack, Node, Process};
+use crate::lab;
+use crate::lab::{Asked, Booted, Lack, Node, Process};
+use crate::proof::{Outcome, Report, Row, Stage, identity};
 use definitions::container::Container;
 
 const SCENE: &str = "as shipped";

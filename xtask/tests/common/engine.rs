@@ -18,8 +18,8 @@ use futures_util::TryStreamExt;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use xtask::engine::find::Finder;
-use xtask::engine::undisturbed::undisturbed;
+use xtask::engine::connect::find::Finder;
+use xtask::engine::images::retrying::undisturbed;
 
 use super::{as_root, signal, userland, wait_until};
 
@@ -34,7 +34,7 @@ pub struct Engine {
 impl Engine {
     /// The engine that the program uses, too.
     pub fn here() -> Self {
-        let cache = xtask::host::cache_folder().expect("a cache folder");
+        let cache = xtask::machine::cache_folder().expect("a cache folder");
         let finder = Finder::as_wished(None, cache).expect("XTASK_ENGINE names an engine");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let found = runtime.block_on(finder.connect(&ui::Ui::new(false)));

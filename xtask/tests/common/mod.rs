@@ -466,14 +466,14 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 pub fn signal(pid: u32, name: &str) {
     let words = [format!("-{name}"), pid.to_string()];
     let ours = duct::cmd("kill", &words).unchecked().stderr_null().run();
-    if !ours.is_ok_and(|output| output.status.success()) && xtask::host::run_as_root().is_ok() {
+    if !ours.is_ok_and(|output| output.status.success()) && xtask::machine::run_as_root().is_ok() {
         let _ = as_root(&["kill", &words[0], &words[1]]).unchecked().stderr_null().run();
     }
 }
 
 /// A command that needs root: run as such, else through sudo without a question.
 pub fn as_root(words: &[&str]) -> duct::Expression {
-    match xtask::host::run_as_root() {
+    match xtask::machine::run_as_root() {
         Ok("env") => duct::cmd("env", words),
         Ok(_) => duct::cmd("sudo", [&["--non-interactive"], words].concat()),
         Err(error) => panic!("this test does what only root may (`{}`): {error:#}", words.join(" ")),

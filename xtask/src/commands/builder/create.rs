@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
-use super::{WaitArgs, agree, logged_in, nothing_added};
+use crate::commands::builder::{WaitArgs, agree, logged_in, nothing_added};
 use crate::commands::servers::{ServerArgs, Target};
 use crate::commands::{Session, servers};
 use builder::caller::{self, Origin};

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{LabArgs, WaitArgs, agree, logged_in, meant, nothing_added};
+use crate::commands::builder::{LabArgs, WaitArgs, agree, logged_in, meant, nothing_added};
 use crate::commands::{Session, servers};
 use builder::labs::describe;
 use builder::life;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
-use super::Session;
-use super::servers::{Done, ServerArgs, Target};
+use crate::commands::Session;
+use crate::commands::servers::{Done, ServerArgs, Target};
 use builder::labs::{self, Own};
 use builder::life::Patience;
 use cml::api::Controller;

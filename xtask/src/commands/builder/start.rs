@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::{LabArgs, WaitArgs, logged_in, meant};
+use crate::commands::builder::{LabArgs, WaitArgs, logged_in, meant};
 use crate::commands::servers::Target;
 use crate::commands::{Session, servers};
 use builder::HOSTNAME;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{LabArgs, logged_in};
+use crate::commands::builder::{LabArgs, logged_in};
 use crate::commands::{Session, servers};
 use builder::labs::{self, Found};
 use builder::{console, life};

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{LabArgs, WaitArgs, logged_in, meant};
+use crate::commands::builder::{LabArgs, WaitArgs, logged_in, meant};
 use crate::commands::{Session, servers};
 use builder::life;
 

@@ -4,7 +4,8 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::commands::Session;
-use crate::commands::servers::{self, Done, ServerArgs, Target};
+use crate::commands::servers;
+use crate::commands::servers::{Done, ServerArgs, Target};
 use cml::address::Scheme;
 use cml::doctor::{self, Finding, Needs, Verdict};
 use cml::ssh::Ssh;

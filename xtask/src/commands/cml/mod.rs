@@ -7,7 +7,7 @@ mod status;
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::Session;
+use crate::commands::Session;
 use cml::Reversal;
 
 #[derive(clap::Args)]

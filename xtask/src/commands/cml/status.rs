@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use crate::commands::Session;
-use crate::commands::servers::{self, Done, ServerArgs, Target, Via};
+use crate::commands::servers;
+use crate::commands::servers::{Done, ServerArgs, Target, Via};
 use cml::api::Controller;
 use cml::ssh::Ssh;
 use cml::{Bundle, by_api, by_ssh};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::report::Report;
+use crate::commands::lint::report::Report;
 use definitions::lint::{self, Archive, Document, Subject, Surroundings};
 use definitions::yaml;
 

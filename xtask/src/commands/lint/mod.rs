@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use super::{Ended, Session};
-use crate::engine::choice::Choice;
-use crate::engine::find::Finder;
-use crate::host;
+use crate::commands::{Ended, Session};
+use crate::engine::connect::choice::Choice;
+use crate::engine::connect::find::Finder;
+use crate::machine;
 use report::Report;
 use ui::Ui;
 
@@ -90,5 +90,5 @@ fn repository_of_template(path: &Path) -> Option<PathBuf> {
 
 /// None is asked for anything.
 fn no_engine() -> Result<Finder> {
-    Ok(Finder::new(Choice::Automatic, host::cache_folder()?))
+    Ok(Finder::new(Choice::Automatic, machine::cache_folder()?))
 }

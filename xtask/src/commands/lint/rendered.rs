@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::report::Report;
+use crate::commands::lint::report::Report;
 use crate::commands::{Session, variant_definitions};
 use catalog::{Manifest, Repository, Variant};
 use definitions::finding::Finding;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::place::Place;
-use super::probe;
-use super::settings::{self, Settings};
+use crate::engine::embedded::place::Place;
+use crate::engine::embedded::probe;
+use crate::engine::embedded::settings;
+use crate::engine::embedded::settings::Settings;
 use ui::Ui;
 
 /// Ends what an engine has left running, unless another is at work on the storage, whose it could be: steps of builds, and the holder
@@ -18,7 +19,7 @@ use ui::Ui;
 /// If the lock can't be had.
 pub fn end_the_rest(place: &Place) -> Result<()> {
     // Held to the end.
-    let file = super::lock_file(place)?;
+    let file = crate::engine::embedded::lock_file(place)?;
     if file.try_lock().is_ok() {
         end_orphans(place);
         end_holder(place);
@@ -51,7 +52,7 @@ fn end_holder(place: &Place) {
 pub fn clear_up(ui: &Ui, place: &Place) -> Result<()> {
     let marks: Vec<_> =
         std::fs::read_dir(place.marks()).into_iter().flatten().flatten().map(|mark| mark.path()).collect();
-    let file = super::lock_file(place)?;
+    let file = crate::engine::embedded::lock_file(place)?;
     if marks.is_empty() || file.try_lock().is_err() {
         return Ok(());
     }
@@ -97,7 +98,7 @@ pub fn forget_the_dead(place: &Place) -> Result<()> {
         return Ok(());
     }
     // Held to the end.
-    let file = super::lock_file(place)?;
+    let file = crate::engine::embedded::lock_file(place)?;
     if file.try_lock().is_err() {
         return Ok(());
     }
@@ -164,7 +165,7 @@ pub fn end_service(place: &Place, socket: &Path) {
     let own = socket.display().to_string();
     // An ordinary user's Podman is several processes that follow each other: one may be just about to become another.
     let mut quiet = 0;
-    while quiet < if crate::host::is_root() { 1 } else { 3 } {
+    while quiet < if crate::machine::is_root() { 1 } else { 3 } {
         let left: Vec<u32> =
             processes().filter(|pid| is_podmans(pid, &own) || is_podmans(pid, &runtime) && is_stale(*pid)).collect();
         quiet = if left.is_empty() { quiet + 1 } else { 0 };

@@ -45,7 +45,7 @@ pub struct Embedded {
 
 /// Whether Podman is installed.
 pub fn is_installed() -> bool {
-    cfg!(target_os = "linux") && crate::host::is_installed("podman")
+    cfg!(target_os = "linux") && crate::machine::is_installed("podman")
 }
 
 impl Embedded {
@@ -260,10 +260,10 @@ pub fn has_images(cache: &Path) -> bool {
 
 /// Packages have files of many users; an ordinary user needs ids to stand for them. [subuid(5)]
 fn has_subordinate_ids() -> Result<()> {
-    if crate::host::is_root() {
+    if crate::machine::is_root() {
         return Ok(());
     }
-    let (id, name) = (crate::host::user_id().to_string(), crate::host::user_name());
+    let (id, name) = (crate::machine::user_id().to_string(), crate::machine::user_name());
     for file in ["/etc/subuid", "/etc/subgid"] {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let is_ours =
@@ -276,7 +276,7 @@ fn has_subordinate_ids() -> Result<()> {
             );
         }
     }
-    if !crate::host::is_installed("newuidmap") {
+    if !crate::machine::is_installed("newuidmap") {
         bail!(
             "newuidmap is not installed, which the embedded engine needs for an ordinary user: sudo apt-get install uidmap"
         );

@@ -118,7 +118,7 @@ fn runtime_of(storage: &Path) -> PathBuf {
 
 /// Not by the environment, which is another in another terminal: Podman insists on finding things where they were.
 fn runtime_root() -> PathBuf {
-    let id = crate::host::user_id();
+    let id = crate::machine::user_id();
     let session = PathBuf::from(format!("/run/user/{id}"));
     match id {
         0 => PathBuf::from("/run/cml-nodes"),
@@ -136,7 +136,7 @@ fn make_private(folder: &Path) -> Result<()> {
         Err(error) => return Err(error).with_context(|| format!("{} can't be made", folder.display())),
     }
     let found = folder.symlink_metadata().with_context(|| folder.display().to_string())?;
-    if !found.is_dir() || found.uid() != crate::host::user_id() || found.mode() & 0o022 != 0 {
+    if !found.is_dir() || found.uid() != crate::machine::user_id() || found.mode() & 0o022 != 0 {
         bail!("{} is somebody else's: remove it, or set XDG_RUNTIME_DIR to a folder of yours", folder.display());
     }
     Ok(())

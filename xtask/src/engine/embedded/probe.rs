@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use super::place::Place;
-use super::settings::{self, Runtime, Settings, Storage};
-use crate::host;
+use crate::engine::embedded::place::Place;
+use crate::engine::embedded::settings;
+use crate::engine::embedded::settings::{Runtime, Settings, Storage};
+use crate::machine;
 use digests::Digest;
 use ui::Ui;
 
@@ -72,7 +73,7 @@ pub fn fitness(ui: &Ui, place: &Place) -> Result<Fitness> {
 
 /// The programs with their times, who asks, and since when the machine runs.
 fn depends_on() -> Result<String> {
-    let mut of = format!("{FORMAT} {} ", host::user_id());
+    let mut of = format!("{FORMAT} {} ", machine::user_id());
     of += std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim();
     for name in ["podman", "runc", "crun", "fuse-overlayfs", "newuidmap"] {
         let Ok(program) = which::which(name) else { continue };
@@ -208,7 +209,7 @@ impl<'a> Probe<'a> {
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
-        super::remove_storage(self.ui, &self.place);
+        crate::engine::embedded::remove_storage(self.ui, &self.place);
     }
 }
 
@@ -219,7 +220,7 @@ fn storages() -> Vec<Storage> {
 
 /// crun is Podman's own choice; runc starts containers on machines whose control groups crun does not know.
 fn runtimes() -> Vec<Runtime> {
-    let session = if host::is_root() {
+    let session = if machine::is_root() {
         Some(PathBuf::from("/run"))
     } else {
         std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
@@ -227,7 +228,7 @@ fn runtimes() -> Vec<Runtime> {
     let has_systemd =
         session.is_some_and(|folder| folder.join("systemd").is_dir()) && Path::new("/run/systemd/system").is_dir();
     let cgroups: &[&str] = if has_systemd { &["systemd", "cgroupfs"] } else { &["cgroupfs"] };
-    let names = ["crun", "runc"].into_iter().filter(|name| host::is_installed(name));
+    let names = ["crun", "runc"].into_iter().filter(|name| machine::is_installed(name));
     names
         .flat_map(|name| cgroups.iter().map(move |way| Runtime { name: name.to_owned(), cgroups: (*way).to_owned() }))
         .collect()

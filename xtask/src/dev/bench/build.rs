@@ -1,0 +1,166 @@
+//! Building, side by side with the recipe that this project replaces.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::commands::build;
+use crate::commands::build::Built;
+use crate::commands::{NodeArgs, Session};
+use crate::dev::bench::{Figure, Times, ratio};
+use crate::dist::Dist;
+use crate::engine::connect::choice::Choice;
+
+/// One stage, plain `make`, all its build tools left inside: the way of the recipe that this
+/// project comes from, for the same FRR.
+const ONE_STAGE: &str = include_str!("one-stage.Dockerfile");
+
+/// From nothing but the base: no step cached, no compiler cache, no package downloaded before.
+pub async fn against_one_stage(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
+    // Brings the base, which both start from and neither is charged for.
+    let built = build::up_to_date(session, node).await?;
+    let ours = from_nothing(session, node).await?;
+    let mut theirs = Times::default();
+    let copy = Copy::of(session, &built)?;
+    copy.replace_dockerfile(&built.plan.dockerfile, ONE_STAGE)?;
+    theirs.0.push(copy.build(session, node, true).await?);
+    let part = ratio(ours.median(), theirs.median());
+    Ok(vec![
+        Figure::new("cold build", ours.describe(), ""),
+        Figure::new("cold build in one stage, plain make", theirs.describe(), ""),
+        Figure::new("cold build / one stage", format!("{part:.2}"), "at most 0.6"),
+    ])
+}
+
+/// The embedded engine from start to end, and a build from nothing on it and on Docker.
+pub async fn on_both_engines(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
+    let (docker, embedded) = (session.with_engine(Choice::Docker)?, session.with_engine(Choice::Embedded)?);
+    let (on_docker, on_ours) = (from_nothing(&docker, node).await?, from_nothing(&embedded, node).await?);
+    embedded.finder.let_go();
+    let mut starts = Times::default();
+    for _ in 0..rounds {
+        let since = Instant::now();
+        embedded.engine().await?;
+        starts.0.push(since.elapsed());
+        embedded.finder.let_go();
+    }
+    let part = ratio(on_ours.median(), on_docker.median());
+    Ok(vec![
+        Figure::new("embedded engine: start", starts.describe(), "at most 1.5 s"),
+        Figure::new("cold build on Docker", on_docker.describe(), ""),
+        Figure::new("cold build on the embedded engine", on_ours.describe(), ""),
+        Figure::new("embedded / Docker", format!("{part:.2}"), "at most 1.25"),
+    ])
+}
+
+async fn from_nothing(session: &Session<'_>, node: &NodeArgs) -> Result<Times> {
+    let built = build::up_to_date(session, node).await?;
+    let copy = Copy::of(session, &built)?;
+    copy.give_caches_new_names()?;
+    Ok(Times(vec![copy.build(session, node, true).await?]))
+}
+
+/// After a change to the entry script alone.
+pub async fn after_a_change(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
+    let built = build::up_to_date(session, node).await?;
+    let copy = Copy::of(session, &built)?;
+    let script = copy.change_a_script()?;
+    let mut times = Times::default();
+    times.0.push(copy.build(session, node, false).await?);
+    Ok(vec![Figure::new(&format!("rebuild after a change to {script}"), times.describe(), "at most 10 s")])
+}
+
+/// A copy of the repository whose images have names of their own, to be changed at will.
+struct Copy {
+    folder: tempfile::TempDir,
+    node: String,
+}
+
+impl Copy {
+    fn of(session: &Session<'_>, built: &Built) -> Result<Self> {
+        let copy = Self { folder: tempfile::tempdir_in(&session.cache)?, node: built.plan.node.clone() };
+        for name in ["docker", "node-definitions", "image-definitions"] {
+            copy_folder(&session.repository.root.join(name), &copy.folder.path().join(name))?;
+        }
+        copy.edit("node.yaml", |text| {
+            let own = text.replace("\nimage: \"", "\nimage: \"cml-nodes-bench/").replace("\nid: \"", "\nid: \"bench-");
+            // The one-stage image is far larger, and has none of what the checks look for.
+            let (head, rest) = own.split_once("\nchecks:").unwrap_or((&own, ""));
+            let limits = rest.split_once("\nlimits:").map_or("", |_| "\n");
+            format!("{head}{limits}")
+        })?;
+        Ok(copy)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("docker").join(&self.node)
+    }
+
+    fn edit(&self, file: &str, change: impl FnOnce(String) -> String) -> Result<()> {
+        let path = self.path().join(file);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+        Ok(std::fs::write(&path, change(text))?)
+    }
+
+    /// Cache mounts outlive `--no-cache`; under a new name each is empty.
+    fn give_caches_new_names(&self) -> Result<()> {
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let own = format!("id=cml-nodes-bench-{}-", since_1970.as_secs());
+        for entry in std::fs::read_dir(self.path())? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.starts_with("Dockerfile") {
+                self.edit(&name, |text| text.replace("id=cml-nodes-", &own))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn replace_dockerfile(&self, name: &str, text: &str) -> Result<()> {
+        self.edit(name, |_| text.to_owned())
+    }
+
+    fn change_a_script(&self) -> Result<String> {
+        let files = catalog::context::scan(&self.path(), &[])?;
+        let is_script = |path: &Path| std::fs::read(path).is_ok_and(|text| text.starts_with(b"#!"));
+        let script = files
+            .into_iter()
+            .map(|file| file.path)
+            .filter(|path| path.starts_with("rootfs/"))
+            .max_by_key(|path| (is_script(&self.path().join(path)), path.contains("start")))
+            .context("the node has no rootfs/")?;
+        self.edit(&script, |text| format!("{text}# changed\n"))?;
+        Ok(script)
+    }
+
+    async fn build(&self, session: &Session<'_>, node: &NodeArgs, no_cache: bool) -> Result<std::time::Duration> {
+        let copy = Session {
+            ui: session.ui,
+            repository: catalog::Repository::open(self.folder.path())?,
+            dist: Dist::new(self.folder.path().join("dist")),
+            cache: session.cache.clone(),
+            finder: session.finder.clone(),
+        };
+        let mut args = node.clone();
+        args.recipe.no_cache = no_cache;
+        let since = Instant::now();
+        let built = build::up_to_date(&copy, &args).await?;
+        let time = since.elapsed();
+        built.engine.remove(&built.plan.names.image).await?;
+        Ok(time)
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Running nodes: how fast they boot, alone and many at once, and what they hold.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+
+use crate::commands::labs::helper_image;
+use crate::commands::{NodeArgs, Session, save, verify};
+use crate::dev::bench::{Figure, Times};
+use crate::lab;
+use crate::lab::{Asked, Lab, Node};
+use crate::setup::Consent;
+use definitions::container::Container;
+
+/// How long a booted node is left alone before its memory counts as that of a node at rest.
+const REST: Duration = Duration::from_secs(3);
+
+/// As many as a small lab has.
+const MANY: usize = 10;
+
+/// Boots the node alone, then many of it at once.
+pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
+    let saved = save::up_to_date(session, node).await?;
+    let id = &saved.inspected.plan.names.id;
+    let path = session.dist.node_definition(id);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    let container = Container::read(&text)?;
+    let engine = session.engine().await?;
+    let helper = helper_image(session, Consent::Given).await?;
+    let lab = Lab::open(&engine, session.ui, &session.cache, &helper).await?;
+    let image = lab.load(&session.dist.archive(id)).await?.image;
+    let (mut alone, mut memory) = (Times::default(), None);
+    for _ in 0..rounds {
+        let (node, time) = boot(&lab, &container, &image).await?;
+        alone.0.push(time);
+        if memory.is_none() {
+            tokio::time::sleep(REST).await;
+            memory = lab.processes(&node).await?.as_deref().and_then(lab::memory);
+        }
+        engine.remove_container(node.id()).await?;
+    }
+    session.ui.headline(format_args!("{MANY} nodes at once"));
+    let mut at_once = Times::default();
+    let since = Instant::now();
+    try_join_all((0..MANY).map(|_| boot(&lab, &container, &image))).await?;
+    at_once.add(since);
+    lab.close().await?;
+    Ok(vec![
+        Figure::new(&format!("{id}: create to READY"), alone.describe(), "at most 3 s on 2 cores"),
+        Figure::new(
+            &format!("{id}: memory at rest"),
+            memory.map_or_else(|| "?".to_owned(), text::size),
+            "at most 67.1 MB (64 MiB)",
+        ),
+        Figure::new(&format!("{MANY} of {id} at once, all READY"), at_once.describe(), "at most 30 s"),
+    ])
+}
+
+async fn boot(lab: &Lab<'_>, container: &Container, image: &str) -> Result<(Node, Duration)> {
+    let mut node = lab.create(container.clone(), image, Asked::default()).await?;
+    for _ in 0..container.default_interfaces {
+        lab.add_interface(&mut node, None)?;
+    }
+    let booted = lab.start(&mut node).await?;
+    Ok((node, booted.time))
+}
+
+/// `verify` of what is built and saved.
+pub async fn verify(session: &Session<'_>, node: &NodeArgs) -> Result<Figure> {
+    save::up_to_date(session, node).await?;
+    let mut times = Times::default();
+    let since = Instant::now();
+    let report = verify::one(session, node).await?;
+    times.add(since);
+    anyhow::ensure!(report.ok, "{} is not proved; `cargo xtask verify` shows why", report.id);
+    Ok(Figure::new(&format!("verify {}, {} checks", report.id, report.rows.len()), times.describe(), "at most 90 s"))
+}

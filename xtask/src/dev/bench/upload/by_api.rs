@@ -1,0 +1,82 @@
+//! By the API over loopback, onto the controller that stands in for CML's in the tests.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::commands::{NodeArgs, Session, save};
+use crate::dev::bench::upload::{Uploaded, upload};
+use crate::dev::bench::{Figure, Times};
+
+pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
+    let saved = save::up_to_date(session, node).await?;
+    let (mut whole, mut repeat) = (Times::default(), Times::default());
+    for round in 1..=rounds {
+        session.ui.headline(format_args!("upload by the API, round {round} of {rounds}"));
+        let server = Server::start(session)?;
+        let first = server.upload(session)?;
+        anyhow::ensure!(first.sent == saved.archive.size, "{} bytes were sent", first.sent);
+        whole.0.push(first.time);
+        let again = server.upload(session)?;
+        anyhow::ensure!(again.sent == 0, "a repeat sent {} bytes", again.sent);
+        repeat.0.push(again.time);
+    }
+    let size = text::size(saved.archive.size);
+    Ok(vec![
+        Figure::new(&format!("upload of {size} by the API, whole command"), whole.describe(), ""),
+        Figure::new("upload with nothing to do, by the API", repeat.describe(), "at most 2 s, no archive bytes"),
+    ])
+}
+
+/// The last that it says of itself.
+const LAST: &str = "FINGERPRINT";
+
+/// The stand-in, in a process of its own. Goes when dropped.
+struct Server {
+    process: Child,
+    /// What it says of itself: `VIRL2_URL=…`
+    said: BTreeMap<String, String>,
+    memory: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(session: &Session<'_>) -> Result<Self> {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let mut process = Command::new(cargo)
+            .args(["run", "--quiet", "--package", "xtask", "--example", "stand-in-controller"])
+            .current_dir(&session.repository.root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("the controller that stands in for CML's can't be started")?;
+        let lines = BufReader::new(process.stdout.take().context("it has no output")?).lines();
+        let mut said = BTreeMap::new();
+        for line in lines {
+            let line = line?;
+            let (name, value) =
+                line.split_once('=').context("the controller that stands in for CML's talks nonsense")?;
+            said.insert(name.to_owned(), value.to_owned());
+            if name == LAST {
+                break;
+            }
+        }
+        Ok(Self { process, said, memory: tempfile::tempdir_in(&session.cache)? })
+    }
+
+    fn upload(&self, session: &Session<'_>) -> Result<Uploaded> {
+        let mut environment = vec![("XDG_STATE_HOME", self.memory.path().into()), ("NO_PROXY", "127.0.0.1".into())];
+        environment.extend(self.said.iter().map(|(name, value)| (name.as_str(), value.into())));
+        let say = |name: &str| self.said.get(name).with_context(|| format!("it does not say its {name}"));
+        upload(session, say("VIRL2_URL")?, &environment, &["--fingerprint", say(LAST)?])
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Its input ends, and so does it.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,202 @@
+//! Where the engine is, found as the docker CLI finds it: `DOCKER_HOST`, then the current
+//! context, then the default socket.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use bollard::{ClientVersion, Docker};
+use serde::Deserialize;
+
+use digests::Digest;
+
+/// Seconds that one request may take before its first answer. An engine prepares the export of a
+/// large image for minutes before it sends a byte.
+const REQUEST_SECONDS: u64 = 1800;
+
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// An engine's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `unix://`, `tcp://`, `ssh://` and so on.
+    pub host: String,
+    /// Folder with `ca.pem`, `cert.pem` and `key.pem`.
+    tls: Option<PathBuf>,
+    /// What made us look there, for messages.
+    pub reason: String,
+}
+
+/// The environment that decides, apart from the process's own so that tests can set it.
+pub struct Environment<'a> {
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    pub home: PathBuf,
+}
+
+impl Endpoint {
+    /// An address that something else than the docker CLI's configuration names.
+    pub fn at(host: String, reason: impl Into<String>) -> Self {
+        Self { host, tls: None, reason: reason.into() }
+    }
+
+    /// # Errors
+    /// If the docker CLI's configuration names a context that can't be read.
+    pub fn discover() -> Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let home = std::env::home_dir().unwrap_or_default();
+        Self::from_environment(&Environment { variable: &variable, home })
+    }
+
+    /// # Errors
+    /// As [`Self::discover`].
+    pub fn from_environment(environment: &Environment<'_>) -> Result<Self> {
+        let variable = environment.variable;
+        let config = variable("DOCKER_CONFIG").map_or_else(|| environment.home.join(".docker"), PathBuf::from);
+        if let Some(host) = variable("DOCKER_HOST") {
+            let verified = variable("DOCKER_TLS_VERIFY").or_else(|| variable("DOCKER_TLS")).is_some();
+            let tls = verified.then(|| variable("DOCKER_CERT_PATH").map_or(config, PathBuf::from));
+            return Ok(Self { host, tls, reason: "DOCKER_HOST".to_owned() });
+        }
+        let context = match variable("DOCKER_CONTEXT") {
+            Some(name) => Some(name),
+            None => current_context(&config)?,
+        };
+        match context.filter(|name| name != "default") {
+            Some(name) => Self::of_context(&config, &name),
+            None => Ok(Self { host: DEFAULT_HOST.to_owned(), tls: None, reason: "the default".to_owned() }),
+        }
+    }
+
+    /// Contexts are stored under the SHA-256 of their name.
+    /// (docker/cli, `cli/context/store`)
+    fn of_context(config: &Path, name: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Meta {
+            #[serde(rename = "Endpoints")]
+            endpoints: std::collections::BTreeMap<String, MetaEndpoint>,
+        }
+        #[derive(Deserialize)]
+        struct MetaEndpoint {
+            #[serde(rename = "Host")]
+            host: Option<String>,
+        }
+        let key = Digest::of(name);
+        let path = config.join("contexts/meta").join(key.hex()).join("meta.json");
+        let text =
+            std::fs::read(&path).with_context(|| format!("the docker context `{name}` has no {}", path.display()))?;
+        let meta: Meta = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+        let host = meta.endpoints.get("docker").and_then(|endpoint| endpoint.host.clone());
+        let tls = config.join("contexts/tls").join(key.hex()).join("docker");
+        Ok(Self {
+            host: host.ok_or_else(|| anyhow!("the docker context `{name}` names no engine ({})", path.display()))?,
+            tls: tls.is_dir().then_some(tls),
+            reason: format!("the docker context `{name}`"),
+        })
+    }
+
+    /// A client for this address that speaks this version of the API. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// If the kind of address is not known, or the TLS files can't be read.
+    pub fn client(&self, version: &ClientVersion) -> Result<Docker> {
+        let scheme = self.host.split("://").next().unwrap_or_default();
+        let client = match (scheme, &self.tls) {
+            ("unix" | "npipe", _) => Docker::connect_with_socket(&self.host, REQUEST_SECONDS, version),
+            ("ssh", _) => Docker::connect_with_ssh(&self.host, REQUEST_SECONDS, version, None),
+            ("tcp" | "https", Some(tls)) => {
+                // Fails if a provider stands already, which serves as well.
+                let _ = rustls::crypto::ring::default_provider().install_default();
+                let [key, certificate, authority] = self.tls_files(tls)?;
+                Docker::connect_with_ssl(&self.host, &key, &certificate, &authority, REQUEST_SECONDS, version)
+            }
+            ("tcp" | "http", None) => Docker::connect_with_http(&self.host, REQUEST_SECONDS, version),
+            _ => bail!("{} is no address of an engine (from {})", self.host, self.reason),
+        };
+        client.with_context(|| format!("the engine at {} (from {}) can't be addressed", self.host, self.reason))
+    }
+
+    /// Our key, our certificate, and the engine's authority. bollard reads the first two only when the
+    /// engine asks for them, and says less.
+    fn tls_files(&self, folder: &Path) -> Result<[PathBuf; 3]> {
+        let files = ["key.pem", "cert.pem", "ca.pem"].map(|name| folder.join(name));
+        for file in &files {
+            std::fs::File::open(file).with_context(|| {
+                format!("the engine at {} (from {}) needs {}", self.host, self.reason, file.display())
+            })?;
+        }
+        Ok(files)
+    }
+
+    /// The folder with the files of TLS, if the engine is spoken to by it.
+    pub(crate) fn tls(&self) -> Option<&Path> {
+        self.tls.as_deref()
+    }
+
+    /// Whether this machine's own engine is meant, which `setup` may start.
+    pub fn is_default(&self) -> bool {
+        self.host == DEFAULT_HOST
+    }
+}
+
+fn current_context(config: &Path) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(rename = "currentContext")]
+        current_context: Option<String>,
+    }
+    let path = config.join("config.json");
+    let Ok(text) = std::fs::read(&path) else { return Ok(None) };
+    let config: Config = serde_json::from_slice(&text).with_context(|| format!("{} is not valid", path.display()))?;
+    Ok(config.current_context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(home: &Path, variables: &[(&str, &str)]) -> Result<Endpoint> {
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Endpoint::from_environment(&Environment { variable: &variable, home: home.to_owned() })
+    }
+
+    fn home_with_context() -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        let key = Digest::of("lab");
+        let meta = home.path().join(".docker/contexts/meta").join(key.hex());
+        std::fs::create_dir_all(&meta).unwrap();
+        std::fs::create_dir_all(home.path().join(".docker/contexts/tls").join(key.hex()).join("docker")).unwrap();
+        std::fs::write(meta.join("meta.json"), r#"{"Name":"lab","Endpoints":{"docker":{"Host":"tcp://lab:2376"}}}"#)
+            .unwrap();
+        std::fs::write(home.path().join(".docker/config.json"), r#"{"currentContext":"lab"}"#).unwrap();
+        home
+    }
+
+    #[test]
+    fn without_anything_the_default_socket_is_meant() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(found(home.path(), &[]).unwrap().is_default());
+    }
+
+    #[test]
+    fn the_current_context_is_followed_with_its_tls_files() {
+        let home = home_with_context();
+        let endpoint = found(home.path(), &[]).unwrap();
+        assert_eq!(endpoint.host, "tcp://lab:2376");
+        assert!(endpoint.tls.is_some());
+        assert!(found(home.path(), &[("DOCKER_CONTEXT", "default")]).unwrap().is_default());
+    }
+
+    #[test]
+    fn docker_host_wins_over_the_context() {
+        let home = home_with_context();
+        let endpoint = found(home.path(), &[("DOCKER_HOST", "ssh://me@lab")]).unwrap();
+        assert_eq!((endpoint.host.as_str(), endpoint.tls), ("ssh://me@lab", None));
+    }
+
+    #[test]
+    fn a_context_that_is_not_there_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let said = found(home.path(), &[("DOCKER_CONTEXT", "gone")]).unwrap_err().to_string();
+        assert!(said.contains("docker context `gone` has no "), "{said}");
+    }
+}
