@@ -8,10 +8,10 @@
 
 #![allow(clippy::expect_used, reason = "a panic is how a stand-in reports")]
 
-#[path = "../tests/common/cml/controller.rs"]
+#[path = "../tests/it/common/cml/controller.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod controller;
-#[path = "../tests/common/cml/labs.rs"]
+#[path = "../tests/it/common/cml/labs.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod labs;
 

@@ -115,12 +115,12 @@ fn as_an_ordinary_user(session: &Session<'_>, args: &Args) -> Result<()> {
     let guest = Guest::invite(session.ui)?;
     session.ui.headline("end-to-end tests on the embedded engine, as an ordinary user");
     guest.borrow_caches(&Place::of(&session.cache))?;
-    for test in args.of_any_engine() {
-        let program = test_program(session, test)?.display().to_string();
-        session.ui.note(format_args!("{test}: {program}"));
-        let words = [Some(program.as_str()), waits(&test).then_some(WAITING_AT_ONCE)];
-        let words: Vec<&str> = words.into_iter().flatten().collect();
-        guest.run(session.ui, &session.repository.root, &words)?;
+    let program = test_program(session)?.display().to_string();
+    let (waiting, others): (Vec<&str>, Vec<&str>) = args.of_any_engine().iter().copied().partition(waits);
+    for (modules, threads) in [(waiting, Some(WAITING_AT_ONCE)), (others, None)] {
+        let filters = filters(&modules);
+        let words = [program.as_str()].into_iter().chain(filters.iter().map(String::as_str)).chain(threads);
+        guest.run(session.ui, &session.repository.root, &words.collect::<Vec<&str>>())?;
     }
     Ok(())
 }
@@ -131,42 +131,47 @@ fn waits(test: &&str) -> bool {
 
 fn end_to_end(session: &Session<'_>, place: &str, which: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     let (waiting, others): (Vec<&str>, Vec<&str>) = which.iter().copied().partition(waits);
-    if !waiting.is_empty() {
-        let words: Vec<&str> = tests(&waiting).chain(["--", WAITING_AT_ONCE]).collect();
-        cargo(session, &format!("end-to-end tests {place}, those that mostly wait"), &words, variables)?;
+    let waiting =
+        (filters(&waiting), format!("end-to-end tests {place}, those that mostly wait"), Some(WAITING_AT_ONCE));
+    for (filters, name, threads) in [waiting, (filters(&others), format!("end-to-end tests {place}"), None)] {
+        if !filters.is_empty() {
+            let words = ["test", "--package", "xtask", "--test", "it", "--"].into_iter();
+            let words = words.chain(filters.iter().map(String::as_str)).chain(threads);
+            cargo(session, &name, &words.collect::<Vec<&str>>(), variables)?;
+        }
     }
-    let words: Vec<&str> = tests(&others).collect();
-    cargo(session, &format!("end-to-end tests {place}"), &words, variables)
+    Ok(())
 }
 
-/// What runs these end-to-end tests.
-fn tests<'a>(names: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
-    ["test"].into_iter().chain(names.iter().flat_map(|test| ["--test", test]))
+/// What selects the tests of these modules.
+fn filters(modules: &[&str]) -> Vec<String> {
+    modules.iter().map(|module| format!("{module}::")).collect()
 }
 
-/// The end-to-end tests that there are.
+/// The modules of the end-to-end tests.
 fn all_tests(session: &Session<'_>) -> Result<Vec<String>> {
-    let folder = session.repository.root.join("xtask/tests");
+    let folder = session.repository.root.join("xtask/tests/it");
     let mut names = Vec::new();
     for entry in folder.read_dir().with_context(|| format!("{} can't be read", folder.display()))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        names.extend(name.strip_suffix(".rs").map(str::to_owned));
+        names.extend(name.strip_suffix(".rs").filter(|name| *name != "main").map(str::to_owned));
     }
     names.sort();
     Ok(names)
 }
 
-/// Where cargo has put the program of a test.
-fn test_program(session: &Session<'_>, test: &str) -> Result<std::path::PathBuf> {
+/// Where cargo has put the program of the end-to-end tests.
+fn test_program(session: &Session<'_>) -> Result<std::path::PathBuf> {
     let sh = Shell::new()?;
     sh.change_dir(&session.repository.root);
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let said = cmd!(sh, "{cargo} test --test {test} --no-run --message-format=json").ignore_stderr().quiet().read()?;
+    let arguments = ["test", "--package", "xtask", "--test", "it", "--no-run", "--message-format=json"];
+    let said = cmd!(sh, "{cargo} {arguments...}").ignore_stderr().quiet().read()?;
     let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let path = messages
-        .filter(|message| message["target"]["name"] == test)
+        .filter(|message| message["target"]["name"] == "it")
         .find_map(|message| message["executable"].as_str().map(|path| Path::new(path).to_owned()));
-    path.with_context(|| format!("cargo does not say where the test {test} is"))
+    path.context("cargo does not say where the end-to-end tests are")
 }
 
 fn cargo(session: &Session<'_>, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Result<()> {

@@ -1,7 +1,5 @@
 //! What stands in for CML: a controller that keeps the rules of its API.
 
-#![allow(dead_code, clippy::expect_used, clippy::missing_panics_doc)]
-
 pub mod controller;
 pub mod host;
 pub mod labs;
@@ -9,7 +7,7 @@ pub mod systemd;
 
 use tempfile::TempDir;
 
-use super::common::Repo;
+use crate::common::Repo;
 use controller::Controller;
 use host::Host;
 
@@ -85,7 +83,7 @@ impl Stage {
     pub fn of_builder(controller: &Controller) -> Self {
         let mut stage = Self::of(controller);
         let root = stage.repo.folder.path().to_owned();
-        super::common::copy(&super::common::real_root().join("builder"), &root.join("builder"));
+        crate::common::copy(&crate::common::real_root().join("builder"), &root.join("builder"));
         let git = |words: &[&str]| {
             let done = std::process::Command::new("git").arg("-C").arg(&root).args(words).output().expect("git");
             assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));

@@ -1,10 +1,6 @@
 //! A further node: made, judged and proved as it stands, without a line of Rust.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
-use common::Repo;
+use crate::common::Repo;
 
 /// The real repository's data and a name that nobody has.
 fn repository(last: &str) -> (Repo, String) {

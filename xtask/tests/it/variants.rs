@@ -1,14 +1,10 @@
 //! Which variant is built, from which source, on which base; and what the command line changes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
 use std::collections::HashMap;
 
-use common::Repo;
-use common::engine::Engine;
-use common::git::Upstream;
+use crate::common::Repo;
+use crate::common::engine::Engine;
+use crate::common::git::Upstream;
 
 /// A node whose image holds the file `configure.ac` of its source.
 fn with_source(source: &str) -> Repo {

@@ -1,16 +1,10 @@
 //! `cml_install_image.sh` on a host that is laid out as a CML server: all or nothing, whatever happens, wherever it happens.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-#[path = "common/cml/mod.rs"]
-mod cml;
-mod common;
-
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use ::cml::by_ssh::SCRIPT;
-use cml::host::{Held, Host};
+use crate::common::cml::host::{Held, Host};
+use cml::by_ssh::SCRIPT;
 
 const ID: &str = "tiny-1-0";
 

@@ -1,12 +1,8 @@
 //! A build that fails says where and why, and leaves what was there before.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
-use common::Repo;
-use common::engine::Engine;
-use common::git::Upstream;
+use crate::common::Repo;
+use crate::common::engine::Engine;
+use crate::common::git::Upstream;
 
 /// No candidate of this repository's node is left, nor a container of it.
 fn is_tidy(engine: &Engine, repo: &Repo, images: usize) {
@@ -95,7 +91,7 @@ fn an_image_larger_than_its_limit_is_refused() {
 #[test]
 fn an_archive_larger_than_its_limit_is_refused() {
     let repo = Repo::tiny();
-    std::fs::write(repo.path(&format!("docker/{}/greeting", repo.node())), common::noise(1, 3_000_000)).unwrap();
+    std::fs::write(repo.path(&format!("docker/{}/greeting", repo.node())), crate::common::noise(1, 3_000_000)).unwrap();
     repo.edit_manifest("variants:\n", "limits: {archive_mb: 1}\nvariants:\n");
     repo.xtask(&["save"]).failure().says(["the archive has", "its manifest allows 1 MB (limits.archive_mb)"]);
     assert!(!repo.dist().iter().any(|path| path.ends_with(".tar.gz")), "{:?}", repo.dist());

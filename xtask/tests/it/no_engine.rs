@@ -1,13 +1,9 @@
 //! Machines that lack something: what they are told, and that nothing is changed unasked.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use common::{Repo, as_root};
+use crate::common::{Repo, as_root};
 use tempfile::TempDir;
 
 /// Runs what follows in a mount namespace in which /run is empty, as on a machine whose engine does
@@ -170,7 +166,7 @@ fn a_full_disk_is_told_and_the_old_archive_stays() {
     let repo = Repo::tiny();
     let greeting = repo.path(&format!("docker/{}/greeting", repo.node()));
     let large = repo.path("large");
-    std::fs::write(&large, common::noise(3, 6_000_000)).unwrap();
+    std::fs::write(&large, crate::common::noise(3, 6_000_000)).unwrap();
     std::fs::create_dir(repo.path("dist")).unwrap();
     // A disk of two megabytes that only these two runs see.
     let script = format!(

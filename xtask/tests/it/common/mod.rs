@@ -4,9 +4,7 @@
 //! Nodes are called `t<process>-<count>-…`, so that tests run side by side, and beside a user's
 //! own images. Nothing here needs a network: nodes that run programs get them from this machine.
 
-// Every test file compiles this module for itself and uses a part of it.
-#![allow(dead_code, clippy::expect_used, clippy::missing_panics_doc)]
-
+pub mod cml;
 pub mod engine;
 pub mod git;
 pub mod node;

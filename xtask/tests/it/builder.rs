@@ -1,17 +1,11 @@
 //! `cargo xtask builder`, against a controller that keeps CML's rules.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-#[path = "common/cml/mod.rs"]
-mod cml;
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 
-use cml::Stage;
-use cml::controller::{Controller, Trouble};
-use cml::labs::Boot;
-use common::Outcome;
+use crate::common::Outcome;
+use crate::common::cml::controller::{Controller, Trouble};
+use crate::common::cml::labs::Boot;
+use crate::common::cml::{KEY, OTHER_KEY, PASSWORD, Stage};
 
 const TITLE: &str = "Create Docker Image";
 const UBUNTU: &str = "ubuntu-24-04-20250503";
@@ -92,7 +86,7 @@ fn the_machine_takes_over_what_the_caller_has_and_no_secret_goes_with_it() {
     assert_eq!(user["name"], "me");
     let keys: Vec<&str> =
         user["ssh_authorized_keys"].as_sequence().unwrap().iter().flat_map(|key| key.as_str()).collect();
-    assert_eq!(keys, [cml::KEY, cml::OTHER_KEY]);
+    assert_eq!(keys, [KEY, OTHER_KEY]);
     assert!(user["hashed_passwd"].as_str().unwrap().starts_with("$6$rounds="));
     assert_eq!((&user["lock_passwd"], &data["ssh_pwauth"]), (&false.into(), &true.into()));
     let files = serde_yaml::to_string(&data["write_files"]).unwrap();
@@ -103,7 +97,7 @@ fn the_machine_takes_over_what_the_caller_has_and_no_secret_goes_with_it() {
     let lab = state.labs.all.values().next().unwrap();
     assert_eq!(lab.nodes[1].says["ram"], 2048);
     let everything = format!("{outcome}{:?}{:?}{}{}", lab.nodes[1].says, state.log, lab.description, lab.notes);
-    for secret in [SECRET, cml::PASSWORD, "t0ken"] {
+    for secret in [SECRET, PASSWORD, "t0ken"] {
         assert!(!everything.contains(secret), "{secret}");
     }
 }
@@ -441,7 +435,7 @@ fn a_command_that_is_killed_is_made_up_for_by_the_next() {
         controller.trouble(&request, 1, Trouble::Silence);
         controller.take_log();
         let running = stage.repo.start(command);
-        common::wait_until("the request has come", || controller.state().log.contains(&request));
+        crate::common::wait_until("the request has come", || controller.state().log.contains(&request));
         running.signal("KILL");
         assert_eq!(running.end().code, None);
         controller.end_all_trouble();

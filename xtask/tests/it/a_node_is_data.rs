@@ -1,11 +1,7 @@
 //! A second, trivial node takes data only, and goes through every step.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
-use common::engine::Engine;
-use common::{Repo, image_id_of_archive};
+use crate::common::engine::Engine;
+use crate::common::{Repo, image_id_of_archive};
 
 #[test]
 fn a_listed_node_is_built_inspected_saved_and_cleaned_away() {

@@ -1,17 +1,13 @@
 //! The data of this very repository. Nothing of it is built to the end here: its images have the
 //! names that the user's own have.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::common::Repo;
+use crate::common::engine::Engine;
+use crate::common::git::Upstream;
 use catalog::Repository;
 use catalog::plan::Names;
-use common::Repo;
-use common::engine::Engine;
-use common::git::Upstream;
 use definitions::{self, Facts};
 use digests::Digest;
 
@@ -32,7 +28,7 @@ fn every_manifest_is_read_and_every_variant_listed() {
 
 #[test]
 fn the_definitions_of_every_variant_render_with_every_switch() {
-    let repository = Repository::open(common::real_root()).unwrap();
+    let repository = Repository::open(crate::common::real_root()).unwrap();
     for node in repository.nodes() {
         for variant in &node.variants {
             let names = Names::of(node, variant, &variant.version).unwrap();
@@ -68,7 +64,7 @@ fn the_definitions_of_every_variant_render_with_every_switch() {
 
 /// Builds the variant `alpine` on a base that is no Alpine. BuildKit reads and plans the whole
 /// Dockerfile before it runs its first command, which then fails.
-fn build_alpine(repo: &mut Repo) -> common::Outcome {
+fn build_alpine(repo: &mut Repo) -> crate::common::Outcome {
     let engine = Engine::here();
     let base = engine.foreign(&format!(
         "t{}-no-alpine:{}",

@@ -1,12 +1,8 @@
 //! `lint` and `diff`, as a person who writes definitions uses them. No engine is needed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
 use std::path::Path;
 
-use common::{Outcome, Repo};
+use crate::common::{Outcome, Repo};
 
 /// A router's definition, broken in ten ways.
 const TEN: &str = r#"id: ten/ways
@@ -303,7 +299,7 @@ fn a_rule_can_be_silenced_with_a_reason() {
     repo.xtask(&["lint"]).failure().says(["`schema-range` can't be silenced: CML refuses such a definition"]);
     repo.edit_manifest("reason: it routes by itself", "reason: ''");
     repo.xtask(&["lint"]).failure().says(["`reason` is empty"]);
-    repo.write(&repo.manifest(), &common::manifest(repo.node()));
+    repo.write(&repo.manifest(), &crate::common::manifest(repo.node()));
 }
 
 #[test]

@@ -1,19 +1,13 @@
 //! `upload` by the API, against a controller that keeps CML's rules.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-#[path = "common/cml/mod.rs"]
-mod cml;
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cml::controller::{Controller, Trouble};
-use cml::{PASSWORD, Stage, USER};
-use common::{image_id_of_archive, noise};
+use crate::common::cml::controller::{Controller, Trouble};
+use crate::common::cml::{PASSWORD, Stage, USER};
+use crate::common::{image_id_of_archive, noise};
 
 const ARCHIVE: &str = "POST images/upload";
 
@@ -153,7 +147,7 @@ fn an_upload_killed_at_any_request_is_completed_by_a_repeat_which_sends_the_arch
     for step in ["POST node_definitions", ARCHIVE, "POST image_definitions"] {
         controller.trouble(step, 1, Trouble::Silence);
         let upload = stage.repo.start(&["upload"]);
-        common::wait_until("the request has come", || controller.state().log.iter().any(|line| line == step));
+        crate::common::wait_until("the request has come", || controller.state().log.iter().any(|line| line == step));
         upload.signal("KILL");
         assert_eq!(upload.end().code, None);
         controller.take_log();

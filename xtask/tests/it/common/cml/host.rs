@@ -80,10 +80,6 @@ impl Host {
         format!("ssh://127.0.0.1:{}", self.port)
     }
 
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
     /// Runs words of shell as root on the host; yields exit code and output.
     pub fn run(&self, words: &str) -> (i32, String) {
         let output = Command::new("docker").args(["exec", &self.name, "sh", "-c", words]).output().expect("docker");

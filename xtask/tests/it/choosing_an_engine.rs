@@ -1,11 +1,7 @@
 //! Which engine serves, and that the first line of a command says so.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
-use common::Repo;
-use common::engine::PrivatePodman;
+use crate::common::Repo;
+use crate::common::engine::PrivatePodman;
 
 #[test]
 fn an_engine_that_nobody_knows_is_refused() {

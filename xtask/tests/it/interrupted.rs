@@ -1,11 +1,7 @@
 //! Ctrl-C, and two commands at once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
-use common::engine::Engine;
-use common::{Repo, runs, wait_until};
+use crate::common::engine::Engine;
+use crate::common::{Repo, runs, wait_until};
 
 /// A number of seconds that no other process sleeps.
 fn nap(last: u32) -> String {
@@ -110,7 +106,7 @@ fn ctrl_c_while_a_source_is_fetched_is_an_interruption_not_a_failure() {
     // As a terminal does it: to all processes in the foreground.
     build.signal("INT");
     for pid in children(build.pid()) {
-        common::signal(pid, "INT");
+        crate::common::signal(pid, "INT");
     }
     let outcome = build.end();
     assert_eq!(outcome.code, Some(130), "{outcome}");
@@ -150,7 +146,7 @@ fn a_save_that_is_killed_at_any_moment_leaves_a_whole_archive_or_none() {
     const CUT_OFF: u32 = 8;
     let repo = Repo::tiny();
     let greeting = repo.path(&format!("docker/{}/greeting", repo.node()));
-    std::fs::write(greeting, common::noise(7, 30_000_000)).unwrap();
+    std::fs::write(greeting, crate::common::noise(7, 30_000_000)).unwrap();
     repo.xtask(&["build"]).success();
     let since = std::time::Instant::now();
     repo.xtask(&["save"]).success();

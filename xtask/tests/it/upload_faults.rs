@@ -1,18 +1,12 @@
 //! Whatever goes wrong at whichever request of an upload by the API: the controller holds the whole old node or the whole
 //! new one, and a repeat completes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-#[path = "common/cml/mod.rs"]
-mod cml;
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cml::controller::{Controller, Snapshot, Trouble};
-use cml::{PASSWORD, Stage};
-use common::{Outcome, image_id_of_archive, noise, wait_until};
+use crate::common::cml::controller::{Controller, Snapshot, Trouble};
+use crate::common::cml::{PASSWORD, Stage};
+use crate::common::{Outcome, image_id_of_archive, noise, wait_until};
 use tempfile::TempDir;
 
 /// An upload that can be played again and again from the same beginning.

@@ -1,15 +1,11 @@
 //! What a person gets wrong is refused with its place, what was expected, and what to do.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
-use common::engine::Engine;
-use common::{Repo, manifest};
+use crate::common::engine::Engine;
+use crate::common::{Repo, manifest};
 
 /// Runs `list` on a tiny repository whose manifest was edited. Without the folder's own name, the
 /// error starts with the file.
-fn listed_with(from: &str, to: &str) -> common::Outcome {
+fn listed_with(from: &str, to: &str) -> crate::common::Outcome {
     let repo = Repo::tiny();
     repo.edit_manifest(from, to);
     let outcome = repo.xtask(&["list"]).failure();

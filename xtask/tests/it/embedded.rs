@@ -1,15 +1,11 @@
 //! The embedded engine: a machine on which nothing answers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use common::engine::Storage;
-use common::node::node;
-use common::{Outcome, Repo, as_root, runs, signal, userland, wait_until};
+use crate::common::engine::Storage;
+use crate::common::node::node;
+use crate::common::{Outcome, Repo, as_root, runs, signal, userland, wait_until};
 use tempfile::TempDir;
 use ui::Ui;
 use xtask::engine::Engine;

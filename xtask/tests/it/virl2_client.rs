@@ -1,17 +1,11 @@
 //! CML's own client against the controller that stands in for CML in the other tests: if the client is satisfied, the
 //! stand-in is worth something. And the other way round: what this program uploads, the client must find, and vice versa.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-#[path = "common/cml/mod.rs"]
-mod cml;
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cml::controller::Controller;
-use cml::{PASSWORD, Stage, USER};
+use crate::common::cml::controller::Controller;
+use crate::common::cml::{PASSWORD, Stage, USER};
 
 /// The client's version whose source was read for the stand-in.
 const CLIENT: &str = "virl2_client==2.10.1";

@@ -1,14 +1,10 @@
 //! Running nodes as CML does, and proving them: what works, and what each fault looks like.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::engine::Engine;
-use common::node::{node, node_that};
-use common::{Outcome, Repo, wait_until};
+use crate::common::engine::Engine;
+use crate::common::node::{node, node_that};
+use crate::common::{Outcome, Repo, wait_until};
 
 fn define(repo: &Repo, from: &str, to: &str) {
     repo.edit("node-definitions/tiny.yaml", from, to);

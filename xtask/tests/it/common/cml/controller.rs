@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ::cml::trust::Fingerprint;
 use bytes::Bytes;
+use cml::trust::Fingerprint;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;

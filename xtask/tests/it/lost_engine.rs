@@ -1,11 +1,7 @@
 //! Engines that die under a command. Each test has one of its own to kill.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
-use common::engine::{Engine, PrivateEngine};
-use common::{Repo, noise, runs, wait_until};
+use crate::common::engine::{Engine, PrivateEngine};
+use crate::common::{Repo, noise, runs, wait_until};
 
 #[test]
 fn an_engine_that_dies_during_the_build_is_told() {

@@ -1,15 +1,11 @@
 //! The same recipe on every engine: an equivalent node.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 
-use common::Repo;
-use common::engine::{Engine, PrivatePodman};
+use crate::common::Repo;
+use crate::common::engine::{Engine, PrivatePodman};
 use serde_json::Value;
 
 /// What of a configuration an engine writes of itself. `Hostname` is that of the container in which

@@ -1,13 +1,9 @@
 //! The engine is found as the docker command line finds it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-mod common;
-
 use std::path::Path;
 
-use common::Repo;
-use common::engine::{Engine, PrivateEngine};
+use crate::common::Repo;
+use crate::common::engine::{Engine, PrivateEngine};
 use sha2::Digest;
 
 /// Writes a context of the docker command line's, as `docker context create` does.

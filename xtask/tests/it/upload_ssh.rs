@@ -1,15 +1,9 @@
 //! `upload` by ssh, onto a host that is laid out as a CML server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-#[path = "common/cml/mod.rs"]
-mod cml;
-mod common;
-
-use cml::host::Host;
-use cml::{PASSWORD, Stage};
-use common::engine::PrivateEngine;
-use common::{image_id_of_archive, noise, runs, wait_until};
+use crate::common::cml::host::Host;
+use crate::common::cml::{PASSWORD, Stage};
+use crate::common::engine::PrivateEngine;
+use crate::common::{image_id_of_archive, noise, runs, wait_until};
 
 /// A node whose archive has several megabytes.
 fn with_large_archive(stage: &Stage) {
@@ -79,7 +73,7 @@ fn with_install_the_archive_that_arrives_is_loaded_by_an_engine_and_has_the_righ
     let (engine, id) = (PrivateEngine::start(), stage.repo.id());
     let archive = stage.home.path().join("fetched.tar.gz");
     host.fetch(&format!("/var/lib/libvirt/images/virl-base-images/{id}/{id}.tar.gz"), &archive);
-    let loaded = common::engine::Engine::at(&engine.socket());
+    let loaded = crate::common::engine::Engine::at(&engine.socket());
     loaded.load(&archive);
     let wanted = image_id_of_archive(&archive);
     assert!(stage.repo.read(&format!("dist/virl-base-images/{id}/{id}.yaml")).contains(&wanted));

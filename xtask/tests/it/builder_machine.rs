@@ -1,19 +1,13 @@
 //! What the build machine is told, judged and carried out by cloud-init itself: Debian's package, in a container.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-#[path = "common/cml/mod.rs"]
-mod cml;
-mod common;
-
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::common::cml::controller::Controller;
+use crate::common::cml::host::{Host, build, docker};
+use crate::common::cml::{KEY, OTHER_KEY, PASSWORD, Stage};
 use builder::console::{self, Progress};
-use cml::controller::Controller;
-use cml::host::{Host, build, docker};
-use cml::{KEY, OTHER_KEY, PASSWORD, Stage};
 
 const SECRET: &str = "corr3ct-h0rse";
 
@@ -236,7 +230,7 @@ fn from_there_the_server_is_reached_as_cml_by_ssh_and_by_this_program() {
 
 #[test]
 fn shellcheck_finds_nothing_in_the_preparation() {
-    let script = common::real_root().join("builder/prepare.sh");
+    let script = crate::common::real_root().join("builder/prepare.sh");
     let output = Command::new("shellcheck").arg("--shell=sh").arg(script).output();
     let output = output.expect("shellcheck is part of `cargo xtask setup` (package shellcheck)");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

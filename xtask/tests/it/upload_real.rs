@@ -1,20 +1,14 @@
 //! The real FRR node, both ways, onto what stands in for CML. It is built if it was not, which takes minutes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
-
-#[path = "common/cml/mod.rs"]
-mod cml;
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use cml::Stage;
-use cml::controller::Controller;
-use cml::host::Host;
-use common::engine::{Engine, PrivateEngine};
-use common::{image_id_of_archive, real_root};
+use crate::common::cml::Stage;
+use crate::common::cml::controller::Controller;
+use crate::common::cml::host::Host;
+use crate::common::engine::{Engine, PrivateEngine};
+use crate::common::{image_id_of_archive, real_root};
 
 /// What `save --json` says of the FRR node. Building it may take longer than tests have patience for otherwise.
 fn frr() -> &'static serde_json::Value {
