@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::commands;
-use crate::commands::Session;
+use crate::commands::session::Session;
 use crate::engine::connect::choice::Choice;
 use crate::engine::connect::find::Finder;
 use ui::Ui;
@@ -115,8 +115,8 @@ pub fn main() -> ExitCode {
         Some(Ok(())) => ExitCode::SUCCESS,
         // Whoever read the result has seen enough of it (`… | head`).
         Some(Err(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Some(Err(error)) if error.is::<commands::Ended>() => {
-            ExitCode::from(error.downcast_ref::<commands::Ended>().map_or(1, |ended| ended.0))
+        Some(Err(error)) if error.is::<commands::ended::Ended>() => {
+            ExitCode::from(error.downcast_ref::<commands::ended::Ended>().map_or(1, |ended| ended.0))
         }
         Some(Err(error)) => {
             ui.error(&error);

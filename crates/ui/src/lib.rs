@@ -22,7 +22,7 @@ pub const STDOUT_IS_GONE: &str = "the result can't be written to stdout";
 #[derive(Clone)]
 pub struct Ui {
     verbose: bool,
-    hushed: bool,
+    quiet: bool,
     terminal: bool,
     colour: bool,
     colour_result: bool,
@@ -37,14 +37,14 @@ impl Ui {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour_result = io::stdout().is_terminal() && !plain;
         let (colour, bars) = (terminal && !plain, MultiProgress::new());
-        Self { verbose, hushed: false, terminal, colour, colour_result, bars, interrupt: Interrupt::default() }
+        Self { verbose, quiet: false, terminal, colour, colour_result, bars, interrupt: Interrupt::default() }
     }
 
     /// The same, for something that the person did not ask for by itself: only headlines, warnings and
     /// what runs outside are told.
     #[must_use]
-    pub fn hushed(&self) -> Self {
-        Self { hushed: !self.verbose, ..self.clone() }
+    pub fn quiet(&self) -> Self {
+        Self { quiet: !self.verbose, ..self.clone() }
     }
 
     /// Whether the person has pressed Ctrl-C.
@@ -63,7 +63,7 @@ impl Ui {
 
     /// Something that was done or found.
     pub fn note(&self, text: impl Display) {
-        if !self.hushed {
+        if !self.quiet {
             self.line(text);
         }
     }

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::commands::args::NodeArgs;
 use crate::commands::choose;
 use crate::commands::choose::{Choice, State};
-use crate::commands::{NodeArgs, Session};
+use crate::commands::session::Session;
 use crate::engine;
 use crate::engine::images::base;
 use crate::engine::{Engine, Image};

@@ -3,7 +3,8 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::commands::{NodeArgs, Session};
+use crate::commands::args::NodeArgs;
+use crate::commands::session::Session;
 use crate::engine::images::base;
 use crate::engine::images::base::Origin;
 use crate::engine::{Engine, Image};

@@ -5,7 +5,8 @@
 
 use anyhow::Result;
 
-use crate::commands::{Session, labs};
+use crate::commands::running_nodes;
+use crate::commands::session::Session;
 use crate::engine::{Engine, Image, embedded};
 use crate::lab;
 use catalog::labels;
@@ -26,7 +27,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         Some(name) => vec![session.repository.node(Some(name))?.node.to_string()],
         None => {
             let nodes = session.repository.nodes().map(|node| node.node.to_string());
-            nodes.chain([labs::HELPER.to_owned()]).collect()
+            nodes.chain([running_nodes::HELPER.to_owned()]).collect()
         }
     };
     // Connecting to it would make one.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use similar::{ChangeTag, TextDiff};
 
-use crate::commands::{Session, variant_definitions};
+use crate::commands::session::Session;
+use crate::commands::variant_definitions;
 use catalog::plan::Names;
 use catalog::{Manifest, Variant};
 use definitions::Definitions;
@@ -22,7 +23,7 @@ pub struct Args {
     #[arg(long)]
     variant: Option<String>,
     /// A yes-or-no question of the manifest, answered: vrf, or vrf=no
-    #[arg(long = "switch", value_name = "NAME[=yes|no]", value_parser = crate::commands::switch)]
+    #[arg(long = "switch", value_name = "NAME[=yes|no]", value_parser = crate::commands::args::switch)]
     switches: Vec<(String, bool)>,
     /// Compare with this definition instead of those in dist/
     #[arg(long, value_name = "FILE")]

@@ -9,9 +9,11 @@ use std::io;
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 
+use crate::commands::args::NodeArgs;
 use crate::commands::build;
 use crate::commands::build::Built;
-use crate::commands::{NodeArgs, Session, lint};
+use crate::commands::lint;
+use crate::commands::session::Session;
 use crate::dist;
 use crate::dist::Record;
 use crate::engine::Engine;

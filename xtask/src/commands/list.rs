@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::commands::Session;
+use crate::commands::session::Session;
 use crate::engine::{Engine, Image};
 use catalog::plan::{Names, Network};
 use catalog::{Manifest, Overrides, Planner, Variant};

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use crate::commands::{Session, labs};
+use crate::commands::running_nodes;
+use crate::commands::session::Session;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -17,8 +18,8 @@ pub struct Args {
 /// If no such node runs.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine().await?;
-    let node = labs::find(&engine, args.node.as_deref()).await?;
+    let node = running_nodes::find(&engine, args.node.as_deref()).await?;
     let follow = args.follow.then_some("--follow");
     let words: Vec<&str> = std::iter::once("logs").chain(follow).chain([node.id.as_str()]).collect();
-    labs::hand_over(session, &engine, &words)
+    running_nodes::hand_over(session, &engine, &words)
 }

@@ -1,187 +1,27 @@
-//! One file a subcommand: its `Args` and its `run`.
+//! One file per subcommand, with its `Args` and its `run`; and what they share: `args`, `session`, `ended`, `choose`,
+//! `servers`, `running_nodes` and `variant_definitions`.
 
+pub mod args;
 pub mod build;
 pub mod builder;
 mod choose;
 pub mod clean;
 pub mod cml;
 pub mod diff;
+pub mod ended;
 pub mod inspect;
-pub(crate) mod labs;
 pub mod lint;
 pub mod list;
 pub mod logs;
 pub mod new;
 pub mod run;
+pub(crate) mod running_nodes;
 pub mod save;
 mod servers;
+pub mod session;
 pub mod setup;
 pub mod shell;
 pub mod stop;
 pub mod upload;
 pub(crate) mod variant_definitions;
 pub mod verify;
-
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use anyhow::Result;
-
-use crate::dist::Dist;
-use crate::engine::connect::choice::Choice;
-use crate::engine::connect::find::Finder;
-use crate::engine::{Engine, Unreachable};
-use crate::setup::Consent;
-use catalog::{Overrides, Planner, Repository};
-use ui::Ui;
-
-/// A command that has said all there is to say, and ends with this exit code.
-#[derive(Debug)]
-pub struct Ended(pub u8);
-
-impl std::fmt::Display for Ended {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ended with {}", self.0)
-    }
-}
-
-impl std::error::Error for Ended {}
-
-/// What every command on nodes works with.
-pub struct Session<'a> {
-    pub ui: &'a Ui,
-    pub repository: Repository,
-    pub dist: Dist,
-    pub cache: PathBuf,
-    pub finder: Finder,
-}
-
-impl<'a> Session<'a> {
-    /// Opens the repository at `root`, else the one around the working folder.
-    ///
-    /// # Errors
-    /// If there is none, or its data is wrong.
-    pub fn open(ui: &'a Ui, root: Option<&Path>, finder: &Finder) -> Result<Self> {
-        let root = root.map_or_else(Repository::find_root, |root| Ok(root.to_owned()))?;
-        let repository = Repository::open(&root)?;
-        lint::check_silenced(&repository)?;
-        let dist = Dist::new(repository.root.join("dist"));
-        Ok(Self { ui, repository, dist, cache: finder.cache.clone(), finder: finder.clone() })
-    }
-
-    /// The same on another engine.
-    ///
-    /// # Errors
-    /// If the data is wrong.
-    pub(crate) fn with_engine(&self, choice: Choice) -> Result<Self> {
-        Ok(Self {
-            ui: self.ui,
-            repository: Repository::open(&self.repository.root)?,
-            dist: Dist::new(self.dist.root().to_owned()),
-            cache: self.cache.clone(),
-            finder: Finder::new(choice, self.cache.clone()),
-        })
-    }
-
-    /// The engine that serves.
-    ///
-    /// # Errors
-    /// If none does; says what to do.
-    pub(crate) async fn engine(&self) -> Result<Engine> {
-        self.finder.connect(self.ui).await.map_err(Unreachable::explain)
-    }
-
-    /// # Errors
-    /// If there is no working folder.
-    pub fn planner(&self) -> Result<Planner<'_>> {
-        Planner::new(self.ui, &self.repository, &self.cache)
-    }
-}
-
-/// Which node, and how it differs from what its manifest says.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct NodeArgs {
-    /// The node, a folder of docker/ [default: frr]
-    pub node: Option<String>,
-    #[command(flatten)]
-    pub recipe: RecipeArgs,
-}
-
-/// How a node differs from what its manifest says.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct RecipeArgs {
-    /// Exactly this variant [default: the first of the manifest that can be built here]
-    #[arg(long)]
-    pub variant: Option<String>,
-    /// Another version than the manifest's, such as 10.7
-    #[arg(long)]
-    pub version: Option<String>,
-    /// Source code from here: a git checkout, a bare repository, a git URL or a tarball
-    #[arg(long, value_name = "PATH[#REF]")]
-    pub source: Option<String>,
-    /// Another base image
-    #[arg(long, value_name = "IMAGE")]
-    pub base: Option<String>,
-    /// A build argument for the Dockerfile
-    #[arg(long = "build-arg", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub build_args: Vec<(String, String)>,
-    /// A yes-or-no question of the manifest, answered: vrf, or vrf=no
-    #[arg(long = "switch", value_name = "NAME[=yes|no]", value_parser = switch)]
-    pub switches: Vec<(String, bool)>,
-    /// What the image is built for [default: linux/amd64, which CML runs on]
-    #[arg(long)]
-    pub platform: Option<String>,
-    /// Fetch git sources again, even where a pinned commit is there
-    #[arg(long)]
-    pub refresh: bool,
-    /// Build without any cache
-    #[arg(long)]
-    pub no_cache: bool,
-    /// Install and start what this machine lacks, without asking
-    #[arg(long, short)]
-    pub yes: bool,
-}
-
-impl NodeArgs {
-    /// The node of that name, as its manifest says.
-    pub(crate) fn of(node: &str) -> Self {
-        Self { node: Some(node.to_owned()), ..Self::default() }
-    }
-}
-
-impl RecipeArgs {
-    pub(crate) fn overrides(&self) -> Overrides {
-        Overrides {
-            version: self.version.clone(),
-            source: self.source.clone(),
-            base: self.base.clone(),
-            build_args: self.build_args.iter().cloned().collect::<BTreeMap<_, _>>(),
-            platform: self.platform.clone(),
-            switches: self.switches.iter().cloned().collect(),
-            refresh: self.refresh,
-        }
-    }
-
-    pub(crate) fn consent(&self) -> Consent {
-        consent(self.yes)
-    }
-}
-
-pub(crate) fn consent(yes: bool) -> Consent {
-    if yes { Consent::Given } else { Consent::Ask }
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("it must be KEY=VALUE".to_owned()),
-    }
-}
-
-fn switch(text: &str) -> Result<(String, bool), String> {
-    match text.split_once('=').unwrap_or((text, "yes")) {
-        (name, "yes" | "true" | "on") => Ok((name.to_owned(), true)),
-        (name, "no" | "false" | "off") => Ok((name.to_owned(), false)),
-        _ => Err("it must be NAME, NAME=yes or NAME=no".to_owned()),
-    }
-}

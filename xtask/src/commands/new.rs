@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::commands::Session;
+use crate::commands::session::Session;
 use catalog::names::Name;
 use catalog::{Manifest, Repository, context};
 

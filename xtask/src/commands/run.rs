@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result};
 
-use crate::commands::labs;
-use crate::commands::labs::helper_image;
+use crate::commands::args::NodeArgs;
+use crate::commands::running_nodes;
+use crate::commands::running_nodes::helper_image;
 use crate::commands::save;
-use crate::commands::{NodeArgs, Session};
+use crate::commands::session::Session;
 use crate::lab::{Asked, Lab};
 use catalog::labels;
 use definitions::container::Container;
@@ -30,7 +31,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine().await?;
     let plan = &saved.inspected.plan;
     let name = args.name.clone().unwrap_or_else(|| format!("cml-{}", plan.node));
-    if let Some(there) = labs::running(&engine).await?.into_iter().find(|one| one.name == name) {
+    if let Some(there) = running_nodes::running(&engine).await?.into_iter().find(|one| one.name == name) {
         ui.note(format_args!("{} runs already ({}); `cargo xtask stop {name}` ends it", plan.node, there.name));
         return ui.result(name);
     }

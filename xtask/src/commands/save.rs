@@ -5,11 +5,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::commands::args::NodeArgs;
 use crate::commands::build;
 use crate::commands::build::Built;
 use crate::commands::inspect;
 use crate::commands::inspect::Inspected;
-use crate::commands::{NodeArgs, Session};
+use crate::commands::session::Session;
 use crate::dist::{ArchiveRecord, Record};
 use crate::machine::lock::Lock;
 use archive::{self, Archive};

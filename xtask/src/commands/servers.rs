@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
-use crate::commands::Session;
+use crate::commands::session::Session;
 use crate::dist;
 use crate::machine::lock::Lock;
 use cml::address::Scheme;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::commands::consent;
+use crate::commands::args::consent;
 use crate::engine::connect::find::Finder;
 use crate::setup;
 use ui::Ui;

@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 
 use anyhow::{Context, Result};
 
-use crate::commands::{Session, labs};
+use crate::commands::running_nodes;
+use crate::commands::session::Session;
 use catalog::labels;
 
 #[derive(clap::Args)]
@@ -19,12 +20,12 @@ pub struct Args {
 /// If no such node runs, it has no shell, or that ends with an error.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine().await?;
-    let node = labs::find(&engine, args.node.as_deref()).await?;
+    let node = running_nodes::find(&engine, args.node.as_deref()).await?;
     let shell = node.labels.get(labels::SHELL).filter(|shell| !shell.is_empty());
     let shell = shell.with_context(|| format!("the definition of {} has no `shell`", node.name))?;
     let interactive = if std::io::stdin().is_terminal() { "-it" } else { "-i" };
     let words: Vec<&str> = ["exec", interactive, &node.id].into_iter().chain(shell.split_whitespace()).collect();
-    labs::hand_over(session, &engine, &words)
+    running_nodes::hand_over(session, &engine, &words)
 }
 
 /// The first console: the container's terminal.
@@ -33,13 +34,13 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 /// If no such node runs, or this is no terminal.
 pub async fn console(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine().await?;
-    let node = labs::find(&engine, args.node.as_deref()).await?;
+    let node = running_nodes::find(&engine, args.node.as_deref()).await?;
     anyhow::ensure!(
         std::io::stdin().is_terminal(),
         "a console needs a terminal; `cargo xtask logs` shows what it said"
     );
     session.ui.note("leave with Ctrl-P Ctrl-Q; press Enter for a prompt");
-    let code = labs::lend(session, &engine, &["attach", "--detach-keys", "ctrl-p,ctrl-q", &node.id])?;
+    let code = running_nodes::lend(session, &engine, &["attach", "--detach-keys", "ctrl-p,ctrl-q", &node.id])?;
     // Engines call it an error that somebody has left, and say so themselves.
     let was_left = code != 0 && matches!(engine.process_of(&node.id).await, Ok(Ok(_)));
     anyhow::ensure!(code == 0 || was_left, "the console of {} ended with exit code {code}", node.name);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::commands::{Session, labs};
+use crate::commands::running_nodes;
+use crate::commands::session::Session;
 use crate::engine::Engine;
 use crate::lab;
 use catalog::labels;
@@ -30,7 +31,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let labs: BTreeSet<String> = if args.all {
         lab::lasting(&session.cache).into_iter().collect()
     } else {
-        labs::find_even_ended(&engine, args.node.as_deref())
+        running_nodes::find_even_ended(&engine, args.node.as_deref())
             .await?
             .labels
             .get(labels::LAB)

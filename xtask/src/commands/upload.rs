@@ -2,9 +2,11 @@
 
 use anyhow::Result;
 
+use crate::commands::args::{NodeArgs, RecipeArgs};
+use crate::commands::save;
 use crate::commands::servers;
 use crate::commands::servers::{ServerArgs, Via};
-use crate::commands::{NodeArgs, RecipeArgs, Session, save};
+use crate::commands::session::Session;
 use cml::api::Controller;
 use cml::by_api::Options;
 use cml::doctor::Needs;

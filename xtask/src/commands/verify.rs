@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::inspect;
-use crate::commands::labs::helper_image;
+use crate::commands::running_nodes::helper_image;
 use crate::commands::save;
 use crate::commands::save::Saved;
-use crate::commands::{NodeArgs, RecipeArgs, Session};
+use crate::commands::session::Session;
 use crate::engine::Engine;
 use crate::lab::Lab;
 use crate::proof;

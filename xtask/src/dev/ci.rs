@@ -6,7 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::commands::{Session, consent, verify};
+use crate::commands::args::consent;
+use crate::commands::session::Session;
+use crate::commands::verify;
 use crate::dev::guest::Guest;
 use crate::engine::connect::choice::Choice;
 use crate::engine::embedded::Place;

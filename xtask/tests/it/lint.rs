@@ -296,7 +296,7 @@ fn a_rule_can_be_silenced_with_a_reason() {
         "did you mean `ipv6-forwarding`?",
     ]);
     repo.edit_manifest("rule: ipv6-forwrding", "rule: schema-range");
-    repo.xtask(&["lint"]).failure().says(["`schema-range` can't be silenced: CML refuses such a definition"]);
+    repo.xtask(&["lint"]).failure().says(["`schema-range` cannot be silenced: CML refuses such a definition"]);
     repo.edit_manifest("reason: it routes by itself", "reason: ''");
     repo.xtask(&["lint"]).failure().says(["`reason` is empty"]);
     repo.write(&repo.manifest(), &crate::common::manifest(repo.node()));

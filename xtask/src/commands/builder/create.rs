@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
 use crate::commands::builder::{WaitArgs, agree, logged_in, nothing_added};
+use crate::commands::servers;
 use crate::commands::servers::{ServerArgs, Target};
-use crate::commands::{Session, servers};
+use crate::commands::session::Session;
 use builder::caller::{self, Origin};
 use builder::labs::{self, Own, describe};
 use builder::machine::Machine;

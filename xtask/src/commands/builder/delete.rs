@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use crate::commands::builder::{LabArgs, WaitArgs, agree, logged_in, meant, nothing_added};
-use crate::commands::{Session, servers};
+use crate::commands::servers;
+use crate::commands::session::Session;
 use builder::labs::describe;
 use builder::life;
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
-use crate::commands::Session;
 use crate::commands::servers::{Done, ServerArgs, Target};
+use crate::commands::session::Session;
 use builder::labs::{self, Own};
 use builder::life::Patience;
 use cml::api::Controller;

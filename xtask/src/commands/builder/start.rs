@@ -3,8 +3,9 @@
 use anyhow::{Result, bail};
 
 use crate::commands::builder::{LabArgs, WaitArgs, logged_in, meant};
+use crate::commands::servers;
 use crate::commands::servers::Target;
-use crate::commands::{Session, servers};
+use crate::commands::session::Session;
 use builder::HOSTNAME;
 use builder::labs::Own;
 use builder::life::{self, Addresses};

@@ -4,7 +4,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::commands::builder::{LabArgs, logged_in};
-use crate::commands::{Session, servers};
+use crate::commands::servers;
+use crate::commands::session::Session;
 use builder::labs::{self, Found};
 use builder::{console, life};
 use cml::api::Controller;

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use crate::commands::builder::{LabArgs, WaitArgs, logged_in, meant};
-use crate::commands::{Session, servers};
+use crate::commands::servers;
+use crate::commands::session::Session;
 use builder::life;
 
 #[derive(clap::Args)]

@@ -3,9 +3,9 @@
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::commands::Session;
 use crate::commands::servers;
 use crate::commands::servers::{Done, ServerArgs, Target};
+use crate::commands::session::Session;
 use cml::address::Scheme;
 use cml::doctor::{self, Finding, Needs, Verdict};
 use cml::ssh::Ssh;

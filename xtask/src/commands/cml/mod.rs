@@ -7,7 +7,7 @@ mod status;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::commands::Session;
+use crate::commands::session::Session;
 use cml::Reversal;
 
 #[derive(clap::Args)]

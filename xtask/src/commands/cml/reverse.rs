@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::commands::Session;
 use crate::commands::servers;
 use crate::commands::servers::{Done, ServerArgs, Target, Via};
+use crate::commands::session::Session;
 use cml::api::Controller;
 use cml::{Reversal, by_api, by_ssh};
 

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::commands::{Ended, Session};
+use crate::commands::ended::Ended;
+use crate::commands::session::Session;
 use crate::engine::connect::choice::Choice;
 use crate::engine::connect::find::Finder;
 use crate::machine;
 use report::Report;
 use ui::Ui;
 
-pub(super) use rendered::{check_silenced, refuse_errors};
+pub(super) use rendered::refuse_errors;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -1,16 +1,17 @@
 //! Everything that this repository renders: every node, variant and setting of the switches.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 
 use crate::commands::lint::report::Report;
-use crate::commands::{Session, variant_definitions};
+use crate::commands::session::Session;
+use crate::commands::variant_definitions;
 use catalog::{Manifest, Repository, Variant};
 use definitions::finding::Finding;
-use definitions::lint::{self, ImageFile};
-use definitions::{Definitions, Placed, yaml};
+use definitions::lint::ImageFile;
+use definitions::{Definitions, Placed};
 use digests::Digest;
 
 /// Up to so many switches, each combination is rendered; with more, each switch alone.
@@ -205,29 +206,4 @@ pub(in crate::commands) fn refuse_errors(session: &Session<'_>, node: &str, defi
         .collect();
     anyhow::ensure!(errors.is_empty(), "the definitions of {} have errors:{}", node.node, errors.concat());
     Ok(())
-}
-
-/// Refuses manifests that silence what is no rule, or what CML refuses whatever they say.
-///
-/// # Errors
-/// With the place, and the near match.
-pub(in crate::commands) fn check_silenced(repository: &Repository) -> Result<()> {
-    for node in repository.nodes() {
-        for (index, silenced) in node.silenced.iter().enumerate() {
-            let path = repository.folder(node).join("node.yaml");
-            let place = || place(&path, index);
-            let rule = lint::rule(&silenced.rule).map_err(|said| anyhow!("{}: {said}", place()))?;
-            if rule.id.starts_with("schema") {
-                bail!("{}: `{}` can't be silenced: CML refuses such a definition", place(), rule.id);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn place(path: &PathBuf, index: usize) -> String {
-    let document = std::fs::read(path).ok().and_then(|bytes| yaml::read(&bytes).ok());
-    let entry = document.as_ref().and_then(|document| document.root.get("silenced")?.list()?.get(index)?.get("rule"));
-    let mark = entry.map_or(yaml::Mark::START, |node| node.at);
-    format!("{}:{mark}: silenced[{index}].rule", path.display())
 }

@@ -5,13 +5,13 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 
+use crate::commands::args::NodeArgs;
 use crate::commands::build;
 use crate::commands::build::Built;
 use crate::commands::save;
 use crate::commands::save::Saved;
-use crate::commands::{NodeArgs, Session};
+use crate::commands::session::Session;
 use crate::dev::bench::{Figure, Times, ratio};
-use crate::dist::Dist;
 
 /// `save`, `docker save | gzip` and the bare export in turns, so that all three see the machine
 /// in the same moods.
@@ -89,13 +89,7 @@ fn compress_alone(session: &Session<'_>, built: &Built, alone: &mut Times) -> Re
 /// The whole command into a fresh output folder, so that the person's `dist/` stays as it is.
 async fn save_elsewhere(session: &Session<'_>, node: &NodeArgs) -> Result<Saved> {
     let folder = tempfile::tempdir_in(&session.cache)?;
-    let elsewhere = Session {
-        ui: session.ui,
-        repository: catalog::Repository::open(&session.repository.root)?,
-        dist: Dist::new(folder.path().join("dist")),
-        cache: session.cache.clone(),
-        finder: session.finder.clone(),
-    };
+    let elsewhere = session.elsewhere(session.ui, &session.repository.root, &folder.path().join("dist"))?;
     save::up_to_date(&elsewhere, node).await
 }
 

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::commands::args::NodeArgs;
 use crate::commands::build;
 use crate::commands::build::Built;
-use crate::commands::{NodeArgs, Session};
+use crate::commands::session::Session;
 use crate::dev::bench::{Figure, Times, ratio};
-use crate::dist::Dist;
 use crate::engine::connect::choice::Choice;
 
 /// One stage, plain `make`, all its build tools left inside: the way of the recipe that this
@@ -134,13 +134,7 @@ impl Copy {
     }
 
     async fn build(&self, session: &Session<'_>, node: &NodeArgs, no_cache: bool) -> Result<std::time::Duration> {
-        let copy = Session {
-            ui: session.ui,
-            repository: catalog::Repository::open(self.folder.path())?,
-            dist: Dist::new(self.folder.path().join("dist")),
-            cache: session.cache.clone(),
-            finder: session.finder.clone(),
-        };
+        let copy = session.elsewhere(session.ui, self.folder.path(), &self.folder.path().join("dist"))?;
         let mut args = node.clone();
         args.recipe.no_cache = no_cache;
         let since = Instant::now();

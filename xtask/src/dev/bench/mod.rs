@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::commands::{NodeArgs, RecipeArgs, Session};
+use crate::commands::args::{NodeArgs, RecipeArgs};
+use crate::commands::session::Session;
 
 #[derive(clap::Args)]
 pub struct Args {

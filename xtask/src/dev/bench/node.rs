@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 
-use crate::commands::labs::helper_image;
-use crate::commands::{NodeArgs, Session, save, verify};
+use crate::commands::args::NodeArgs;
+use crate::commands::running_nodes::helper_image;
+use crate::commands::session::Session;
+use crate::commands::{save, verify};
 use crate::dev::bench::{Figure, Times};
 use crate::lab;
 use crate::lab::{Asked, Lab, Node};

@@ -5,7 +5,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::commands::{Session, variant_definitions};
+use crate::commands::session::Session;
+use crate::commands::variant_definitions;
 use crate::dev::bench::{Figure, Times};
 use catalog::plan::Names;
 use digests::Digest;

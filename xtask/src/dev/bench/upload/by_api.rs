@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::commands::{NodeArgs, Session, save};
+use crate::commands::args::NodeArgs;
+use crate::commands::save;
+use crate::commands::session::Session;
 use crate::dev::bench::upload::{Uploaded, upload};
 use crate::dev::bench::{Figure, Times};
 

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::commands::{NodeArgs, RecipeArgs, Session, build, save};
+use crate::commands::args::{NodeArgs, RecipeArgs};
+use crate::commands::session::Session;
+use crate::commands::{build, save};
 use crate::dev::bench::upload::{Uploaded, upload};
 use crate::dev::bench::{Figure, Times, ratio};
-use crate::dist::Dist;
-use catalog::Repository;
 
 /// The recipe of the container, beside the link helper's.
 const HOST: &str = "cml-host";
@@ -159,14 +159,8 @@ impl Drop for Server {
 
 async fn image(session: &Session<'_>) -> Result<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
-    let hushed = session.ui.hushed();
-    let own = Session {
-        ui: &hushed,
-        repository: Repository::open(&root)?,
-        dist: Dist::new(root.join("dist")),
-        cache: session.cache.clone(),
-        finder: session.finder.clone(),
-    };
+    let quiet = session.ui.quiet();
+    let own = session.elsewhere(&quiet, &root, &root.join("dist"))?;
     let args = NodeArgs { recipe: RecipeArgs { yes: true, ..RecipeArgs::default() }, ..NodeArgs::of(HOST) };
     Ok(build::up_to_date(&own, &args).await?.plan.names.image)
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::commands::{NodeArgs, Session};
+use crate::commands::args::NodeArgs;
+use crate::commands::session::Session;
 use crate::dev::bench::Figure;
 
 /// # Errors

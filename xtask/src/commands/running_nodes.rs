@@ -5,14 +5,14 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use xshell::Shell;
 
+use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::build;
-use crate::commands::{NodeArgs, RecipeArgs, Session};
-use crate::dist::Dist;
+use crate::commands::session::Session;
 use crate::engine::Engine;
 use crate::engine::containers::listing::Found;
 use crate::setup;
 use crate::setup::Consent;
-use catalog::{Repository, labels};
+use catalog::labels;
 
 /// The node that is none of the user's.
 pub(super) const HELPER: &str = "link-helper";
@@ -25,14 +25,8 @@ pub(super) const HELPER: &str = "link-helper";
 pub(crate) async fn helper_image(session: &Session<'_>, consent: Consent) -> Result<String> {
     setup::engine(session.ui, consent, &session.finder).await?.must_run_containers()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
-    let hushed = session.ui.hushed();
-    let own = Session {
-        ui: &hushed,
-        repository: Repository::open(&root)?,
-        dist: Dist::new(root.join("dist")),
-        cache: session.cache.clone(),
-        finder: session.finder.clone(),
-    };
+    let quiet = session.ui.quiet();
+    let own = session.elsewhere(&quiet, &root, &root.join("dist"))?;
     let recipe = RecipeArgs { yes: consent == Consent::Given, ..RecipeArgs::default() };
     let args = NodeArgs { recipe, ..NodeArgs::of(HELPER) };
     Ok(build::up_to_date(&own, &args).await?.plan.names.image)

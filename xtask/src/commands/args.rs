@@ -1,0 +1,94 @@
+//! Arguments that several commands take.
+
+use std::collections::BTreeMap;
+
+use crate::setup::Consent;
+use catalog::Overrides;
+
+/// Which node, and how it differs from what its manifest says.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct NodeArgs {
+    /// The node, a folder of docker/ [default: frr]
+    pub node: Option<String>,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+}
+
+/// How a node differs from what its manifest says.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct RecipeArgs {
+    /// Exactly this variant [default: the first of the manifest that can be built here]
+    #[arg(long)]
+    pub variant: Option<String>,
+    /// Another version than the manifest's, such as 10.7
+    #[arg(long)]
+    pub version: Option<String>,
+    /// Source code from here: a git checkout, a bare repository, a git URL or a tarball
+    #[arg(long, value_name = "PATH[#REF]")]
+    pub source: Option<String>,
+    /// Another base image
+    #[arg(long, value_name = "IMAGE")]
+    pub base: Option<String>,
+    /// A build argument for the Dockerfile
+    #[arg(long = "build-arg", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub build_args: Vec<(String, String)>,
+    /// A yes-or-no question of the manifest, answered: vrf, or vrf=no
+    #[arg(long = "switch", value_name = "NAME[=yes|no]", value_parser = switch)]
+    pub switches: Vec<(String, bool)>,
+    /// What the image is built for [default: linux/amd64, which CML runs on]
+    #[arg(long)]
+    pub platform: Option<String>,
+    /// Fetch git sources again, even where a pinned commit is there
+    #[arg(long)]
+    pub refresh: bool,
+    /// Build without any cache
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Install and start what this machine lacks, without asking
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+impl NodeArgs {
+    /// The node of that name, as its manifest says.
+    pub(crate) fn of(node: &str) -> Self {
+        Self { node: Some(node.to_owned()), ..Self::default() }
+    }
+}
+
+impl RecipeArgs {
+    pub(crate) fn overrides(&self) -> Overrides {
+        Overrides {
+            version: self.version.clone(),
+            source: self.source.clone(),
+            base: self.base.clone(),
+            build_args: self.build_args.iter().cloned().collect::<BTreeMap<_, _>>(),
+            platform: self.platform.clone(),
+            switches: self.switches.iter().cloned().collect(),
+            refresh: self.refresh,
+        }
+    }
+
+    pub(crate) fn consent(&self) -> Consent {
+        consent(self.yes)
+    }
+}
+
+pub(crate) fn consent(yes: bool) -> Consent {
+    if yes { Consent::Given } else { Consent::Ask }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it must be KEY=VALUE".to_owned()),
+    }
+}
+
+pub(crate) fn switch(text: &str) -> Result<(String, bool), String> {
+    match text.split_once('=').unwrap_or((text, "yes")) {
+        (name, "yes" | "true" | "on") => Ok((name.to_owned(), true)),
+        (name, "no" | "false" | "off") => Ok((name.to_owned(), false)),
+        _ => Err("it must be NAME, NAME=yes or NAME=no".to_owned()),
+    }
+}

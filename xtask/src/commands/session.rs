@@ -1,0 +1,84 @@
+//! What every command on nodes works with: the repository, `dist/`, the cache and the way to an engine.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::dist::Dist;
+use crate::engine::connect::choice::Choice;
+use crate::engine::connect::find::Finder;
+use crate::engine::{Engine, Unreachable};
+use catalog::{Planner, Repository};
+use definitions::{lint, yaml};
+use ui::Ui;
+
+pub struct Session<'a> {
+    pub ui: &'a Ui,
+    pub repository: Repository,
+    pub dist: Dist,
+    pub cache: PathBuf,
+    pub finder: Finder,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the repository at `root`, else the one around the working directory.
+    pub fn open(ui: &'a Ui, root: Option<&Path>, finder: &Finder) -> Result<Self> {
+        let root = root.map_or_else(Repository::find_root, |root| Ok(root.to_owned()))?;
+        let repository = Repository::open(&root)?;
+        check_silenced(&repository)?;
+        let dist = Dist::new(repository.root.join("dist"));
+        Ok(Self { ui, repository, dist, cache: finder.cache.clone(), finder: finder.clone() })
+    }
+
+    /// The same cache and engine, for the repository at `root`, whose results go to `dist`.
+    pub(crate) fn elsewhere<'b>(&self, ui: &'b Ui, root: &Path, dist: &Path) -> Result<Session<'b>> {
+        Ok(Session {
+            ui,
+            repository: Repository::open(root)?,
+            dist: Dist::new(dist.to_owned()),
+            cache: self.cache.clone(),
+            finder: self.finder.clone(),
+        })
+    }
+
+    /// The same on another engine.
+    pub(crate) fn with_engine(&self, choice: Choice) -> Result<Self> {
+        let finder = Finder::new(choice, self.cache.clone());
+        Ok(Self { finder, ..self.elsewhere(self.ui, &self.repository.root, self.dist.root())? })
+    }
+
+    /// The engine that serves.
+    ///
+    /// # Errors
+    /// If none does; the error says what to do.
+    pub(crate) async fn engine(&self) -> Result<Engine> {
+        self.finder.connect(self.ui).await.map_err(Unreachable::explain)
+    }
+
+    pub fn planner(&self) -> Result<Planner<'_>> {
+        Planner::new(self.ui, &self.repository, &self.cache)
+    }
+}
+
+/// Refuses manifests that silence a rule which does not exist, or which CML itself enforces.
+fn check_silenced(repository: &Repository) -> Result<()> {
+    for node in repository.nodes() {
+        for (index, silenced) in node.silenced.iter().enumerate() {
+            let path = repository.folder(node).join("node.yaml");
+            let place = || place(&path, index);
+            let rule = lint::rule(&silenced.rule).map_err(|message| anyhow!("{}: {message}", place()))?;
+            if rule.id.starts_with("schema") {
+                bail!("{}: `{}` cannot be silenced: CML refuses such a definition", place(), rule.id);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the manifest names the rule: file, line, column and key.
+fn place(path: &Path, index: usize) -> String {
+    let document = std::fs::read(path).ok().and_then(|bytes| yaml::read(&bytes).ok());
+    let entry = document.as_ref().and_then(|document| document.root.get("silenced")?.list()?.get(index)?.get("rule"));
+    let mark = entry.map_or(yaml::Mark::START, |node| node.at);
+    format!("{}:{mark}: silenced[{index}].rule", path.display())
+}
