@@ -31,7 +31,7 @@ pub mod labels {
     /// On everything that belongs to a running lab: which one.
     pub const LAB: &str = "cml-nodes.lab";
     /// On the container of a node of a lab: what it is called there.
-    pub const ACTOR: &str = "cml-nodes.actor";
+    pub const LAB_NODE: &str = "cml-nodes.actor";
     /// On the container of a node that `run` started: which node.
     pub const RUN: &str = "cml-nodes.run";
     /// On the container of a node that `run` started: what its second console runs.

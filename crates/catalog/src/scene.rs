@@ -12,7 +12,7 @@ use super::names::{Name, Pattern};
 #[serde(deny_unknown_fields)]
 pub struct Scene {
     pub name: String,
-    pub nodes: BTreeMap<Name, Actor>,
+    pub nodes: BTreeMap<Name, SceneNode>,
     /// Each takes the next free interface of both nodes.
     #[serde(default)]
     pub links: Vec<[Name; 2]>,
@@ -22,7 +22,7 @@ pub struct Scene {
 /// A node of a scene: how it differs from what its definition says.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Actor {
+pub struct SceneNode {
     /// Another node of the repository; without it, the node that the manifest is of.
     pub node: Option<Name>,
     /// Content of files of the definition, by name.
@@ -54,14 +54,14 @@ pub struct Check {
     pub name: String,
     pub on: Name,
     pub run: Vec<Pattern>,
-    pub wanted: Wanted,
+    pub expected: Expectation,
     /// How long it is tried again.
     pub within: Duration,
 }
 
 /// What a command must print, and how it must exit.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct Expectation {
     pub prints: Vec<Pattern>,
     pub lacks: Vec<Pattern>,
     pub matches: Option<Pattern>,
@@ -117,7 +117,7 @@ pub struct Crash {
 #[derive(Clone, Debug)]
 pub struct Then {
     pub run: Vec<Pattern>,
-    pub wanted: Wanted,
+    pub expected: Expectation,
 }
 
 #[derive(Deserialize)]
@@ -196,7 +196,7 @@ impl RawStep {
             name,
             on: self.take_one_node()?,
             run: words(&mut self.run, "run")?,
-            wanted: self.take_wanted()?,
+            expected: self.take_expected()?,
             within: Duration::try_from_secs_f64(within).map_err(|_| "`within` must be a number of seconds")?,
         })
     }
@@ -224,7 +224,7 @@ impl RawStep {
         if self.then.is_none() {
             return Ok(None);
         }
-        Ok(Some(Then { run: words(&mut self.then, "then")?, wanted: self.take_wanted()? }))
+        Ok(Some(Then { run: words(&mut self.then, "then")?, expected: self.take_expected()? }))
     }
 
     fn take_nodes(&mut self) -> Result<Vec<Name>, String> {
@@ -242,7 +242,7 @@ impl RawStep {
         Ok(Rewrite { file, of: needed(&mut self.of, "of")?, from: needed(&mut self.from, "from")? })
     }
 
-    fn take_wanted(&mut self) -> Result<Wanted, String> {
+    fn take_expected(&mut self) -> Result<Expectation, String> {
         let exit = match (self.exits.take(), self.fails.take()) {
             (None, None | Some(false)) => Exit::default(),
             (Some(code), None | Some(false)) => Exit::Code(code),
@@ -250,7 +250,7 @@ impl RawStep {
             (Some(_), Some(true)) => return Err("`exits` and `fails` contradict each other".to_owned()),
         };
         let list = |some: Option<OneOrMore<Pattern>>| some.map(Vec::from).unwrap_or_default();
-        Ok(Wanted {
+        Ok(Expectation {
             prints: list(self.prints.take()),
             lacks: list(self.lacks.take()),
             matches: self.matches.take(),

@@ -50,7 +50,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 
 async fn end(session: &Session<'_>, engine: &Engine, id: &str) -> Result<()> {
     for container in engine.containers(&format!("{}={id}", labels::LAB)).await? {
-        if container.labels.contains_key(labels::ACTOR) {
+        if container.labels.contains_key(labels::LAB_NODE) {
             if container.state == "running" {
                 engine.stop(&container.id, PATIENCE).await?;
             }

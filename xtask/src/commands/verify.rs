@@ -17,7 +17,7 @@ use crate::proof;
 use crate::proof::{Act, Outcome, Report, Shipped, Subject};
 use crate::setup;
 use crate::setup::Consent;
-use catalog::scene::{Actor, Scene};
+use catalog::scene::{Scene, SceneNode};
 use catalog::{BuildPlan, Manifest};
 use definitions::container::Container;
 
@@ -175,7 +175,7 @@ impl Troupe<'_> {
 }
 
 /// A saved node with the switches that the scene asks for.
-fn role(session: &Session<'_>, saved: &Saved, actor: &Actor) -> Result<Shipped> {
+fn role(session: &Session<'_>, saved: &Saved, actor: &SceneNode) -> Result<Shipped> {
     if actor.switches.is_empty() {
         return shipped(session, &saved.inspected.plan);
     }

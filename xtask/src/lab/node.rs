@@ -62,7 +62,7 @@ impl Lab<'_> {
         let volume = format!("cml-nodes-{}-{}", self.id(), self.next());
         let folder = self.engine.create_volume(&volume, &self.labels()).await?;
         let mut labels: BTreeMap<String, String> = self.labels().into_iter().collect();
-        labels.insert(labels::ACTOR.to_owned(), asked.name.clone());
+        labels.insert(labels::LAB_NODE.to_owned(), asked.name.clone());
         labels.extend(asked.labels.into_iter().map(|(key, value)| (key.to_owned(), value)));
         let mut node = Node {
             name: asked.name,

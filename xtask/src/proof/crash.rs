@@ -80,7 +80,7 @@ async fn play_round(
     lab.revive(node).await?;
     let Some(then) = &crash.then else { return Ok(Ok(was_at_work)) };
     let output = lab.exec(node, &fill_all(&then.run, &context)?).await?;
-    Ok(match Expected::of(&then.wanted, &context)?.fault(&output) {
+    Ok(match Expected::of(&then.expected, &context)?.fault(&output) {
         Some(fault) => Err(format!("killed after {} ms: {fault}", moment.as_millis())),
         None => Ok(was_at_work),
     })

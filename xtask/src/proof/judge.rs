@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 
 use crate::engine::containers::Output;
 use catalog::names::Pattern;
-use catalog::scene::{Exit, Wanted};
+use catalog::scene::{Exit, Expectation};
 
-/// [`Wanted`] with its patterns filled in.
+/// [`Expectation`] with its patterns filled in.
 pub(super) struct Expected {
     prints: Vec<String>,
     lacks: Vec<String>,
@@ -15,13 +15,13 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    pub(super) fn of(wanted: &Wanted, context: &tera::Context) -> Result<Self> {
-        let matches = wanted.matches.as_ref().map(|pattern| expression(pattern, context)).transpose()?;
+    pub(super) fn of(expectation: &Expectation, context: &tera::Context) -> Result<Self> {
+        let matches = expectation.matches.as_ref().map(|pattern| expression(pattern, context)).transpose()?;
         Ok(Self {
-            prints: fill_all(&wanted.prints, context)?,
-            lacks: fill_all(&wanted.lacks, context)?,
+            prints: fill_all(&expectation.prints, context)?,
+            lacks: fill_all(&expectation.lacks, context)?,
             matches,
-            exit: wanted.exit,
+            exit: expectation.exit,
         })
     }
 
@@ -70,7 +70,7 @@ pub(super) fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn fault(wanted: Wanted, code: i64, text: &str) -> Option<String> {
+    fn fault(wanted: Expectation, code: i64, text: &str) -> Option<String> {
         let mut context = tera::Context::new();
         context.insert("version", "10.3");
         Expected::of(&wanted, &context).unwrap().fault(&Output { code, text: text.to_owned() })
@@ -82,15 +82,19 @@ mod tests {
 
     #[test]
     fn each_wish_can_be_disappointed() {
-        assert!(fault(Wanted::default(), 0, "").is_none());
-        assert!(fault(Wanted::default(), 1, "").unwrap().contains("should exit with 0; it exited with 1"));
-        assert!(fault(Wanted { exit: Exit::Failure, ..Wanted::default() }, 0, "").unwrap().contains("should fail"));
-        let prints = || Wanted { prints: vec![pattern("FRR {{ version }}")], ..Wanted::default() };
+        assert!(fault(Expectation::default(), 0, "").is_none());
+        assert!(fault(Expectation::default(), 1, "").unwrap().contains("should exit with 0; it exited with 1"));
+        assert!(
+            fault(Expectation { exit: Exit::Failure, ..Expectation::default() }, 0, "")
+                .unwrap()
+                .contains("should fail")
+        );
+        let prints = || Expectation { prints: vec![pattern("FRR {{ version }}")], ..Expectation::default() };
         assert!(fault(prints(), 0, "FRR 10.3").is_none());
         assert!(fault(prints(), 0, "FRR 10.4").unwrap().contains("should print `FRR 10.3`"));
-        let lacks = Wanted { lacks: vec![pattern("rror")], ..Wanted::default() };
+        let lacks = Expectation { lacks: vec![pattern("rror")], ..Expectation::default() };
         assert!(fault(lacks, 0, "Error").unwrap().contains("should not print"));
-        let matches = || Wanted { matches: Some(pattern("^up$")), ..Wanted::default() };
+        let matches = || Expectation { matches: Some(pattern("^up$")), ..Expectation::default() };
         assert!(fault(matches(), 0, "a\nup\nb").is_none());
         assert!(fault(matches(), 0, "cup").unwrap().contains("should match"));
     }

@@ -9,7 +9,7 @@ use crate::lab::{Asked, Bridge, Node};
 use crate::proof::judge::{Expected, fill_all};
 use crate::proof::{Act, Outcome, Row, Shipped, Stage, crash};
 use catalog::names::Name;
-use catalog::scene::{Actor, Check, Rewrite, Step};
+use catalog::scene::{Check, Rewrite, SceneNode, Step};
 
 /// The pause between two tries of a check.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -97,7 +97,7 @@ impl Scene<'_> {
     }
 
     /// A node's definition as the scene has it.
-    fn dress(&self, shipped: &Shipped, actor: &Actor) -> Result<Shipped> {
+    fn dress(&self, shipped: &Shipped, actor: &SceneNode) -> Result<Shipped> {
         let mut shipped = shipped.clone();
         for (file, content) in &actor.files {
             shipped.container.set_file(file, content.render(&self.stage.subject.context)?)?;
@@ -129,7 +129,7 @@ impl Scene<'_> {
     async fn check(&mut self, check: &Check) -> Result<()> {
         let since = Instant::now();
         let context = &self.stage.subject.context;
-        let (words, expected) = (fill_all(&check.run, context)?, Expected::of(&check.wanted, context)?);
+        let (words, expected) = (fill_all(&check.run, context)?, Expected::of(&check.expected, context)?);
         let fault = loop {
             let output = self.stage.lab.exec(self.node(&check.on)?, &words).await?;
             match expected.fault(&output) {
