@@ -82,7 +82,7 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    if cml::askpass::answered() {
+    if cml::ssh::askpass::answered() {
         return ExitCode::SUCCESS;
     }
     let cli = Cli::parse();

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow, bail};
 
 use crate::NODE_DEFINITION;
-use cml::labs::Image;
+use cml::api::labs::Image;
 use text::printable;
 
 /// The image definition of that id, or else the newest Ubuntu 24.04.

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::{MARK, caller};
 use cml::api::Controller;
-use cml::labs::{Lab, Node};
+use cml::api::labs::{Lab, Node};
 use text::printable;
 
 /// A lab of the title in question.
@@ -89,7 +89,7 @@ pub fn describe(lab: &Lab) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cml::labs::State;
+    use cml::api::labs::State;
 
     fn lab(id: &str, description: &str) -> Lab {
         let (title, created) = ("T".to_owned(), "2026".to_owned());

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::console::{self, Boot, Progress};
 use crate::labs::Own;
+use cml::api::labs::{Lab, State};
 use cml::api::{Controller, Refused};
-use cml::labs::{Lab, State};
 
 /// How long the first look after a change waits; each further one a half more.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

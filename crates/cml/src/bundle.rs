@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::compare;
+use crate::compare;
 use digests::Digest;
 
 /// The three artefacts of a node, as `save` left them.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::address::Address;
-use super::trust::Fingerprint;
+use crate::address::Address;
+use crate::fingerprint::Fingerprint;
 use digests::Digest;
 
 const PINS: &str = "known_controllers";

@@ -78,3 +78,28 @@ impl NodeReport {
         self
     }
 }
+
+/// Taking a node off a server, or back to what it was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reversal {
+    Remove,
+    Rollback,
+}
+
+impl Reversal {
+    /// As commands and the install script call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Remove => "remove",
+            Self::Rollback => "rollback",
+        }
+    }
+
+    /// What a node is afterwards.
+    pub fn result(self) -> State {
+        match self {
+            Self::Remove => State::Removed,
+            Self::Rollback => State::RolledBack,
+        }
+    }
+}

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::address::Address;
-use super::secret::Secret;
+use crate::address::Address;
+use crate::secret::Secret;
 
 const FILE: &str = ".virlrc";
 

@@ -8,9 +8,8 @@ use crate::commands::servers;
 use crate::commands::servers::{ServerArgs, Via};
 use crate::commands::session::Session;
 use cml::api::Controller;
-use cml::by_api::Options;
-use cml::doctor::Needs;
-use cml::{Bundle, by_api, by_ssh};
+use cml::ssh::doctor::Needs;
+use cml::{Bundle, api, ssh};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -42,9 +41,9 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
     let bundles = bundles(session, &args).await?;
-    let by_api = Options { force: args.force, dry_run: args.dry_run };
+    let by_api = api::Options { force: args.force, dry_run: args.dry_run };
     let by_ssh =
-        by_ssh::Options { install: args.install, restart: !args.no_restart, dry_run: args.dry_run, force: args.force };
+        ssh::Options { install: args.install, restart: !args.no_restart, dry_run: args.dry_run, force: args.force };
     let needs = servers::needs(&bundles)?;
     let reports = servers::each(&servers, |target| {
         let bundles = &bundles;
@@ -73,13 +72,13 @@ async fn bundles(session: &Session<'_>, args: &Args) -> Result<Vec<Bundle>> {
     Ok(bundles)
 }
 
-async fn install(target: &servers::Target<'_>, bundles: &[Bundle], options: Options) -> servers::Done {
+async fn install(target: &servers::Target<'_>, bundles: &[Bundle], options: api::Options) -> servers::Done {
     let mut done = servers::Done::default();
     let work = async {
         let _lock = target.lock().await?;
         let work = async |controller: &Controller<'_>, done: &mut servers::Done| {
             for bundle in bundles {
-                done.nodes.push(by_api::install(target.access, controller, bundle, options).await?);
+                done.nodes.push(api::install(target.access, controller, bundle, options).await?);
             }
             Ok(())
         };
@@ -93,12 +92,12 @@ async fn deliver(
     target: &servers::Target<'_>,
     bundles: &[Bundle],
     needs: Needs,
-    options: by_ssh::Options,
+    options: ssh::Options,
 ) -> servers::Done {
     let mut done = servers::Done::default();
     let work = async {
         let _lock = target.lock().await?;
-        by_ssh::deliver(target.access, &target.address, bundles, needs, options).await
+        ssh::deliver(target.access, &target.address, bundles, needs, options).await
     };
     match work.await {
         Ok((version, nodes)) => (done.version, done.nodes) = (version, nodes),

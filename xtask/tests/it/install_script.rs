@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::common::cml::host::{Held, Host};
-use cml::by_ssh::SCRIPT;
+use cml::ssh::SCRIPT;
 
 const ID: &str = "tiny-1-0";
 
@@ -69,7 +69,7 @@ fn wait_for_guard(host: &Host) {
 
 #[test]
 fn shellcheck_finds_nothing() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/cml/src/cml_install_image.sh");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/cml/src/ssh/cml_install_image.sh");
     let output = Command::new("shellcheck").args(["--shell=sh", path]).output();
     let output = output.expect("`cargo xtask ci --yes` brings shellcheck (package shellcheck)");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

@@ -16,7 +16,7 @@ use builder::labs::{self, Own, describe};
 use builder::machine::Machine;
 use builder::{NODE_DEFINITION, TITLE, image, life, password};
 use cml::api::Controller;
-use cml::labs::{Image, Lab, check_title};
+use cml::api::labs::{Image, Lab, check_title};
 use cml::secret::Secret;
 use cml::ssh;
 

@@ -16,7 +16,7 @@ use crate::commands::session::Session;
 use builder::labs::{self, Own};
 use builder::life::Patience;
 use cml::api::Controller;
-use cml::labs::Lab;
+use cml::api::labs::Lab;
 
 #[derive(clap::Args)]
 pub struct Args {

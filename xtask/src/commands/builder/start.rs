@@ -9,7 +9,7 @@ use crate::commands::session::Session;
 use builder::HOSTNAME;
 use builder::labs::Own;
 use builder::life::{self, Addresses};
-use cml::labs::Lab;
+use cml::api::labs::Lab;
 use cml::ssh;
 use text::printable;
 

@@ -7,8 +7,8 @@ use crate::commands::servers;
 use crate::commands::servers::{Done, ServerArgs, Target};
 use crate::commands::session::Session;
 use cml::address::Scheme;
-use cml::doctor::{self, Finding, Needs, Verdict};
 use cml::ssh::Ssh;
+use cml::ssh::doctor::{self, Finding, Needs, Verdict};
 
 #[derive(clap::Args)]
 pub struct Args {

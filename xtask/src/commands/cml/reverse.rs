@@ -6,7 +6,7 @@ use crate::commands::servers;
 use crate::commands::servers::{Done, ServerArgs, Target, Via};
 use crate::commands::session::Session;
 use cml::api::Controller;
-use cml::{Reversal, by_api, by_ssh};
+use cml::{Reversal, api, ssh};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -46,13 +46,13 @@ async fn reverse(target: &Target<'_>, reversal: Reversal, id: &str, args: &Args)
         let _lock = target.lock().await?;
         if target.via == Via::Ssh {
             let (restart, dry_run, force) = (!args.no_restart, args.dry_run, args.force);
-            let options = by_ssh::Options { install: true, restart, dry_run, force };
-            done.nodes.push(by_ssh::reverse(target.access, &target.address, reversal, id, options).await?);
+            let options = ssh::Options { install: true, restart, dry_run, force };
+            done.nodes.push(ssh::reverse(target.access, &target.address, reversal, id, options).await?);
             return Ok(());
         }
-        let options = by_api::Options { force: args.force, dry_run: args.dry_run };
+        let options = api::Options { force: args.force, dry_run: args.dry_run };
         let work = async |controller: &Controller<'_>, done: &mut Done| {
-            done.nodes.push(by_api::reverse(target.access, controller, reversal, id, options).await?);
+            done.nodes.push(api::reverse(target.access, controller, reversal, id, options).await?);
             Ok(())
         };
         target.logged_in(&mut done, work).await

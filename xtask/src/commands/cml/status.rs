@@ -6,8 +6,8 @@ use crate::commands::servers;
 use crate::commands::servers::{Done, ServerArgs, Target, Via};
 use crate::commands::session::Session;
 use cml::api::Controller;
-use cml::ssh::Ssh;
-use cml::{Bundle, by_api, by_ssh};
+use cml::ssh::{self, Ssh};
+use cml::{Bundle, api};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -43,7 +43,7 @@ async fn ask(target: &Target<'_>, bundles: &[Bundle], json: bool) -> Done {
             (done.ready, done.free) = (Some(controller.ready), controller.free_space().await?);
             headline(target, done, json)?;
             for bundle in bundles {
-                done.nodes.push(by_api::status(controller, bundle).await?);
+                done.nodes.push(api::status(controller, bundle).await?);
             }
             Ok(())
         };
@@ -55,11 +55,11 @@ async fn ask(target: &Target<'_>, bundles: &[Bundle], json: bool) -> Done {
 
 async fn ask_by_ssh(target: &Target<'_>, bundles: &[Bundle], json: bool, done: &mut Done) -> Result<()> {
     let ssh = Ssh::open(target.access, &target.address).await?;
-    let about = by_ssh::about(&ssh).await?;
+    let about = ssh::deliver::about(&ssh).await?;
     (done.version, done.ready, done.free) = (about.version, Some(about.ready), Some(about.free));
     headline(target, done, json)?;
     for bundle in bundles {
-        done.nodes.push(by_ssh::status(&ssh, bundle).await?);
+        done.nodes.push(ssh::status(&ssh, bundle).await?);
     }
     Ok(())
 }

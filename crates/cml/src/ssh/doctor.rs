@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::by_ssh;
-use super::ssh::Ssh;
-use super::{OLDEST, Version};
+use crate::ssh::deliver as by_ssh;
+use crate::ssh::session::Ssh;
+use crate::version::{OLDEST, Version};
 
 /// Sorts after everything that Ubuntu brings, `99-sysctl.conf` included; the last one counts.
 pub const SYSCTL_FILE: &str = "/etc/sysctl.d/99-zz-cml-nodes.conf";
@@ -174,14 +174,14 @@ pub fn needs_reboot(findings: &[Finding]) -> bool {
 /// If sudo refuses, or a file can't be written.
 pub async fn apply(ssh: &Ssh<'_>, changes: &[Change]) -> Result<()> {
     for change in changes {
-        let (path, text) = (change.path, super::ssh::quote(&change.text));
+        let (path, text) = (change.path, crate::ssh::session::quote(&change.text));
         let words = format!("umask 022; printf %s {text} >{path}.part && mv -f {path}.part {path}");
         let ran = ssh.as_root(&words).await?;
         anyhow::ensure!(
             ran.code == 0,
             "{}: {path} can't be written: {}",
             ssh.address,
-            super::ssh::last_line(&ran.stderr)
+            crate::ssh::session::last_line(&ran.stderr)
         );
     }
     Ok(())
@@ -192,7 +192,12 @@ pub async fn apply(ssh: &Ssh<'_>, changes: &[Change]) -> Result<()> {
 pub async fn reboot(ssh: &Ssh<'_>) -> Result<()> {
     // In the background: the connection ends before the command could.
     let ran = ssh.as_root("(sleep 1; systemctl reboot) >/dev/null 2>&1 </dev/null &").await?;
-    anyhow::ensure!(ran.code == 0, "{} can't be rebooted: {}", ssh.address, super::ssh::last_line(&ran.stderr));
+    anyhow::ensure!(
+        ran.code == 0,
+        "{} can't be rebooted: {}",
+        ssh.address,
+        crate::ssh::session::last_line(&ran.stderr)
+    );
     Ok(())
 }
 

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::bundle::ArchiveFile;
-use super::http::Progress;
-use super::ssh::Ssh;
+use crate::bundle::ArchiveFile;
+use crate::progress::Progress;
+use crate::ssh::session::Ssh;
 use digests::Digest;
 
 /// Bytes that are read at once.
@@ -37,7 +37,12 @@ const WRITE_ANEW: &str = r#"set -e; mkdir -p "$(dirname "$1")"; : >"$1"; exec ca
 /// If the server can't, or the connection is lost.
 pub async fn write(ssh: &Ssh<'_>, path: &str, text: &str) -> Result<()> {
     let ran = ssh.run_with(WRITE, &[path], text.as_bytes()).await?;
-    anyhow::ensure!(ran.code == 0, "{}: {path} can't be written: {}", ssh.address, super::ssh::last_line(&ran.stderr));
+    anyhow::ensure!(
+        ran.code == 0,
+        "{}: {path} can't be written: {}",
+        ssh.address,
+        crate::ssh::session::last_line(&ran.stderr)
+    );
     Ok(())
 }
 
@@ -87,7 +92,7 @@ fn hex(hash: &Sha256) -> String {
 async fn beginning(path: &Path, size: u64, length: u64) -> Result<Sha256> {
     let path = path.to_owned();
     let digesting = tokio::task::spawn_blocking(move || {
-        let file = super::api::open_archive(&path, size)?;
+        let file = crate::api::controller::open_archive(&path, size)?;
         let (mut file, mut hash, mut piece) = (file.take(length), Sha256::new(), vec![0; PIECE]);
         loop {
             match file.read(&mut piece)? {
@@ -114,7 +119,7 @@ fn pieces(archive: &ArchiveFile, from: u64, mut hash: Sha256) -> mpsc::Receiver<
 }
 
 fn read_rest(archive: &ArchiveFile, from: u64, hash: &mut Sha256, mut take: impl FnMut(Bytes) -> bool) -> Result<()> {
-    let mut file = super::api::open_archive(&archive.path, archive.size)?;
+    let mut file = crate::api::controller::open_archive(&archive.path, archive.size)?;
     std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(from))?;
     let (mut file, mut held) = (file.take(archive.size - from), Bytes::new());
     loop {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::secret::Secret;
+use crate::secret::Secret;
 
 /// Names the socket.
 const VARIABLE: &str = "CML_NODES_ASKPASS";

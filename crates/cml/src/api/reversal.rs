@@ -2,12 +2,15 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::{Options, Standing, is_read_only, refuse_if_in_use, refuse_if_read_only, same_archive, take_away};
-use crate::api::{Controller, Kind};
+use crate::access::Access;
+use crate::api::controller::{Controller, Kind};
+use crate::api::install::{
+    Options, Standing, is_read_only, refuse_if_in_use, refuse_if_read_only, same_archive, take_away,
+};
 use crate::bundle::Definition;
 use crate::known::{Pair, Past};
+use crate::report::Reversal;
 use crate::report::{NodeReport, State};
-use crate::{Access, Reversal};
 
 /// # Errors
 /// As [`remove`] and [`rollback`].

@@ -11,12 +11,13 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
-use super::askpass::Answering;
-use super::http::Progress;
-use super::secret::Secret;
-use super::settings::SECRETS;
-use super::socket_folder::SocketFolder;
-use super::{Access, Address};
+use crate::access::Access;
+use crate::address::Address;
+use crate::progress::Progress;
+use crate::secret::Secret;
+use crate::settings::SECRETS;
+use crate::ssh::askpass::Answering;
+use crate::ssh::socket_folder::SocketFolder;
 
 /// CML's port for ssh; on 22 is its console server. [docs/cml.md 2]
 pub const PORT: u16 = 1122;

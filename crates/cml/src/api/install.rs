@@ -4,23 +4,20 @@
 //! fails. The archive is what takes time and can go wrong; where a node is replaced it is sent
 //! before anything else changes, and the image definition, which makes it count, comes last.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::api::{Controller, Kind, Refused, Use};
-use super::bundle::{Bundle, Definition};
-use super::compare;
-use super::http::Progress;
-use super::known::{Pair, Past};
-use super::report::{NodeReport, State};
-use super::{Access, OLDEST};
+use crate::access::Access;
+use crate::api::controller::{Controller, Kind, Refused, Use};
+use crate::bundle::{Bundle, Definition};
+use crate::compare;
+use crate::known::{Pair, Past};
+use crate::progress::{Progress, with_bar};
+use crate::report::{NodeReport, State};
+use crate::version::OLDEST;
 use ui::interrupt::Interrupted;
-
-mod reversal;
-
-pub use reversal::reverse;
 
 /// What `upload` may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,9 +27,9 @@ pub struct Options {
 }
 
 /// What stands on the controller under a node's id.
-struct Standing {
-    node: Option<Definition>,
-    image: Option<Definition>,
+pub(super) struct Standing {
+    pub(super) node: Option<Definition>,
+    pub(super) image: Option<Definition>,
 }
 
 /// A step that was taken, as it is taken back.
@@ -135,7 +132,7 @@ pub async fn status(controller: &Controller<'_>, bundle: &Bundle) -> Result<Node
 }
 
 impl Standing {
-    async fn read(controller: &Controller<'_>, id: &str) -> Result<Self> {
+    pub(super) async fn read(controller: &Controller<'_>, id: &str) -> Result<Self> {
         let mut both = [None, None];
         for (kind, slot) in [Kind::Node, Kind::Image].into_iter().zip(&mut both) {
             let text = controller.definition(kind, id).await?;
@@ -165,13 +162,13 @@ impl Standing {
         found
     }
 
-    fn pair(&self) -> Pair {
+    pub(super) fn pair(&self) -> Pair {
         let text = |definition: &Option<Definition>| definition.as_ref().map(|there| there.text.clone());
         Pair { node: text(&self.node), image: text(&self.image) }
     }
 
     /// Whether each definition is one of these two: a rollback that was cut off leaves one of each.
-    fn is_between(&self, one: &Pair, other: &Pair) -> bool {
+    pub(super) fn is_between(&self, one: &Pair, other: &Pair) -> bool {
         let node = |pair: &Pair| same_meaning(self.node.as_ref(), pair.node.as_ref());
         let image = |pair: &Pair| same_meaning(self.image.as_ref(), pair.image.as_ref());
         (node(one) || node(other)) && (image(one) || image(other))
@@ -460,7 +457,7 @@ fn is_refusal(error: &anyhow::Error) -> bool {
 }
 
 /// Deletes a definition if it is there, read-only or not.
-async fn take_away(controller: &Controller<'_>, kind: Kind, id: &str) -> Result<()> {
+pub(super) async fn take_away(controller: &Controller<'_>, kind: Kind, id: &str) -> Result<()> {
     let Some(text) = controller.definition(kind, id).await? else { return Ok(()) };
     if is_read_only(kind, &Definition::read(text)?.value) {
         controller.set_read_only(kind, id, false).await?;
@@ -468,7 +465,7 @@ async fn take_away(controller: &Controller<'_>, kind: Kind, id: &str) -> Result<
     controller.delete_definition(kind, id).await
 }
 
-async fn refuse_if_in_use(controller: &Controller<'_>, id: &str, force: bool) -> Result<()> {
+pub(super) async fn refuse_if_in_use(controller: &Controller<'_>, id: &str, force: bool) -> Result<()> {
     let uses = if force { Vec::new() } else { controller.uses(id).await? };
     anyhow::ensure!(
         uses.is_empty(),
@@ -489,7 +486,7 @@ fn in_words(uses: &[Use]) -> String {
 }
 
 /// What this machine made read-only itself, and nobody has changed since, may be replaced by it.
-fn refuse_if_read_only(
+pub(super) fn refuse_if_read_only(
     controller: &Controller<'_>,
     kind: Kind,
     id: &str,
@@ -509,12 +506,12 @@ fn refuse_if_read_only(
     Ok(())
 }
 
-fn is_read_only(kind: Kind, definition: &Value) -> bool {
+pub(super) fn is_read_only(kind: Kind, definition: &Value) -> bool {
     let place = if kind == Kind::Node { "/general/read_only" } else { "/read_only" };
     definition.pointer(place).and_then(Value::as_bool).unwrap_or(false)
 }
 
-fn same_archive(ours: &Value, theirs: &Value) -> bool {
+pub(super) fn same_archive(ours: &Value, theirs: &Value) -> bool {
     let same = |key: &str| ours.get(key).is_some_and(|value| theirs.get(key) == Some(value));
     same("sha256") && same("disk_image")
 }
@@ -529,23 +526,4 @@ fn same_meaning(one: Option<&Definition>, other: Option<&String>) -> bool {
         (Some(one), Some(Ok(other))) => compare::differences(&one.value, &other).is_empty(),
         _ => false,
     }
-}
-
-/// Shows how far a transfer has come, while it goes on.
-pub async fn with_bar<T>(
-    access: &Access,
-    label: &str,
-    progress: &Progress,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let bar = access.ui.byte_counter(label);
-    let mut work = std::pin::pin!(work);
-    let done = loop {
-        tokio::select! {
-            done = &mut work => break done,
-            () = tokio::time::sleep(Duration::from_millis(200)) => bar.set_position(progress.bytes()),
-        }
-    };
-    bar.finish_and_clear();
-    done.map_err(|error| anyhow!(error))
 }

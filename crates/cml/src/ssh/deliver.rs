@@ -7,12 +7,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::bundle::{ArchiveFile, Bundle, Definition};
-use super::doctor::{self, Needs, Verdict};
-use super::http::Progress;
-use super::report::{NodeReport, State};
-use super::ssh::{Lost, Ssh, last_line};
-use super::{Access, Address, OLDEST, Reversal, Version, by_api, compare, transfer};
+use crate::access::Access;
+use crate::address::Address;
+use crate::bundle::{ArchiveFile, Bundle, Definition};
+use crate::compare;
+use crate::progress::Progress;
+use crate::progress::with_bar;
+use crate::report::Reversal;
+use crate::report::{NodeReport, State};
+use crate::ssh::doctor::{self, Needs, Verdict};
+use crate::ssh::session::{Lost, Ssh, last_line};
+use crate::ssh::transfer;
+use crate::version::{OLDEST, Version};
 
 /// As it lies beside the files on the server.
 pub const SCRIPT: &str = include_str!("cml_install_image.sh");
@@ -358,7 +364,7 @@ impl Connection<'_> {
         }
         let (archive, path) = (&bundle.archive, format!("{folder}/virl-base-images/{id}/{}", bundle.archive.name));
         let label = format!("{}: bringing {} ({})", self.address, archive.name, text::size(archive.size));
-        by_api::with_bar(self.access, &label, progress, transfer::bring(ssh, archive, &path, progress)).await
+        with_bar(self.access, &label, progress, transfer::bring(ssh, archive, &path, progress)).await
     }
 
     /// The script comes last: where it is, everything is, and its sums are right.

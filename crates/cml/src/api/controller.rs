@@ -10,12 +10,17 @@ use hyper::Method;
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc};
 
-use super::bundle::ArchiveFile;
-use super::http::{Answer, Failure, Progress, Sending, Server, escape};
-use super::proxy::Proxy;
-use super::secret::Secret;
-use super::trust::{Fingerprint, Judge, Trust};
-use super::{Access, Address, Version, known};
+use crate::access::Access;
+use crate::address::Address;
+use crate::api::http::{Answer, Failure, Sending, Server, escape};
+use crate::api::proxy::Proxy;
+use crate::api::trust::{Judge, Trust};
+use crate::bundle::ArchiveFile;
+use crate::fingerprint::Fingerprint;
+use crate::known;
+use crate::progress::Progress;
+use crate::secret::Secret;
+use crate::version::Version;
 use digests::HashingWriter;
 
 const PORT: u16 = 443;

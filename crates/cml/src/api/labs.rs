@@ -5,8 +5,8 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::api::{Content, Controller, Refused};
-use super::http::escape;
+use crate::api::controller::{Content, Controller, Refused};
+use crate::api::http::escape;
 
 /// Lines of a console's log that are asked for.
 const LOG_LINES: u32 = 2000;

@@ -5,7 +5,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -19,8 +18,10 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 
-use super::proxy::Proxy;
-use super::trust::{Fingerprint, Judge, Trust};
+use crate::api::proxy::Proxy;
+use crate::api::trust::{Judge, Trust};
+use crate::fingerprint::Fingerprint;
+use crate::progress::Progress;
 
 /// How long a server may take to take up a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -81,25 +82,6 @@ impl Sending {
 
     pub fn text(text: impl Into<Bytes>) -> Self {
         Self::Text(Some(text.into()))
-    }
-}
-
-/// Counts the bytes that the connection has taken from us.
-#[derive(Clone, Default)]
-pub struct Progress(Arc<AtomicU64>);
-
-impl Progress {
-    pub fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// The same is sent once more.
-    pub fn begin_anew(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-
-    pub fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
