@@ -80,6 +80,11 @@ enum Command {
     Bench(crate::dev::bench::Args),
 }
 
+/// The definition of the command line, for tests of the documentation.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     if cml::ssh::askpass::answered() {

@@ -9,6 +9,7 @@ mod addresses;
 mod builder;
 mod builder_machine;
 mod choosing_an_engine;
+mod docs;
 mod embedded;
 mod engines;
 mod failing_builds;

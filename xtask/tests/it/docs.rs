@@ -1,0 +1,188 @@
+//! The documentation: links lead somewhere, and the commands in it are commands of this program.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex_lite::Regex;
+
+/// A link or command that does not hold, as `file:line: what`.
+type Problems = Vec<String>;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// Every file with this extension that belongs to the repository, relative to its root.
+fn files(extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            if path.is_dir() && !entry.file_type().unwrap().is_symlink() {
+                let is_output = ["target", "dist"].contains(&name.as_str());
+                if !is_output && (!name.starts_with('.') || name == ".github") {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path.strip_prefix(root()).unwrap().to_path_buf());
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty());
+    found
+}
+
+/// A line of a Markdown file.
+struct Line {
+    number: usize,
+    text: String,
+    /// The language of the code block that it is in, if it is in one; empty for a block that does not say.
+    block: Option<String>,
+}
+
+fn lines(text: &str) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut block: Option<String> = None;
+    for (number, text) in (1..).zip(text.lines()) {
+        if let Some(language) = text.trim_start().strip_prefix("```") {
+            block = if block.is_some() { None } else { Some(language.to_owned()) };
+        } else {
+            lines.push(Line { number, text: text.to_owned(), block: block.clone() });
+        }
+    }
+    assert!(block.is_none(), "a code block has no end");
+    lines
+}
+
+/// The anchors of a Markdown file's headings, as GitHub makes them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    for line in lines(text).into_iter().filter(|line| line.block.is_none() && line.text.starts_with('#')) {
+        let title = line.text.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || ['-', '_', ' '].contains(c));
+        let slug: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let next = (0..).map(|n| if n == 0 { slug.clone() } else { format!("{slug}-{n}") });
+        anchors.insert(next.into_iter().find(|slug| !anchors.contains(slug)).unwrap());
+    }
+    anchors
+}
+
+fn without_code(line: &str) -> String {
+    Regex::new("`[^`]*`").unwrap().replace_all(line, "").into_owned()
+}
+
+#[test]
+fn relative_links_and_anchors_resolve() {
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    let mut problems = Problems::new();
+    let mut seen = 0;
+    for file in files("md") {
+        let folder = root().join(&file).parent().unwrap().to_path_buf();
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        for line in lines(&text).iter().filter(|line| line.block.is_none()) {
+            for target in link.captures_iter(&without_code(&line.text)).map(|found| found[1].to_owned()) {
+                if target.contains("://") || target.starts_with("mailto:") {
+                    continue;
+                }
+                seen += 1;
+                let (path, anchor) = target.split_once('#').unwrap_or((&target, ""));
+                let at = if path.is_empty() { root().join(&file) } else { folder.join(path) };
+                let resolves =
+                    at.exists() && (anchor.is_empty() || anchors(&fs::read_to_string(&at).unwrap()).contains(anchor));
+                if !resolves {
+                    problems.push(format!("{}:{}: {target}", file.display(), line.number));
+                }
+            }
+        }
+    }
+    assert!(problems.is_empty(), "links that lead nowhere:\n{}", problems.join("\n"));
+    assert!(seen > 30, "only {seen} links were found");
+}
+
+#[test]
+fn every_page_can_be_reached_from_the_readme() {
+    let link = Regex::new(r"\]\(([^)#\s]+)[^)\s]*\)").unwrap();
+    let mut reached = BTreeSet::new();
+    let mut open = vec![root().join("README.md").canonicalize().unwrap()];
+    while let Some(page) = open.pop() {
+        if page.extension().is_some_and(|extension| extension == "md") && reached.insert(page.clone()) {
+            let text = fs::read_to_string(&page).unwrap();
+            let targets = link.captures_iter(&text).map(|found| page.parent().unwrap().join(&found[1]));
+            open.extend(targets.filter_map(|target| target.canonicalize().ok()));
+        }
+    }
+    let pages = files("md").into_iter().filter(|file| !file.starts_with(".github"));
+    let lost: Vec<PathBuf> =
+        pages.filter(|page| !reached.contains(&root().join(page).canonicalize().unwrap())).collect();
+    assert!(lost.is_empty(), "no link leads to {lost:?}");
+}
+
+/// The arguments of a command line as a shell would split it; a comment at its end is left out.
+fn arguments(command: &str) -> Vec<String> {
+    let command = command.split(" #").next().unwrap();
+    command.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned()).collect()
+}
+
+#[test]
+fn the_commands_of_console_blocks_parse() {
+    let mut problems = Problems::new();
+    let mut seen = 0;
+    for file in files("md") {
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        for line in lines(&text).iter().filter(|line| line.block.as_deref() == Some("console")) {
+            let Some(command) = line.text.strip_prefix("$ cargo xtask") else { continue };
+            seen += 1;
+            let words = std::iter::once("cargo xtask".to_owned()).chain(arguments(command));
+            if let Err(error) = xtask::cli::command().try_get_matches_from(words) {
+                problems.push(format!("{}:{}: {}: {error}", file.display(), line.number, line.text));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(seen > 20, "only {seen} commands were found");
+}
+
+/// What is wrong with a command that a text mentions. It need not be complete, and may hold stand-ins for values
+/// (`NODE`, `[PATH...]`, `{title}`), but its subcommands and options must exist.
+fn mistake(mentioned: &str) -> Option<String> {
+    let mut command = xtask::cli::command();
+    command.build();
+    for word in arguments(mentioned) {
+        let word = word.trim_matches(['[', ']', ',', '.']);
+        if let Some(option) = word.strip_prefix("--").map(|option| option.split(['=', '[']).next().unwrap()) {
+            let exists = option == "help" || command.get_arguments().any(|known| known.get_long() == Some(option));
+            if !exists && !option.contains('{') {
+                return Some(format!("`{}` has no option --{option}", command.get_name()));
+            }
+        } else if command.has_subcommands() && word.starts_with(|first: char| first.is_ascii_lowercase()) {
+            match command.find_subcommand(word) {
+                Some(subcommand) => command = subcommand.clone(),
+                None => return Some(format!("`{}` has no command `{word}`", command.get_name())),
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn commands_that_texts_and_messages_mention_exist() {
+    let mention = Regex::new(r"`cargo xtask ([^`]+)`").unwrap();
+    let mut problems = Problems::new();
+    let mut seen = 0;
+    for file in ["md", "rs", "yaml", "sh"].iter().flat_map(|extension| files(extension)) {
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        for (number, line) in (1..).zip(text.lines()) {
+            for found in mention.captures_iter(line) {
+                seen += 1;
+                if let Some(mistake) = mistake(&found[1]) {
+                    problems.push(format!("{}:{number}: {}: {mistake}", file.display(), &found[0]));
+                }
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(seen > 50, "only {seen} commands were found");
+}
