@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use crate::machine::lock::Lock;
 use digests::Digest;
+use files::Lock;
 use ui::Ui;
 
 /// Where the sums stand; `sha256sum -c SHA256SUMS` checks them.

@@ -102,12 +102,11 @@ impl<'a> Sources<'a> {
         let repository = self.bare(url);
         let (sh, pin) = (&self.shell, pin_name(reference));
         if !repository.is_dir() {
-            self.ui.read(cmd!(sh, "git init --quiet --bare {repository}"))?;
+            process::read(self.ui, cmd!(sh, "git init --quiet --bare {repository}"))?;
         }
         self.ui.note(format_args!("fetching {url} {reference}"));
         let refspec = format!("+{reference}:{pin}");
-        self.ui
-            .run(cmd!(sh, "git -C {repository} fetch --quiet --depth 1 --no-tags {url} {refspec}").quiet())
+        process::run(self.ui, cmd!(sh, "git -C {repository} fetch --quiet --depth 1 --no-tags {url} {refspec}").quiet())
             .with_context(|| format!("the source {url} {reference} can't be fetched; is the network up? A copy on this machine serves too: --source PATH#{reference}"))?;
         self.pin(&repository, url, reference, &pin)
     }
@@ -170,8 +169,7 @@ impl<'a> Sources<'a> {
     fn local(&self, path: &Path, place: &str, reference: Option<&str>) -> Result<GitPin> {
         require_git()?;
         let sh = &self.shell;
-        self.ui
-            .read(cmd!(sh, "git -C {path} rev-parse --git-dir"))
+        process::read(self.ui, cmd!(sh, "git -C {path} rev-parse --git-dir"))
             .with_context(|| format!("--source: {place} is neither a git repository nor a tarball"))?;
         let status = cmd!(sh, "git -C {path} status --porcelain --untracked-files=no").quiet().ignore_stderr().read();
         if reference.is_none() && status.is_ok_and(|changes| !changes.is_empty()) {
@@ -188,7 +186,7 @@ impl<'a> Sources<'a> {
         let sh = &self.shell;
         let revision = format!("{revision}^{{commit}}");
         let said = cmd!(sh, "git -C {repository} show --no-patch --format=%H/%ct --end-of-options {revision}");
-        let said = self.ui.read(said)?;
+        let said = process::read(self.ui, said)?;
         let (commit, time) = said.split_once('/').ok_or_else(|| anyhow!("git said `{said}`"))?;
         Ok(GitPin {
             repository: repository.to_owned(),
@@ -216,15 +214,15 @@ impl<'a> Sources<'a> {
 
     fn file_of_commit(&self, pin: &GitPin, file: &str) -> Result<String> {
         let (sh, repository, object) = (&self.shell, &pin.repository, format!("{}:{file}", pin.commit));
-        self.ui.read(cmd!(sh, "git -C {repository} show {object}"))
+        process::read(self.ui, cmd!(sh, "git -C {repository} show {object}"))
     }
 
     fn file_of_tarball(&self, path: &Path, file: &str) -> Result<String> {
         let sh = &self.shell;
-        let names = self.ui.read(cmd!(sh, "tar -tf {path}"))?;
+        let names = process::read(self.ui, cmd!(sh, "tar -tf {path}"))?;
         let is_it = |name: &&str| name.trim_start_matches("./").split_once('/').is_some_and(|(_, inner)| inner == file);
         let name = names.lines().find(is_it).ok_or_else(|| anyhow!("not in the archive"))?;
-        self.ui.read(cmd!(sh, "tar -xOf {path} -- {name}"))
+        process::read(self.ui, cmd!(sh, "tar -xOf {path} -- {name}"))
     }
 
     /// The source as a file that goes into the build context: one tar archive with one leading
@@ -239,7 +237,10 @@ impl<'a> Sources<'a> {
             Pin::Git(pin) => {
                 let (sh, repository, commit) = (&self.shell, &pin.repository, &pin.commit);
                 let (file, prefix) = (scratch.join(format!("{name}.tar")), format!("--prefix={name}/"));
-                self.ui.read(cmd!(sh, "git -C {repository} archive --format=tar {prefix} --output={file} {commit}"))?;
+                process::read(
+                    self.ui,
+                    cmd!(sh, "git -C {repository} archive --format=tar {prefix} --output={file} {commit}"),
+                )?;
                 Ok(Some(file))
             }
         }

@@ -1,16 +1,16 @@
-//! Words and figures as people read them: sizes, durations, names that were probably meant, text of unknown origin.
+//! Words and figures for people: sizes, durations, tables, similar names, untrusted text, the end of a log.
 //!
 //! A leaf: crates that know nothing of terminals or engines use it.
 
 use std::time::Duration;
 
-/// Text of unknown origin, fit for a terminal: control characters are shown as such.
+/// Untrusted text, safe for a terminal: each control character is replaced by U+FFFD.
 pub fn printable(text: &str) -> String {
     let visible = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
     text.chars().map(visible).collect()
 }
 
-/// A size as people read it: `69.4 MB` (powers of ten, as Docker counts).
+/// A size such as `69.4 MB` (powers of ten, as Docker counts).
 pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB"] {
@@ -22,7 +22,7 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.2} GB")
 }
 
-/// A duration as people read it: `4.2 s`, `2 min 31 s`.
+/// A duration such as `4.2 s` or `2 min 31 s`.
 pub fn duration(time: Duration) -> String {
     match time.as_secs() {
         0..60 => format!("{:.1} s", time.as_secs_f64()),
@@ -30,7 +30,7 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// The end of an error message about a name that is not known: ``did you mean `frr`?``, or the list of all.
+/// The end of an error message about an unknown name: ``did you mean `frr`?``, or the list of all names.
 pub fn near<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(given, known.iter().copied()) {
@@ -39,14 +39,47 @@ pub fn near<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String
     }
 }
 
-/// The name that was probably meant.
+/// The most similar name, if one is similar enough to have been meant.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Comparing takes time by the product of both lengths.
+    // The time of a comparison grows with the product of both lengths.
     let given: String = given.chars().take(64).collect();
     let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&given, name), name));
     let (score, name) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    // In a short name one slip weighs too much for the first measure.
+    // In a short name the first measure punishes a single typo too much.
     (score > 0.75 || strsim::damerau_levenshtein(&given, name) == 1).then_some(name)
+}
+
+/// The lines of a table: each cell as wide as its column, two spaces between them.
+pub fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The last `count` lines of a log or console that are not empty, each as `  | line\n`, without terminal sequences.
+pub fn tail(log: &str, count: usize) -> String {
+    let plain = log.split(['\r', '\n']).map(|line| printable(&without_escapes(line)).trim_end().to_owned());
+    let lines: Vec<String> = plain.filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| format!("  | {line}\n")).collect()
+}
+
+/// A line without the escape sequences that set colours and move the cursor.
+fn without_escapes(line: &str) -> String {
+    let mut plain = String::new();
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '\u{1b}' {
+            plain.push(letter);
+        } else if letters.next() == Some('[') {
+            // The sequence ends with a letter.
+            letters.by_ref().find(char::is_ascii_alphabetic);
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -58,6 +91,20 @@ mod tests {
         assert_eq!(size(999), "999 B");
         assert_eq!(size(69_400_000), "69.4 MB");
         assert_eq!(size(1_700_000_000), "1.70 GB");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["NODE", "IS"], ["frr", "ünïque"], ["a-long-name", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), ["NODE         IS", "frr          ünïque", "a-long-name"]);
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_safe_for_a_terminal() {
+        let log = "one\r\n\r\n\u{1b}[1;32m[  OK  ]\u{1b}[0m two\u{7}\n";
+        assert_eq!(tail(log, 5), "  | one\n  | [  OK  ] two\u{fffd}\n");
+        assert_eq!(tail(log, 1), "  | [  OK  ] two\u{fffd}\n");
+        assert_eq!(tail("", 3), "");
     }
 
     #[test]

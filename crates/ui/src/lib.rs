@@ -1,22 +1,21 @@
-//! What the person sees. The only place that knows what a terminal is.
+//! The terminal: messages, progress, questions, colour, Ctrl-C.
 //!
-//! stdout carries results, stderr the story. On a terminal running steps are spinners; in a pipe
-//! each step is one plain line.
+//! Results go to stdout, everything else to stderr. On a terminal a running step is a spinner; in a pipe it is one plain line.
 
 pub mod interrupt;
+mod prompt;
 
 use std::fmt::Display;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use xshell::Cmd;
 
 use interrupt::Interrupt;
 
-/// What an error says when a result can't be written.
-pub const STDOUT_IS_GONE: &str = "the result can't be written to stdout";
+/// The error of a result that could not be printed.
+pub const STDOUT_IS_GONE: &str = "could not write the result to stdout";
 
 /// The terminal, or the pipe that stands for it.
 #[derive(Clone)]
@@ -40,14 +39,13 @@ impl Ui {
         Self { verbose, quiet: false, terminal, colour, colour_result, bars, interrupt: Interrupt::default() }
     }
 
-    /// The same, for something that the person did not ask for by itself: only headlines, warnings and
-    /// what runs outside are told.
+    /// The same for a step that the user did not ask for: without its notes, unless `--verbose` was given.
     #[must_use]
     pub fn quiet(&self) -> Self {
         Self { quiet: !self.verbose, ..self.clone() }
     }
 
-    /// Whether the person has pressed Ctrl-C.
+    /// Tells whether Ctrl-C was pressed.
     pub fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }
@@ -68,12 +66,12 @@ impl Ui {
         }
     }
 
-    /// Something that the person should look at, though the command goes on.
+    /// Something to look at, though the command goes on.
     pub fn warn(&self, text: impl Display) {
         self.line(format_args!("{} {text}", self.paint("33", "warning:")));
     }
 
-    /// A headline of a step: what is worked on now.
+    /// The headline of a step.
     pub fn headline(&self, text: impl Display) {
         self.line(self.paint("1", &text.to_string()));
     }
@@ -84,7 +82,7 @@ impl Ui {
         let mut before = error.to_string();
         for cause in error.chain().skip(1) {
             let text = cause.to_string();
-            // Libraries like to repeat their source in their own message.
+            // Many libraries repeat the cause in their own message.
             if !before.contains(&text) {
                 self.line(format_args!("  because {}", text.replace('\n', "\n  ")));
             }
@@ -92,61 +90,19 @@ impl Ui {
         }
     }
 
-    /// A command outside this process, before it runs: shown with `-v`, as a person could type it.
+    /// A command line that is about to run, shown with `--verbose`.
     pub fn command(&self, text: impl Display) {
         if self.verbose {
             self.line(self.paint("2", &format!("$ {text}")));
         }
     }
 
-    /// Runs a command to its end; its output goes where ours goes, stdout to stderr so that
-    /// ours stays clean.
-    ///
-    /// # Errors
-    /// If it can't be started or fails.
-    pub fn run(&self, cmd: Cmd<'_>) -> Result<()> {
-        self.command(&cmd);
-        let text = cmd.to_string();
-        let words = std::process::Command::from(cmd);
-        let mut words = words;
-        let status = words.stdout(io::stderr()).status().with_context(|| format!("`{text}` can't be started"))?;
-        anyhow::ensure!(status.success(), "`{text}` failed ({status})");
-        Ok(())
-    }
-
-    /// Runs a command and yields its trimmed stdout. On failure the error carries its stderr.
-    ///
-    /// # Errors
-    /// If it can't be started or fails.
-    pub fn read(&self, cmd: Cmd<'_>) -> Result<String> {
-        self.command(&cmd);
-        let text = cmd.to_string();
-        let output = cmd.quiet().ignore_status().output().with_context(|| format!("`{text}` can't be started"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "`{text}` failed ({}): {}", output.status, said.trim());
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    }
-
-    /// Hands terminal, input and output over to a command until it ends; yields its exit code.
-    ///
-    /// # Errors
-    /// If it can't be started.
-    pub fn hand_over(&self, cmd: Cmd<'_>) -> Result<i32> {
-        self.command(&cmd);
-        let text = cmd.to_string();
-        let status = std::process::Command::from(cmd).status().with_context(|| format!("`{text}` can't be started"))?;
-        Ok(status.code().unwrap_or(1))
-    }
-
     /// A result line, on stdout.
-    ///
-    /// # Errors
-    /// If stdout is closed or full.
     pub fn result(&self, text: impl Display) -> Result<()> {
         self.bars.suspend(|| writeln!(io::stdout(), "{text}")).context(STDOUT_IS_GONE)
     }
 
-    /// A spinner with the time, or in a pipe one line now.
+    /// A spinner with the elapsed time; in a pipe, one line.
     pub fn spinner(&self, text: impl Into<String>) -> ProgressBar {
         let text = text.into();
         if !self.terminal {
@@ -159,66 +115,13 @@ impl Ui {
         bar
     }
 
-    /// A bar that counts bytes whose total isn't known.
+    /// A spinner that counts bytes whose total is unknown.
     pub fn byte_counter(&self, text: impl Into<String>) -> ProgressBar {
         let bar = self.spinner(text);
         if self.terminal {
             bar.set_style(style("{spinner} {msg} {bytes} ({bytes_per_sec}) {elapsed:>5}"));
         }
         bar
-    }
-
-    /// Asks a yes/no question on the terminal; no is the default.
-    ///
-    /// # Errors
-    /// If the terminal can't be read.
-    pub async fn ask(&self, question: &str) -> Result<bool> {
-        self.bars.suspend(|| {
-            eprint!("{question} [y/N] ");
-            io::stderr().flush()
-        })?;
-        let (answer, asked) = tokio::sync::oneshot::channel();
-        // On a thread that nobody waits for: Ctrl-C must end the program while it reads.
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            let _ = answer.send(io::stdin().lock().read_line(&mut line).map(|_| line));
-        });
-        let line = asked.await.context("asking a question")?.context("reading the answer")?;
-        Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
-    }
-
-    /// Asks for a line on the terminal.
-    ///
-    /// # Errors
-    /// If the terminal can't be read.
-    pub async fn ask_text(&self, question: &str) -> Result<String> {
-        self.bars.suspend(|| {
-            eprint!("{question}");
-            io::stderr().flush()
-        })?;
-        let (answer, asked) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            let _ = answer.send(io::stdin().lock().read_line(&mut line).map(|_| line));
-        });
-        let line = asked.await.context("asking a question")?.context("reading the answer")?;
-        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-    }
-
-    /// Asks for a line that the terminal does not show.
-    ///
-    /// # Errors
-    /// As [`Self::ask_text`].
-    pub async fn ask_secret(&self, question: &str) -> Result<String> {
-        let _hidden = Hidden::begin();
-        let line = self.ask_text(question).await;
-        self.line("");
-        line
-    }
-
-    /// Whether a question can be asked and answered.
-    pub fn can_ask(&self) -> bool {
-        io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// `text` in the colour `code` (an SGR parameter), where colour is wanted.
@@ -232,26 +135,10 @@ impl Ui {
     }
 
     fn line(&self, text: impl Display) {
-        // Nobody is left to tell when stderr itself is gone.
+        // If stderr is gone, there is nowhere to report it.
         self.bars.suspend(|| {
             let _ = writeln!(io::stderr(), "{text}");
         });
-    }
-}
-
-/// While it lives, the terminal does not show what is typed. Ends by being dropped, so by Ctrl-C, too.
-struct Hidden;
-
-impl Hidden {
-    fn begin() -> Self {
-        let _ = std::process::Command::new("stty").arg("-echo").status();
-        Self
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("stty").arg("echo").status();
     }
 }
 

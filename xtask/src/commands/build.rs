@@ -11,9 +11,9 @@ use crate::commands::session::Session;
 use crate::engine;
 use crate::engine::images::base;
 use crate::engine::{Engine, Image};
-use crate::machine::lock::Lock;
 use crate::setup;
 use catalog::{BuildPlan, Planner};
+use files::Lock;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -17,10 +17,10 @@ use crate::commands::session::Session;
 use crate::dist;
 use crate::dist::Record;
 use crate::engine::Engine;
-use crate::machine::lock::Lock;
 use catalog::BuildPlan;
 use definitions::{self, Facts};
 use digests::Digest;
+use files::Lock;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -75,7 +75,7 @@ pub(super) fn hand_over(session: &Session<'_>, engine: &Engine, words: &[&str]) 
 /// The same; yields the exit code. Fails only if the command line can't be run.
 pub(super) fn lend(session: &Session<'_>, engine: &Engine, words: &[&str]) -> Result<i32> {
     let (sh, command_line) = (Shell::new()?, engine.command_line());
-    let lent = session.ui.hand_over(command_line.command(&sh, words));
+    let lent = process::hand_over(session.ui, command_line.command(&sh, words));
     lent.with_context(|| {
         format!("the {} command line can't be run; `cargo xtask setup` brings it", command_line.program)
     })

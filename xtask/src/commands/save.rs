@@ -12,10 +12,10 @@ use crate::commands::inspect;
 use crate::commands::inspect::Inspected;
 use crate::commands::session::Session;
 use crate::dist::{ArchiveRecord, Record};
-use crate::machine::lock::Lock;
 use archive::{self, Archive};
 use catalog::BuildPlan;
 use digests::Digest;
+use files::Lock;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -9,7 +9,6 @@ use tokio::sync::Mutex;
 
 use crate::commands::session::Session;
 use crate::dist;
-use crate::machine::lock::Lock;
 use cml::address::Scheme;
 use cml::api::Controller;
 use cml::bundle::{ArchiveFile, Definition};
@@ -18,6 +17,7 @@ use cml::report::{NodeReport, ServerReport, State};
 use cml::ssh::doctor::Needs;
 use cml::{Access, Address, Bundle, Settings, known};
 use definitions::container::Container;
+use files::Lock;
 use ui::Ui;
 use ui::interrupt::Interrupted;
 

@@ -182,5 +182,5 @@ fn cargo(session: &Session<'_>, name: &str, words: &[&str], variables: &[(&str, 
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     session.ui.headline(name);
     let command = cmd!(sh, "{cargo} {words...}").envs(variables.iter().copied());
-    session.ui.run(command).with_context(|| format!("{name} failed"))
+    process::run(session.ui, command).with_context(|| format!("{name} failed"))
 }

@@ -24,7 +24,7 @@ impl Guest {
         let guest = Self { home: Path::new("/home").join(NAME) };
         // One whom a killed command did not send away.
         guest.send_away();
-        ui.read(cmd!(sh, "useradd --create-home --shell /bin/sh {NAME}"))
+        process::read(ui, cmd!(sh, "useradd --create-home --shell /bin/sh {NAME}"))
             .context("a user for the tests can't be made")?;
         Ok(guest)
     }
@@ -54,7 +54,8 @@ impl Guest {
         let (home, path) = (&self.home, std::env::var("PATH").unwrap_or_default());
         let storage = home.join(".cache/cml-nodes/engine");
         let script = include_str!("guest.sh");
-        ui.run(
+        process::run(
+            ui,
             cmd!(sh, "unshare --mount sh -euc {script} guest {NAME} {folder} {words...}")
                 .env("GUEST_HOME", home)
                 .env("GUEST_PATH", path)

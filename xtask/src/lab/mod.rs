@@ -21,9 +21,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use crate::engine::{Engine, detached};
-use crate::machine::lock;
-use crate::machine::lock::Lock;
 use catalog::labels;
+use files::Lock;
 use ui::Ui;
 
 pub use boot::{Booted, tail};
@@ -172,7 +171,7 @@ pub async fn sweep(engine: &Engine, ui: &Ui, cache: &Path) -> Result<()> {
     for entry in std::fs::read_dir(cache.join(FOLDER)).into_iter().flatten().flatten() {
         let path = entry.path();
         let Some(id) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if !lock::is_held(&path) && !is_lasting(&path) {
+        if !Lock::is_held(&path) && !is_lasting(&path) {
             let count = engine.remove_lab(id).await?;
             if count > 0 {
                 ui.note(format_args!("removed what an earlier command left behind on the engine: {count} things"));

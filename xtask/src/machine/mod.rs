@@ -1,6 +1,5 @@
 //! Facts about this machine: who runs the program, what is installed, where its files go.
 
-pub mod lock;
 pub mod system;
 
 use std::path::{Path, PathBuf};

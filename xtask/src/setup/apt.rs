@@ -23,7 +23,7 @@ pub fn install<'a>(ui: &Ui, packages: &[&'a str]) -> Result<Vec<&'a str>> {
     let apt = |rest: &[&str]| {
         // Through env: sudo does not pass variables on.
         let quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"];
-        ui.read(cmd!(sh, "{root} {quiet...} {rest...}")).map(drop)
+        process::read(ui, cmd!(sh, "{root} {quiet...} {rest...}")).map(drop)
     };
     let spinner = ui.spinner("apt-get update");
     let updated = apt(&["update"]);
@@ -48,8 +48,8 @@ fn known<'a>(ui: &Ui, packages: &[&'a str]) -> Result<Vec<&'a str>> {
     let mut names = Vec::new();
     for name in packages.iter().copied() {
         let name = match name {
-            DOCKER_CLIENT if ui.read(cmd!(sh, "apt-cache show {name}")).is_err() => DOCKER,
-            PODMAN => podman_or_docker(ui, &ui.read(cmd!(sh, "apt-cache policy {name}"))?),
+            DOCKER_CLIENT if process::read(ui, cmd!(sh, "apt-cache show {name}")).is_err() => DOCKER,
+            PODMAN => podman_or_docker(ui, &process::read(ui, cmd!(sh, "apt-cache policy {name}"))?),
             name => name,
         };
         if !names.contains(&name) {

@@ -22,7 +22,8 @@ const START_TIME: Duration = Duration::from_secs(60);
 pub async fn start(ui: &Ui, finder: &Finder) -> Result<Engine> {
     if Path::new("/run/systemd/system").is_dir() {
         let (sh, root) = (Shell::new()?, run_as_root()?);
-        ui.read(cmd!(sh, "{root} systemctl enable --now docker")).context("systemd can't start the engine")?;
+        process::read(ui, cmd!(sh, "{root} systemctl enable --now docker"))
+            .context("systemd can't start the engine")?;
         return wait_for_engine(ui, finder, None, &|| String::new()).await;
     }
     let (log, pid) = (finder.cache.join("dockerd.log"), finder.cache.join("dockerd.pid"));

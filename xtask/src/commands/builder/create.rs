@@ -122,7 +122,7 @@ fn repository(session: &Session<'_>, asked: Option<&str>) -> Result<Origin> {
     }
     let sh = Shell::new()?;
     sh.change_dir(&session.repository.root);
-    let url = session.ui.read(cmd!(sh, "git remote get-url origin"));
+    let url = process::read(session.ui, cmd!(sh, "git remote get-url origin"));
     caller::origin(&url.context(
         "what shall the build machine clone? This repository has no remote `origin`; name a URL with --repository",
     )?)

@@ -131,10 +131,13 @@ fn make_tarball(ui: &Ui, bootstrap: &Bootstrap, platform: &str, tarball: &Path) 
         Some("mmdebstrap") => {
             let unread = UNREAD.iter().map(|path| format!("--dpkgopt=path-exclude={path}"));
             let copyright = "--dpkgopt=path-include=/usr/share/doc/*/copyright";
-            ui.read(cmd!(
-                sh,
-                "mmdebstrap --variant=minbase --arch={cpu} {unread...} {copyright} {include...} {suite} {tarball}"
-            ))?;
+            process::read(
+                ui,
+                cmd!(
+                    sh,
+                    "mmdebstrap --variant=minbase --arch={cpu} {unread...} {copyright} {include...} {suite} {tarball}"
+                ),
+            )?;
         }
         Some(_) => debootstrap(ui, &sh, cpu, include, suite, tarball)?,
         None => bail!("neither mmdebstrap nor debootstrap is installed"),
@@ -147,13 +150,16 @@ fn debootstrap(ui: &Ui, sh: &Shell, cpu: &str, include: Option<String>, suite: &
     let root = crate::machine::run_as_root()?;
     let folder = tarball.with_extension("root");
     let unread = UNREAD.map(|path| format!("--exclude=.{path}"));
-    let made = ui
-        .read(cmd!(sh, "{root} debootstrap --variant=minbase --arch={cpu} {include...} {suite} {folder}"))
-        .and_then(|_| {
-            let lists = ["--exclude=./var/cache/apt/archives/*.deb", "--exclude=./var/lib/apt/lists/*_*"];
-            ui.read(cmd!(sh, "{root} tar --numeric-owner {unread...} {lists...} -C {folder} -cf {tarball} ."))
-        });
-    ui.read(cmd!(sh, "{root} rm -rf --one-file-system {folder}"))?;
+    let made =
+        process::read(ui, cmd!(sh, "{root} debootstrap --variant=minbase --arch={cpu} {include...} {suite} {folder}"))
+            .and_then(|_| {
+                let lists = ["--exclude=./var/cache/apt/archives/*.deb", "--exclude=./var/lib/apt/lists/*_*"];
+                process::read(
+                    ui,
+                    cmd!(sh, "{root} tar --numeric-owner {unread...} {lists...} -C {folder} -cf {tarball} ."),
+                )
+            });
+    process::read(ui, cmd!(sh, "{root} rm -rf --one-file-system {folder}"))?;
     made.map(drop)
 }
 

@@ -14,7 +14,7 @@ use futures_util::Stream;
 
 use crate::engine::images::retrying::undisturbed;
 use crate::engine::{Engine, build, shorten};
-use crate::machine::lock::Lock;
+use files::Lock;
 
 /// An image in the engine.
 #[derive(Clone, Debug)]
