@@ -20,6 +20,7 @@ mod lost_engine;
 mod new;
 mod no_engine;
 mod real_data;
+mod tidy;
 mod upload_api;
 mod upload_faults;
 mod upload_real;
