@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands;
 use crate::commands::session::Session;
-use crate::engine::connect::choice::Choice;
+use crate::engine::connect::choice::EngineChoice;
 use crate::engine::connect::find::Finder;
 use ui::Ui;
 
@@ -31,7 +31,7 @@ struct Cli {
     root: Option<PathBuf>,
     /// Which engine serves: docker, podman, embedded, or an address [env: XTASK_ENGINE] [default: the first that answers]
     #[arg(long, global = true, value_name = "ENGINE")]
-    engine: Option<Choice>,
+    engine: Option<EngineChoice>,
     #[command(subcommand)]
     command: Command,
 }
@@ -135,7 +135,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
-    let finder = Finder::as_wished(cli.engine.clone(), crate::machine::cache_folder()?)?;
+    let finder = Finder::from_options(cli.engine.clone(), crate::machine::cache_folder()?)?;
     let done = dispatch(ui, cli, &finder).await;
     if let Err(error) = &done
         && let Some(advice) = finder.advice(error)

@@ -86,8 +86,8 @@ async fn build(
     }
     let scratch = tempfile::tempdir_in(&session.cache)
         .with_context(|| format!("{} can't be written", session.cache.display()))?;
-    let base = base::provide(engine, ui, origin, &plan.platform, scratch.path()).await?;
-    let _alone = match engine.lock_of_builds() {
+    let base = base::ensure(engine, ui, origin, &plan.platform, scratch.path()).await?;
+    let _alone = match engine.build_lock() {
         Some(path) => Some(Lock::acquire(&path, ui, "builds on this engine").await?),
         None => None,
     };

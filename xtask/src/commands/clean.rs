@@ -7,7 +7,10 @@ use anyhow::Result;
 
 use crate::commands::running_nodes;
 use crate::commands::session::Session;
-use crate::engine::{Engine, Image, embedded};
+use crate::engine::build::checks;
+use crate::engine::embedded::service;
+use crate::engine::handle::Engine;
+use crate::engine::images::image::Image;
 use crate::lab;
 use catalog::labels;
 
@@ -31,7 +34,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         }
     };
     // Connecting to it would make one.
-    let has_embedded = embedded::has_images(&session.cache);
+    let has_embedded = service::has_images(&session.cache);
     let files = remove_files(session, &names).await?;
     let removed = match session.finder.connect(session.ui).await {
         // Its storage goes as a whole.
@@ -70,8 +73,8 @@ async fn clean_embedded(session: &Session<'_>, images: bool, caches: bool) -> Re
             Err(unreachable) => session.ui.warn(format_args!("{:#}", unreachable.explain())),
         }
     }
-    session.finder.let_go();
-    embedded::clean(session.ui, &session.cache, images, caches).await
+    session.finder.forget();
+    service::clean(session.ui, &session.cache, images, caches).await
 }
 
 async fn remove_files(session: &Session<'_>, nodes: &[String]) -> Result<usize> {
@@ -103,11 +106,11 @@ struct Removed {
 async fn remove_images(session: &Session<'_>, engine: &Engine, nodes: &[String], bases: bool) -> Result<Removed> {
     let mut images = Vec::new();
     for node in nodes {
-        engine.remove_check_containers(node).await?;
-        images.extend(engine.labelled(labels::NODE, node).await?);
+        checks::remove_left_behind(engine, node).await?;
+        images.extend(engine.images_with_label(labels::NODE, node).await?);
     }
     if bases {
-        let found = engine.labelled(labels::BASE, "").await?;
+        let found = engine.images_with_label(labels::BASE, "").await?;
         // Images of nodes inherit the label of their base.
         images.extend(found.into_iter().filter(|image| !image.labels.contains_key(labels::NODE)));
     }
@@ -132,10 +135,10 @@ async fn remove_images(session: &Session<'_>, engine: &Engine, nodes: &[String],
 /// An image goes with its last tag, and stays while it has one that a person gave it.
 async fn remove(engine: &Engine, image: &Image) -> Result<()> {
     if image.tags.is_empty() {
-        return engine.remove(&image.engine_id).await;
+        return engine.remove_image(&image.engine_id).await;
     }
     for tag in image.own_tags() {
-        engine.remove(tag).await?;
+        engine.remove_image(tag).await?;
     }
     Ok(())
 }

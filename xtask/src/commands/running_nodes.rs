@@ -9,7 +9,7 @@ use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::build;
 use crate::commands::session::Session;
 use crate::engine::Engine;
-use crate::engine::containers::listing::Found;
+use crate::engine::containers::listing::ListedContainer;
 use crate::setup;
 use crate::setup::Consent;
 use catalog::labels;
@@ -33,28 +33,28 @@ pub(crate) async fn helper_image(session: &Session<'_>, consent: Consent) -> Res
 }
 
 /// Nodes that `run` started.
-pub(super) async fn running(engine: &Engine) -> Result<Vec<Found>> {
+pub(super) async fn running(engine: &Engine) -> Result<Vec<ListedContainer>> {
     let mut found = engine.containers(labels::RUN).await?;
     found.retain(|one| one.state == "running");
     Ok(found)
 }
 
 /// The running node that a person means by `name`: the node's, or the one given to `run --name`.
-pub(super) async fn find(engine: &Engine, name: Option<&str>) -> Result<Found> {
+pub(super) async fn find(engine: &Engine, name: Option<&str>) -> Result<ListedContainer> {
     pick(running(engine).await?, name)
 }
 
 /// The same, but it may have ended by itself, and only not been removed.
-pub(super) async fn find_even_ended(engine: &Engine, name: Option<&str>) -> Result<Found> {
+pub(super) async fn find_even_ended(engine: &Engine, name: Option<&str>) -> Result<ListedContainer> {
     pick(engine.containers(labels::RUN).await?, name)
 }
 
-fn pick(all: Vec<Found>, name: Option<&str>) -> Result<Found> {
-    let is_meant = |one: &&Found| match name {
+fn pick(all: Vec<ListedContainer>, name: Option<&str>) -> Result<ListedContainer> {
+    let is_meant = |one: &&ListedContainer| match name {
         Some(name) => one.name == name || one.labels.get(labels::RUN).is_some_and(|node| node == name),
         None => true,
     };
-    let meant: Vec<&Found> = all.iter().filter(is_meant).collect();
+    let meant: Vec<&ListedContainer> = all.iter().filter(is_meant).collect();
     let names = || all.iter().map(|one| one.name.as_str());
     match (meant.as_slice(), name) {
         ([one], _) => Ok((*one).clone()),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 
 use crate::dist::Dist;
-use crate::engine::connect::choice::Choice;
+use crate::engine::connect::choice::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::engine::{Engine, Unreachable};
 use catalog::{Planner, Repository};
@@ -42,7 +42,7 @@ impl<'a> Session<'a> {
     }
 
     /// The same on another engine.
-    pub(crate) fn with_engine(&self, choice: Choice) -> Result<Self> {
+    pub(crate) fn with_engine(&self, choice: EngineChoice) -> Result<Self> {
         let finder = Finder::new(choice, self.cache.clone());
         Ok(Self { finder, ..self.elsewhere(self.ui, &self.repository.root, self.dist.root())? })
     }

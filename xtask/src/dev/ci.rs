@@ -10,8 +10,8 @@ use crate::commands::args::consent;
 use crate::commands::session::Session;
 use crate::commands::verify;
 use crate::dev::guest::Guest;
-use crate::engine::connect::choice::Choice;
-use crate::engine::embedded::Place;
+use crate::engine::connect::choice::EngineChoice;
+use crate::engine::embedded::paths::EmbeddedPaths;
 use crate::{machine, setup};
 
 /// The end-to-end tests for which any engine serves. The others bring engines of their own, or are about Docker.
@@ -79,7 +79,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 }
 
 async fn on_docker(session: &Session<'_>, args: &Args) -> Result<()> {
-    let session = session.with_engine(Choice::Docker)?;
+    let session = session.with_engine(EngineChoice::Docker)?;
     setup::engine(session.ui, consent(args.yes), &session.finder).await?;
     let all = all_tests(&session)?;
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
@@ -96,7 +96,7 @@ async fn on_docker(session: &Session<'_>, args: &Args) -> Result<()> {
 }
 
 async fn on_the_embedded_engine(session: &Session<'_>, args: &Args) -> Result<()> {
-    let session = session.with_engine(Choice::Embedded)?;
+    let session = session.with_engine(EngineChoice::Embedded)?;
     setup::engine(session.ui, consent(args.yes), &session.finder).await?;
     session.ui.headline("every node is built, saved and proved on the embedded engine");
     verify::run(&session, verify::Args::all(args.yes)).await?;
@@ -104,7 +104,7 @@ async fn on_the_embedded_engine(session: &Session<'_>, args: &Args) -> Result<()
 }
 
 fn storage(session: &Session<'_>) -> String {
-    Place::of(&session.cache).storage.display().to_string()
+    EmbeddedPaths::in_cache(&session.cache).storage.display().to_string()
 }
 
 /// The variables by which tests use the embedded engine with this storage: each of them has a cache folder of its own.
@@ -116,7 +116,7 @@ fn embedded(storage: &str) -> [(&'static str, &str); 2] {
 fn as_an_ordinary_user(session: &Session<'_>, args: &Args) -> Result<()> {
     let guest = Guest::invite(session.ui)?;
     session.ui.headline("end-to-end tests on the embedded engine, as an ordinary user");
-    guest.borrow_caches(&Place::of(&session.cache))?;
+    guest.borrow_caches(&EmbeddedPaths::in_cache(&session.cache))?;
     let program = test_program(session)?.display().to_string();
     let (waiting, others): (Vec<&str>, Vec<&str>) = args.of_any_engine().iter().copied().partition(waits);
     for (modules, threads) in [(waiting, Some(WAITING_AT_ONCE)), (others, None)] {

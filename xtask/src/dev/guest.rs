@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::engine::embedded::Place;
+use crate::engine::embedded::paths::EmbeddedPaths;
 use ui::Ui;
 
 /// Nobody's name but ours.
@@ -33,7 +33,7 @@ impl Guest {
     ///
     /// # Errors
     /// If they can't be copied.
-    pub fn borrow_caches(&self, from: &Place) -> Result<()> {
+    pub fn borrow_caches(&self, from: &EmbeddedPaths) -> Result<()> {
         let sh = Shell::new()?;
         let to = self.home.join(".cache/cml-nodes/engine/tmp");
         sh.create_dir(&to)?;

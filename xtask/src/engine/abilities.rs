@@ -1,12 +1,7 @@
 //! What an engine can do. The rest of the program asks here, and never for the engine's make.
+//! Which bug or difference is behind each answer: see the table in `quirks.rs`.
 
 use std::fmt;
-
-use anyhow::{Context, Result};
-use bollard::Docker;
-
-use crate::engine::connect::endpoint::Endpoint;
-use crate::engine::connect::ping;
 
 /// Who made the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +11,7 @@ pub enum Make {
     Podman,
 }
 
-/// See the module's head.
+/// What one engine can do, by its make and by what this machine allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abilities {
     make: Make,
@@ -26,27 +21,11 @@ pub struct Abilities {
 }
 
 impl Abilities {
-    /// Asks an engine, and makes the client speak the version of the API that it knows.
-    ///
-    /// # Errors
-    /// If it does not answer.
-    pub async fn ask(docker: Docker, endpoint: &Endpoint) -> Result<(Docker, Self)> {
-        if let Some(path) = endpoint.host.strip_prefix("unix://")
-            && let Some(answer) = ping::ask(path).await?
-        {
-            let abilities = Self { make: answer.make, version: answer.version, runs_containers: Ok(()) };
-            let newest = bollard::API_DEFAULT_VERSION;
-            let api = if answer.api < *newest { &answer.api } else { newest };
-            return Ok((endpoint.client(api)?, abilities));
-        }
-        let docker = docker.negotiate_version().await?;
-        let answer = docker.version().await.context("asking the engine for its version")?;
-        let is_podman = answer.components.unwrap_or_default().iter().any(|part| part.name == "Podman Engine");
-        let make = if is_podman { Make::Podman } else { Make::Docker };
-        Ok((docker, Self { make, version: answer.version.unwrap_or_default(), runs_containers: Ok(()) }))
+    pub fn new(make: Make, version: String) -> Self {
+        Self { make, version, runs_containers: Ok(()) }
     }
 
-    /// The program by which a person speaks to it, and by which nodes are created.
+    /// The name of its own command-line program.
     pub fn command_line(&self) -> &'static str {
         match self.make {
             Make::Docker => "docker",
@@ -59,31 +38,29 @@ impl Abilities {
         crate::machine::is_installed(self.command_line())
     }
 
-    /// Whether a build's cache consists of images, one a step. They bear the build's labels, too.
+    /// Whether a build's cache consists of images, one for each step. These have the build's labels, too.
     pub fn caches_steps_as_images(&self) -> bool {
         self.make == Make::Podman
     }
 
-    /// Whether it heeds `sharing=locked` of a cache. Podman 4.3 locks, but does not unlock all, so that a later step waits for ever.
+    /// Whether `sharing=locked` of a cache mount works.
     pub fn locks_caches(&self) -> bool {
         self.has_buildkit()
     }
 
-    /// Whether an image has all its names after two have changed them at once. Podman 4.3 writes the whole list back that it had read,
-    /// and removes the image when the one that is taken away was the last one then.
+    /// Whether an image keeps all its names when two commands change them at the same time.
     pub fn keeps_all_names(&self) -> bool {
         self.make == Make::Docker
     }
 
-    /// Whether it builds through BuildKit, which tells of each step. Podman builds by itself, through
-    /// the API's older way.
+    /// Whether it builds through BuildKit, which reports each step. Podman builds with Buildah, through the older API.
     pub fn has_buildkit(&self) -> bool {
         self.make == Make::Docker
     }
 
-    /// Whether it clears up after a container that has ended in a process of its own, which comes when it comes, and would clear away
-    /// what somebody has prepared for the next start by then.
-    pub fn clears_up_later(&self) -> bool {
+    /// Whether a process of its own cleans up after a container that has ended. That may happen late, and would undo
+    /// what was prepared for the next start by then.
+    pub fn cleans_up_later(&self) -> bool {
         self.make == Make::Podman
     }
 
@@ -92,19 +69,19 @@ impl Abilities {
         self.make
     }
 
-    /// The capabilities that Docker gives a container unasked, and this engine does not.
-    pub fn capabilities_withheld(&self) -> &'static [&'static str] {
+    /// The capabilities that Docker gives a container by default and this engine does not.
+    pub fn missing_default_capabilities(&self) -> &'static [&'static str] {
         match self.make {
             Make::Docker => &[],
             Make::Podman => &["AUDIT_WRITE", "MKNOD", "NET_RAW"],
         }
     }
 
-    /// What must be said at a container's creation, so that it is as Docker makes it unasked.
-    pub fn arguments_of_docker(&self) -> &'static [&'static str] {
+    /// Arguments of `create` that give a container the defaults that it would have on Docker.
+    pub fn docker_default_args(&self) -> &'static [&'static str] {
         match self.make {
             Make::Docker => &[],
-            // The log is where `docker logs` finds it, whatever the engine's configuration says.
+            // The log goes where `docker logs` finds it, whatever the engine's configuration says.
             Make::Podman => {
                 &["--log-driver=k8s-file", "--pids-limit=-1", "--sysctl", "net.ipv4.ip_unprivileged_port_start=0"]
             }

@@ -1,13 +1,13 @@
-//! The engine's own command line, pointed at this engine: for what it must say in its own words, and where a person's terminal is
-//! handed to it. Everything else goes through the API.
+//! The engine's own command-line program, pointed at this engine. It is used where the engine's own error messages count,
+//! and where it takes over the user's terminal. Everything else goes through the API.
 
 use std::ffi::OsString;
 
 use xshell::{Cmd, Shell};
 
-use crate::engine::Engine;
+use crate::engine::handle::Engine;
 
-/// A program that drives an engine, and how it finds the one that is meant.
+/// A program, and how it is pointed at the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine {
     pub program: &'static str,
@@ -18,19 +18,14 @@ pub struct CommandLine {
 }
 
 impl Engine {
-    /// Whether what is seen here of the machine is seen of the engine's.
-    pub fn is_on_this_machine(&self) -> bool {
-        self.endpoint.host.starts_with("unix://")
-    }
-
-    /// The engine's own command line; Docker's for an engine of another make whose own is not here, or does not come there. Both
-    /// take the same commands.
+    /// The engine's own command line; else Docker's, if Podman's is not installed or cannot connect to this address. Both
+    /// accept the same commands.
     pub fn command_line(&self) -> CommandLine {
         let host = &self.endpoint.host;
         let own = self.abilities.command_line();
-        // Podman's knows no TLS, and comes by ssh to a socket that must be named.
-        let comes_there = host.starts_with("unix://") || (host.starts_with("tcp://") && self.endpoint.tls().is_none());
-        if own == PODMAN && comes_there && self.abilities.has_command_line() {
+        // Podman's has no TLS, and over ssh it needs the path of the socket.
+        let can_connect = host.starts_with("unix://") || (host.starts_with("tcp://") && self.endpoint.tls().is_none());
+        if own == PODMAN && can_connect && self.abilities.has_command_line() {
             return CommandLine {
                 program: own,
                 address: vec!["--url".to_owned(), host.clone()],
@@ -52,32 +47,33 @@ impl Engine {
 const PODMAN: &str = "podman";
 
 impl CommandLine {
-    /// Runs a command of the engine.
-    pub fn expression(&self, words: &[String]) -> duct::Expression {
-        let command = duct::cmd(self.program, self.address.iter().chain(words));
+    /// A command of the engine, to be run.
+    pub fn expression(&self, args: &[String]) -> duct::Expression {
+        let command = duct::cmd(self.program, self.address.iter().chain(args));
         self.environment.iter().fold(command, |command, (name, value)| match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         })
     }
 
-    /// The same, for a terminal to be handed over to.
-    pub fn command<'a>(&self, sh: &'a Shell, words: &[&str]) -> Cmd<'a> {
-        let command = sh.cmd(self.program).args(&self.address).args(words);
+    /// The same, for a command that takes over the terminal.
+    pub fn command<'a>(&self, sh: &'a Shell, args: &[&str]) -> Cmd<'a> {
+        let command = sh.cmd(self.program).args(&self.address).args(args);
         self.environment.iter().fold(command, |command, (name, value)| match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         })
     }
 
-    /// As a person would type it, up to the command.
+    /// For people: what to type before the command.
     pub fn shown(&self) -> String {
         std::iter::once(self.program).chain(self.address.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
     }
 
-    /// What must be said at a container's creation to this command line alone, so that the container is as Docker makes it.
-    pub fn arguments_of_docker(&self) -> &'static [&'static str] {
-        // Podman prepares much for a first process that it takes for systemd.
+    /// As [`Abilities::docker_default_args`](crate::engine::abilities::Abilities::docker_default_args), but options that
+    /// only this program has.
+    pub fn docker_default_args(&self) -> &'static [&'static str] {
+        // Podman changes the container if it takes the first process for systemd.
         if self.program == PODMAN { &["--systemd=false"] } else { &[] }
     }
 }

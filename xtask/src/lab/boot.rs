@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use bollard::container::AttachContainerResults;
 use futures_util::StreamExt;
 
-use crate::engine::containers::Output;
+use crate::engine::containers::exec::Output;
 use definitions::container::Boot;
 
 /// How much of the console is kept: enough to find words that arrive in pieces, and to quote the end.

@@ -103,7 +103,7 @@ impl Lab<'_> {
         Ok(())
     }
 
-    pub(super) async fn in_helper(&self, words: &[String]) -> Result<crate::engine::containers::Output> {
+    pub(super) async fn in_helper(&self, words: &[String]) -> Result<crate::engine::containers::exec::Output> {
         self.engine.exec(&self.helper, words).await.context("running a command in the link helper")
     }
 }

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use bollard::query_parameters::ImportImageOptionsBuilder;
 use futures_util::TryStreamExt;
 
-use crate::engine::containers::lab_tag;
-use crate::engine::images::retrying::{again_while, is_disturbed};
+use crate::engine::images::retrying::{is_disturbed, retry_while};
 use crate::lab::Lab;
+use crate::lab::removal::loaded_tag;
 
 /// An image that was loaded from an archive.
 #[derive(Clone, Debug)]
@@ -26,10 +26,10 @@ impl Lab<'_> {
     /// # Errors
     /// If it can't be read, or the engine does not take it.
     pub async fn load(&self, path: &Path) -> Result<Loaded> {
-        let tag = lab_tag(&self.id, &self.next().to_string());
+        let tag = loaded_tag(&self.id, &self.next().to_string());
         self.ui.command(format_args!("docker load --input {} # as {tag}", path.display()));
         let disturbed = |loaded: &Result<()>| loaded.as_ref().is_err_and(|error| is_disturbed(&format!("{error:#}")));
-        again_while(disturbed, || self.import(path, &tag)).await?;
+        retry_while(disturbed, || self.import(path, &tag)).await?;
         let image =
             self.engine.image(&tag).await?.context("the engine loaded the archive, but does not have its image")?;
         Ok(Loaded { image: tag, size: image.size })
@@ -45,7 +45,7 @@ impl Lab<'_> {
             Ok(())
         });
         let options = ImportImageOptionsBuilder::default().quiet(true).build();
-        let alone = self.engine.alone_with_names().await?;
+        let alone = self.engine.lock_names().await?;
         let answers = self.engine.docker().import_image(options, bollard::body_try_stream(stream), None);
         let loaded = answers.try_for_each(|_| async { Ok(()) }).await;
         drop(alone);

@@ -12,6 +12,7 @@ mod links;
 mod load;
 mod node;
 mod processes;
+mod removal;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-use crate::engine::{Engine, detached};
+use crate::engine::handle::Engine;
 use catalog::labels;
 use files::Lock;
 use ui::Ui;
@@ -109,8 +110,8 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// If something can't be removed.
     pub async fn close(mut self) -> Result<usize> {
-        self.engine.remove_lab(&self.id).await?;
-        let left = self.engine.remove_lab(&self.id).await?;
+        removal::remove_lab(self.engine, &self.id).await?;
+        let left = removal::remove_lab(self.engine, &self.id).await?;
         self.closed = true;
         Ok(left)
     }
@@ -132,7 +133,7 @@ impl Drop for Lab<'_> {
         }
         if !self.closed {
             let id = self.id.clone();
-            detached::finish(self.engine, |engine| async move { engine.remove_abandoned_lab(&id).await });
+            self.engine.finish(|engine| async move { removal::remove_interrupted_lab(&engine, &id).await });
         }
         let _ = std::fs::remove_file(&self.lock_path);
     }
@@ -150,7 +151,7 @@ pub fn lasting(cache: &Path) -> Vec<String> {
 /// # Errors
 /// If something can't be removed.
 pub async fn remove(engine: &Engine, cache: &Path, id: &str) -> Result<()> {
-    engine.remove_lab(id).await?;
+    removal::remove_lab(engine, id).await?;
     let record = cache.join(FOLDER).join(id);
     if is_lasting(&record) {
         let _ = std::fs::remove_file(record);
@@ -172,7 +173,7 @@ pub async fn sweep(engine: &Engine, ui: &Ui, cache: &Path) -> Result<()> {
         let path = entry.path();
         let Some(id) = path.file_name().and_then(|name| name.to_str()) else { continue };
         if !Lock::is_held(&path) && !is_lasting(&path) {
-            let count = engine.remove_lab(id).await?;
+            let count = removal::remove_lab(engine, id).await?;
             if count > 0 {
                 ui.note(format_args!("removed what an earlier command left behind on the engine: {count} things"));
             }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use bollard::models::{HostConfig, Mount, MountType};
 
-use crate::engine::containers::{Command, Output, is_refusal};
-use crate::engine::images::retrying::{again_while, is_disturbed};
+use crate::engine::containers::errors::is_refusal;
+use crate::engine::containers::exec::{Command, Output};
+use crate::engine::images::retrying::{is_disturbed, retry_while};
 use crate::lab::Lab;
 use crate::lab::boot;
 use crate::lab::boot::{Booted, Watched};
@@ -258,8 +259,8 @@ impl Lab<'_> {
             folder: &node.folder,
             labels: &node.labels,
             name: node.container_name.as_deref(),
-            as_docker: [command_line.arguments_of_docker(), abilities.arguments_of_docker()].concat(),
-            withheld: abilities.capabilities_withheld(),
+            as_docker: [command_line.docker_default_args(), abilities.docker_default_args()].concat(),
+            withheld: abilities.missing_default_capabilities(),
         };
         let words = create::words(&node.container, &here)?;
         self.ui.command(format_args!("{} {}", command_line.shown(), create::shown(&words)));
@@ -272,7 +273,7 @@ impl Lab<'_> {
         let disturbed = |ended: &std::io::Result<std::process::Output>| {
             ended.as_ref().is_ok_and(|output| is_disturbed(&String::from_utf8_lossy(&output.stderr)))
         };
-        let output = again_while(disturbed, create)
+        let output = retry_while(disturbed, create)
             .await
             .with_context(|| format!("the {program} command line can't be run; `cargo xtask setup` brings it"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::future::join_all;
 
-use crate::engine::containers::Output;
+use crate::engine::containers::exec::Output;
 use crate::lab::Node;
 use crate::proof::judge::{Expected, fill_all, quoted};
 use crate::proof::scene::Scene;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::engine::containers::Output;
+use crate::engine::containers::exec::Output;
 use catalog::names::Pattern;
 use catalog::scene::{Exit, Expectation};
 

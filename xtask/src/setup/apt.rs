@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::engine::embedded;
+use crate::engine::embedded::probe;
 use crate::machine::run_as_root;
 use ui::Ui;
 
@@ -61,7 +61,7 @@ fn known<'a>(ui: &Ui, packages: &[&'a str]) -> Result<Vec<&'a str>> {
 
 fn podman_or_docker(ui: &Ui, policy: &str) -> &'static str {
     match candidate(policy) {
-        Some(version) if version < embedded::OLDEST => {
+        Some(version) if version < probe::OLDEST => {
             ui.note(format_args!(
                 "this system's Podman ({version}) is too old for the embedded engine; Docker instead"
             ));

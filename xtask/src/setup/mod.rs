@@ -5,7 +5,7 @@ mod dockerd;
 
 use anyhow::{Result, bail};
 
-use crate::engine::connect::choice::Choice;
+use crate::engine::connect::choice::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::engine::{Engine, Unreachable};
 use crate::machine::system::System;
@@ -89,7 +89,7 @@ async fn bring(ui: &Ui, consent: Consent, finder: &Finder, engine: Result<Engine
     let installed = if packages.is_empty() { Vec::new() } else { apt::install(ui, &packages)? };
     let docker_instead = packages.contains(&apt::PODMAN) && !installed.contains(&apt::PODMAN);
     match finder.connect(ui).await {
-        Err(Unreachable::Silent { .. }) if docker_instead || *finder.choice() == Choice::Docker => {
+        Err(Unreachable::Silent { .. }) if docker_instead || *finder.choice() == EngineChoice::Docker => {
             dockerd::start(ui, finder).await
         }
         other => other.map_err(Unreachable::explain),
@@ -123,7 +123,7 @@ pub async fn test_tools(ui: &Ui, consent: Consent) -> Result<()> {
     apt::install(ui, &packages).map(drop)
 }
 
-fn missing(system: &System, choice: &Choice, engine: &Result<Engine, Unreachable>) -> Vec<Missing> {
+fn missing(system: &System, choice: &EngineChoice, engine: &Result<Engine, Unreachable>) -> Vec<Missing> {
     let absent = |programs: &[&str]| programs.iter().all(|program| !is_installed(program));
     let mut missing = Vec::new();
     if absent(&["git"]) {
@@ -138,7 +138,7 @@ fn missing(system: &System, choice: &Choice, engine: &Result<Engine, Unreachable
                 missing.push(Missing::package(apt::DOCKER_CLIENT, "the docker command line, to run nodes as CML does"));
             }
         }
-        Err(unreachable) if *choice == Choice::Docker => {
+        Err(unreachable) if *choice == EngineChoice::Docker => {
             if system.has_apt() && absent(&["docker"]) {
                 missing.push(Missing::package(apt::DOCKER_CLIENT, "the docker command line, to run nodes as CML does"));
             }

@@ -9,7 +9,7 @@ use crate::common::{Outcome, Repo, as_root, runs, signal, userland, wait_until};
 use tempfile::TempDir;
 use ui::Ui;
 use xtask::engine::Engine;
-use xtask::engine::embedded::Place;
+use xtask::engine::embedded::paths::EmbeddedPaths;
 
 /// Images of a test's own, and a repository that uses them.
 fn embedded(mut repo: Repo) -> (Storage, Repo) {
@@ -166,7 +166,7 @@ fn names_that_are_given_and_taken_at_once_are_all_kept() {
     let cache = Storage::new();
     let mut repo = Repo::tiny();
     repo.set("XTASK_ENGINE", "embedded");
-    repo.set("XTASK_EMBEDDED_STORAGE", Place::of(cache.path()).storage);
+    repo.set("XTASK_EMBEDDED_STORAGE", EmbeddedPaths::in_cache(cache.path()).storage);
     repo.xtask(&["build"]).success();
     let image = repo.image();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -184,7 +184,7 @@ async fn name_and_unname(engine: Engine, image: String, task: usize) {
         let name = format!("cml-nodes/named-{task}:{round}");
         engine.tag(&image, &name).await.unwrap();
         assert!(engine.image(&name).await.unwrap().is_some(), "{name} is lost");
-        engine.remove(&name).await.unwrap();
+        engine.remove_image(&name).await.unwrap();
     }
 }
 

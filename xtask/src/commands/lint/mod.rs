@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use crate::commands::ended::Ended;
 use crate::commands::session::Session;
-use crate::engine::connect::choice::Choice;
+use crate::engine::connect::choice::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::machine;
 use report::Report;
@@ -91,5 +91,5 @@ fn repository_of_template(path: &Path) -> Option<PathBuf> {
 
 /// None is asked for anything.
 fn no_engine() -> Result<Finder> {
-    Ok(Finder::new(Choice::Automatic, machine::cache_folder()?))
+    Ok(Finder::new(EngineChoice::Automatic, machine::cache_folder()?))
 }

@@ -10,7 +10,7 @@ use crate::commands::build;
 use crate::commands::build::Built;
 use crate::commands::session::Session;
 use crate::dev::bench::{Figure, Times, ratio};
-use crate::engine::connect::choice::Choice;
+use crate::engine::connect::choice::EngineChoice;
 
 /// One stage, plain `make`, all its build tools left inside: the way of the recipe that this
 /// project comes from, for the same FRR.
@@ -35,15 +35,15 @@ pub async fn against_one_stage(session: &Session<'_>, node: &NodeArgs) -> Result
 
 /// The embedded engine from start to end, and a build from nothing on it and on Docker.
 pub async fn on_both_engines(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
-    let (docker, embedded) = (session.with_engine(Choice::Docker)?, session.with_engine(Choice::Embedded)?);
+    let (docker, embedded) = (session.with_engine(EngineChoice::Docker)?, session.with_engine(EngineChoice::Embedded)?);
     let (on_docker, on_ours) = (from_nothing(&docker, node).await?, from_nothing(&embedded, node).await?);
-    embedded.finder.let_go();
+    embedded.finder.forget();
     let mut starts = Times::default();
     for _ in 0..rounds {
         let since = Instant::now();
         embedded.engine().await?;
         starts.0.push(since.elapsed());
-        embedded.finder.let_go();
+        embedded.finder.forget();
     }
     let part = ratio(on_ours.median(), on_docker.median());
     Ok(vec![
@@ -140,7 +140,7 @@ impl Copy {
         let since = Instant::now();
         let built = build::up_to_date(&copy, &args).await?;
         let time = since.elapsed();
-        built.engine.remove(&built.plan.names.image).await?;
+        built.engine.remove_image(&built.plan.names.image).await?;
         Ok(time)
     }
 }

@@ -9,7 +9,7 @@ use bollard::query_parameters::WaitContainerOptions;
 use futures_util::StreamExt;
 
 use crate::engine::build::small_build;
-use crate::engine::{Engine, detached};
+use crate::engine::handle::Engine;
 use catalog::manifest::Check;
 use catalog::{BuildPlan, labels};
 use ui::Ui;
@@ -48,6 +48,14 @@ pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Res
     Ok(())
 }
 
+/// Removes the containers of this node's checks that a killed command has left behind.
+pub async fn remove_left_behind(engine: &Engine, node: &str) -> Result<()> {
+    for container in engine.containers(&format!("{}={node}", labels::CHECK)).await? {
+        engine.remove_container(&container.id).await?;
+    }
+    Ok(())
+}
+
 /// In a container, or where the machine lets none run, as a step of a build that is thrown away.
 async fn carry_out(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str, check: &Check) -> Result<(i64, String)> {
     if engine.abilities.runs_containers.is_err() {
@@ -80,7 +88,7 @@ async fn as_step(engine: &Engine, platform: &str, image: &str, run: &[String]) -
     let dockerfile = format!("FROM {id}\nRUN {}\n", serde_json::to_string(run)?);
     let outcome = small_build::run(engine, &dockerfile, platform, None, "none").await?;
     if let Some(made) = &outcome.id {
-        engine.remove(made).await?;
+        engine.remove_image(made).await?;
     }
     if let Some(why) = outcome.said.iter().find_map(|text| never_started(text)) {
         return Err(anyhow!("`{}` can't be run: {}", run.join(" "), why.trim()));
@@ -125,7 +133,7 @@ struct Container<'a> {
 impl Drop for Container<'_> {
     fn drop(&mut self) {
         let id = std::mem::take(&mut self.id);
-        detached::finish(self.engine, |engine| async move { engine.remove_container(&id).await });
+        self.engine.finish(|engine| async move { engine.remove_container(&id).await });
     }
 }
 

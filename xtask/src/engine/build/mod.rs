@@ -19,15 +19,13 @@ use tempfile::NamedTempFile;
 use tokio_util::io::ReaderStream;
 
 use crate::engine::build::progress::{FailedStep, Progress};
-use crate::engine::images::retrying::{again_while, is_disturbed};
-use crate::engine::{Engine, Image};
+use crate::engine::handle::Engine;
+use crate::engine::images::image::{CANDIDATE, Image};
+use crate::engine::images::retrying::{is_disturbed, retry_while};
 use catalog::context::{self, SourceFile};
 use catalog::source::Sources;
 use catalog::{BuildPlan, labels};
 use ui::Ui;
-
-/// The name of images that have not passed their checks yet.
-pub(super) const CANDIDATE: &str = "cml-nodes/candidate";
 
 /// Builds, checks and tags the image of `plan` on top of the image `base`.
 ///
@@ -52,11 +50,11 @@ pub async fn build(
     let candidate = format!("{CANDIDATE}:{}", plan.recipe.short());
     make(engine, ui, plan, options(engine, plan, base, job.no_cache), &context, &candidate).await?;
     let built = accept(engine, ui, plan, &candidate).await;
-    engine.remove(&candidate).await?;
+    engine.remove_image(&candidate).await?;
     let built = built?;
     if let Some(before) = before.filter(|before| before.engine_id != built.engine_id) {
         // Without a tag it would only take up room. In use by a container it stays, for `clean`.
-        let _ = engine.remove(&before.engine_id).await;
+        let _ = engine.remove_image(&before.engine_id).await;
     }
     Ok(built)
 }
@@ -184,7 +182,7 @@ async fn run_undisturbed(
         }
         disturbed
     };
-    again_while(disturbed, || run(engine, ui, plan, options.clone(), context)).await
+    retry_while(disturbed, || run(engine, ui, plan, options.clone(), context)).await
 }
 
 /// Only the finished image gets labels: its steps stay in the engine's cache, and are no images of a node.

@@ -8,8 +8,9 @@ use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
 use futures_util::StreamExt;
 
-use crate::engine::images::retrying::{again_while, is_disturbed};
-use crate::engine::{Engine, build};
+use crate::engine::build;
+use crate::engine::handle::Engine;
+use crate::engine::images::retrying::{is_disturbed, retry_while};
 
 /// What became of a small build.
 pub struct Outcome {
@@ -35,7 +36,7 @@ pub async fn run(
         Ok(Outcome { error: Some(error), .. }) => is_disturbed(error),
         _ => false,
     };
-    again_while(disturbed, || once(engine, dockerfile, platform, tag, network)).await
+    retry_while(disturbed, || once(engine, dockerfile, platform, tag, network)).await
 }
 
 async fn once(engine: &Engine, dockerfile: &str, platform: &str, tag: Option<&str>, network: &str) -> Result<Outcome> {

@@ -1,34 +1,31 @@
-//! Which engine shall serve: `--engine` or `XTASK_ENGINE`, else the first that answers.
+//! Which engine to use: `--engine` or `XTASK_ENGINE`, else the first that answers.
 
 use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
 
-/// The variable that chooses where `--engine` does not.
+/// The variable that is read if there is no `--engine`.
 pub const VARIABLE: &str = "XTASK_ENGINE";
 
-/// See the module's head.
+/// The engine that the user asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
-    /// What answers: Docker, else Podman, else the embedded engine.
+pub enum EngineChoice {
+    /// The first that answers: Docker, else Podman, else the embedded engine.
     #[default]
     Automatic,
-    /// Where the docker command finds it.
+    /// The engine that the docker command uses.
     Docker,
-    /// A Podman service that runs already: the user's, else the system's.
+    /// A running Podman service: the user's, else the system's.
     Podman,
     /// Podman's service, started by this program for as long as the command takes.
     Embedded,
-    /// Whatever answers at this address.
+    /// The engine at this address.
     Address(String),
 }
 
-impl Choice {
+impl EngineChoice {
     /// What the command line says, else the environment.
-    ///
-    /// # Errors
-    /// If the variable names no engine.
     pub fn or_environment(argument: Option<Self>) -> Result<Self> {
         match (argument, std::env::var(VARIABLE)) {
             (Some(choice), _) => Ok(choice),
@@ -38,7 +35,7 @@ impl Choice {
     }
 }
 
-impl FromStr for Choice {
+impl FromStr for EngineChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -49,13 +46,14 @@ impl FromStr for Choice {
             "embedded" => Ok(Self::Embedded),
             address if address.contains("://") => Ok(Self::Address(address.to_owned())),
             other => Err(format!(
-                "`{other}` is no engine: it must be docker, podman, embedded, or an address such as unix:///run/podman/podman.sock"
+                "`{other}` is not an engine: use docker, podman, embedded, or an address such as \
+                 unix:///run/podman/podman.sock"
             )),
         }
     }
 }
 
-impl fmt::Display for Choice {
+impl fmt::Display for EngineChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Automatic => f.write_str("auto"),
@@ -74,8 +72,8 @@ mod tests {
     #[test]
     fn engines_are_chosen_by_word_or_address() {
         for text in ["auto", "docker", "podman", "embedded", "unix:///run/x.sock"] {
-            assert_eq!(text.parse::<Choice>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<EngineChoice>().unwrap().to_string(), text);
         }
-        assert!("moby".parse::<Choice>().unwrap_err().contains("docker, podman, embedded"));
+        assert!("moby".parse::<EngineChoice>().unwrap_err().contains("docker, podman, embedded"));
     }
 }

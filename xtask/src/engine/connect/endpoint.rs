@@ -22,32 +22,30 @@ pub struct Endpoint {
     pub host: String,
     /// Folder with `ca.pem`, `cert.pem` and `key.pem`.
     tls: Option<PathBuf>,
-    /// What made us look there, for messages.
+    /// Where the address comes from, for messages.
     pub reason: String,
 }
 
-/// The environment that decides, apart from the process's own so that tests can set it.
+/// The environment to read; not always the process's own, so that tests can set it.
 pub struct Environment<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     pub home: PathBuf,
 }
 
 impl Endpoint {
-    /// An address that something else than the docker CLI's configuration names.
+    /// An address that does not come from the docker CLI's configuration.
     pub fn at(host: String, reason: impl Into<String>) -> Self {
         Self { host, tls: None, reason: reason.into() }
     }
 
-    /// # Errors
-    /// If the docker CLI's configuration names a context that can't be read.
+    /// The endpoint that the docker CLI would use in this process's environment.
     pub fn discover() -> Result<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let home = std::env::home_dir().unwrap_or_default();
         Self::from_environment(&Environment { variable: &variable, home })
     }
 
-    /// # Errors
-    /// As [`Self::discover`].
+    /// The endpoint that the docker CLI would use in that environment.
     pub fn from_environment(environment: &Environment<'_>) -> Result<Self> {
         let variable = environment.variable;
         let config = variable("DOCKER_CONFIG").map_or_else(|| environment.home.join(".docker"), PathBuf::from);
@@ -94,28 +92,26 @@ impl Endpoint {
     }
 
     /// A client for this address that speaks this version of the API. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// If the kind of address is not known, or the TLS files can't be read.
     pub fn client(&self, version: &ClientVersion) -> Result<Docker> {
         let scheme = self.host.split("://").next().unwrap_or_default();
         let client = match (scheme, &self.tls) {
             ("unix" | "npipe", _) => Docker::connect_with_socket(&self.host, REQUEST_SECONDS, version),
             ("ssh", _) => Docker::connect_with_ssh(&self.host, REQUEST_SECONDS, version, None),
             ("tcp" | "https", Some(tls)) => {
-                // Fails if a provider stands already, which serves as well.
+                // Fails if a provider is installed already, which does as well.
                 let _ = rustls::crypto::ring::default_provider().install_default();
                 let [key, certificate, authority] = self.tls_files(tls)?;
                 Docker::connect_with_ssl(&self.host, &key, &certificate, &authority, REQUEST_SECONDS, version)
             }
             ("tcp" | "http", None) => Docker::connect_with_http(&self.host, REQUEST_SECONDS, version),
-            _ => bail!("{} is no address of an engine (from {})", self.host, self.reason),
+            _ => bail!("{} is not the address of an engine (from {})", self.host, self.reason),
         };
-        client.with_context(|| format!("the engine at {} (from {}) can't be addressed", self.host, self.reason))
+        client
+            .with_context(|| format!("the address of the engine at {} (from {}) is not valid", self.host, self.reason))
     }
 
-    /// Our key, our certificate, and the engine's authority. bollard reads the first two only when the
-    /// engine asks for them, and says less.
+    /// Our key, our certificate, and the engine's CA certificate. Checked here, because bollard reads the first two only
+    /// when the engine asks for them, and its error says less.
     fn tls_files(&self, folder: &Path) -> Result<[PathBuf; 3]> {
         let files = ["key.pem", "cert.pem", "ca.pem"].map(|name| folder.join(name));
         for file in &files {
@@ -126,12 +122,12 @@ impl Endpoint {
         Ok(files)
     }
 
-    /// The folder with the files of TLS, if the engine is spoken to by it.
+    /// The folder with the TLS files, if the connection uses TLS.
     pub(crate) fn tls(&self) -> Option<&Path> {
         self.tls.as_deref()
     }
 
-    /// Whether this machine's own engine is meant, which `setup` may start.
+    /// Whether it is the default socket of this machine, whose engine `setup` may start.
     pub fn is_default(&self) -> bool {
         self.host == DEFAULT_HOST
     }

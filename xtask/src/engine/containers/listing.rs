@@ -1,6 +1,6 @@
-//! Which containers there are. Podman has a state that is not in Docker's API: `stopped`, between the end of a container and the end of
-//! clearing up after it, which never comes if that process was killed. A list with such a one in it can't be read as the API's; the
-//! engine's own command line tells the same.
+//! Listing containers. Podman has a state that is not in Docker's API: `stopped`, between the end of a container and the
+//! end of cleaning up after it (for ever, if the process that cleans up was killed). The client cannot parse a list with
+//! such a container in it, so the engine's command line is asked instead.
 
 use std::collections::HashMap;
 
@@ -9,12 +9,12 @@ use bollard::models::ContainerSummary;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use serde::Deserialize;
 
-use crate::engine::Engine;
-use crate::engine::containers::is_unreadable;
+use crate::engine::containers::errors::is_unreadable;
+use crate::engine::handle::Engine;
 
 /// A container of this project.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ListedContainer {
     pub id: String,
     pub name: String,
     pub labels: HashMap<String, String>,
@@ -24,50 +24,47 @@ pub struct Found {
 
 impl Engine {
     /// The containers with this label, running or not.
-    ///
-    /// # Errors
-    /// If the engine does not answer.
-    pub async fn containers(&self, label: &str) -> Result<Vec<Found>> {
+    pub async fn containers(&self, label: &str) -> Result<Vec<ListedContainer>> {
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         match self.docker().list_containers(Some(options)).await {
-            Ok(found) => Ok(found.into_iter().map(of_the_api).collect()),
-            Err(error) if is_unreadable(&error) => self.inspected(label).await,
+            Ok(found) => Ok(found.into_iter().map(from_summary).collect()),
+            Err(error) if is_unreadable(&error) => self.list_by_command_line(label).await,
             Err(error) => Err(error.into()),
         }
         .context("listing the engine's containers")
     }
 
-    /// The same by the command line.
-    async fn inspected(&self, label: &str) -> Result<Vec<Found>> {
+    async fn list_by_command_line(&self, label: &str) -> Result<Vec<ListedContainer>> {
         let list = ["ps", "--all", "--quiet", "--no-trunc", "--filter"].map(str::to_owned);
-        let ids = self.say(list.into_iter().chain([format!("label={label}")]).collect()).await?;
+        let ids = self.output_of(list.into_iter().chain([format!("label={label}")]).collect()).await?;
         if ids.trim().is_empty() {
             return Ok(Vec::new());
         }
         let inspect = ["inspect", "--type", "container"].map(str::to_owned);
-        let told = self.say(inspect.into_iter().chain(ids.split_whitespace().map(str::to_owned)).collect()).await?;
-        read(&told)
+        let printed =
+            self.output_of(inspect.into_iter().chain(ids.split_whitespace().map(str::to_owned)).collect()).await?;
+        parse(&printed)
     }
 
-    /// What the command line prints, also if it fails: one of several containers may have gone meanwhile.
-    async fn say(&self, words: Vec<String>) -> Result<String> {
+    /// What the command line prints, even if it fails: one of several containers may have been removed meanwhile.
+    async fn output_of(&self, args: Vec<String>) -> Result<String> {
         let command_line = self.command_line();
         let program = command_line.program;
-        let saying = tokio::task::spawn_blocking(move || {
-            command_line.expression(&words).stdin_null().stdout_capture().stderr_capture().unchecked().run()
+        let running = tokio::task::spawn_blocking(move || {
+            command_line.expression(&args).stdin_null().stdout_capture().stderr_capture().unchecked().run()
         });
-        let output = saying.await?.with_context(|| format!("the {program} command line can't be run"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let nothing = output.stdout.is_empty() && !output.status.success();
-        anyhow::ensure!(!nothing, "{program} says: {}", text::printable(said.trim()));
+        let output = running.await?.with_context(|| format!("could not run the {program} command line"))?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        let has_failed = output.stdout.is_empty() && !output.status.success();
+        anyhow::ensure!(!has_failed, "{program} says: {}", text::printable(message.trim()));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 
-fn of_the_api(one: ContainerSummary) -> Found {
+fn from_summary(one: ContainerSummary) -> ListedContainer {
     let name = one.names.unwrap_or_default().into_iter().next().unwrap_or_default();
-    Found {
+    ListedContainer {
         id: one.id.unwrap_or_default(),
         name: name.trim_start_matches('/').to_owned(),
         labels: one.labels.unwrap_or_default().into_iter().collect(),
@@ -75,37 +72,37 @@ fn of_the_api(one: ContainerSummary) -> Found {
     }
 }
 
-/// What `inspect` tells; the parts that matter here, as both makes write them.
+/// The parts of `inspect`'s output that are needed, which Docker and Podman write alike.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
     id: String,
     name: String,
-    state: State,
-    config: Config,
+    state: InspectedState,
+    config: InspectedConfig,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct State {
+struct InspectedState {
     status: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Config {
+struct InspectedConfig {
     labels: Option<HashMap<String, String>>,
 }
 
-fn read(told: &str) -> Result<Vec<Found>> {
-    let found: Vec<Inspected> = serde_json::from_str(told).context("what `inspect` prints can't be read")?;
-    let read = found.into_iter().map(|one| Found {
+fn parse(printed: &str) -> Result<Vec<ListedContainer>> {
+    let found: Vec<Inspected> = serde_json::from_str(printed).context("could not parse the output of `inspect`")?;
+    let containers = found.into_iter().map(|one| ListedContainer {
         id: one.id,
         name: one.name.trim_start_matches('/').to_owned(),
         labels: one.config.labels.unwrap_or_default(),
         state: one.state.status,
     });
-    Ok(read.collect())
+    Ok(containers.collect())
 }
 
 #[cfg(test)]
@@ -114,15 +111,18 @@ mod tests {
 
     /// As Podman and Docker print it, shortened.
     #[test]
-    fn the_command_lines_word_is_read() {
+    fn output_of_the_command_line_is_parsed() {
         let podman = r#"[{"Id": "4f", "State": {"OciVersion": "1.0", "Status": "stopped", "Pid": 0}, "Name": "cml-frr",
                          "Config": {"Hostname": "4f", "Labels": {"cml-nodes.lab": "1"}}}]"#;
         let labels = HashMap::from([("cml-nodes.lab".to_owned(), "1".to_owned())]);
         let state = "stopped".to_owned();
-        assert_eq!(read(podman).unwrap(), [Found { id: "4f".to_owned(), name: "cml-frr".to_owned(), labels, state }]);
+        assert_eq!(
+            parse(podman).unwrap(),
+            [ListedContainer { id: "4f".to_owned(), name: "cml-frr".to_owned(), labels, state }]
+        );
         let docker = r#"[{"Id": "5f", "State": {"Status": "exited"}, "Name": "/x", "Config": {"Labels": null}}]"#;
-        assert_eq!(read(docker).unwrap()[0].name, "x");
-        assert_eq!(read("[]").unwrap(), []);
-        assert!(read("Error: no such container").is_err());
+        assert_eq!(parse(docker).unwrap()[0].name, "x");
+        assert_eq!(parse("[]").unwrap(), []);
+        assert!(parse("Error: no such container").is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::engine::embedded::place::Place;
+use crate::engine::embedded::paths::EmbeddedPaths;
 use crate::engine::embedded::probe;
 use crate::engine::embedded::settings;
 use crate::engine::embedded::settings::Settings;
@@ -17,29 +17,29 @@ use ui::Ui;
 ///
 /// # Errors
 /// If the lock can't be had.
-pub fn end_the_rest(place: &Place) -> Result<()> {
+pub fn end_the_rest(paths: &EmbeddedPaths) -> Result<()> {
     // Held to the end.
-    let file = crate::engine::embedded::lock_file(place)?;
+    let file = paths.open_lock()?;
     if file.try_lock().is_ok() {
-        end_orphans(place);
-        end_holder(place);
+        end_orphans(paths);
+        end_holder(paths);
     }
     Ok(())
 }
 
 /// Steps of builds whose engine is gone, for whoever has the storage alone. The kernel tells them by their file systems. Nodes are let
 /// be: they have a monitor.
-pub fn end_orphans(place: &Place) {
-    let images = place.storage.join("images");
+pub fn end_orphans(paths: &EmbeddedPaths) {
+    let images = paths.storage.join("images");
     kill(processes().filter(|pid| is_orphan(*pid, &images)));
 }
 
 /// Nodes that `run` has left running need it.
-fn end_holder(place: &Place) {
-    if processes().any(|pid| is_monitor(&of(pid, "cmdline"), &place.runtime)) {
+fn end_holder(paths: &EmbeddedPaths) {
+    if processes().any(|pid| is_monitor(&of(pid, "cmdline"), &paths.runtime)) {
         return;
     }
-    let session = place.session().display().to_string();
+    let session = paths.session().display().to_string();
     let holds = |pid: &u32| of(*pid, "comm").starts_with("podman") || of(*pid, "comm").starts_with("catatonit");
     kill(processes().filter(|pid| holds(pid) && of(*pid, "environ").contains(&session)));
 }
@@ -49,16 +49,16 @@ fn end_holder(place: &Place) {
 ///
 /// # Errors
 /// If Podman can't be run.
-pub fn clear_up(ui: &Ui, place: &Place) -> Result<()> {
+pub fn clear_up(ui: &Ui, paths: &EmbeddedPaths) -> Result<()> {
     let marks: Vec<_> =
-        std::fs::read_dir(place.marks()).into_iter().flatten().flatten().map(|mark| mark.path()).collect();
-    let file = crate::engine::embedded::lock_file(place)?;
+        std::fs::read_dir(paths.marks()).into_iter().flatten().flatten().map(|mark| mark.path()).collect();
+    let file = paths.open_lock()?;
     if marks.is_empty() || file.try_lock().is_err() {
         return Ok(());
     }
-    place.make()?;
-    let fitness = probe::fitness(ui, place)?;
-    let settings = &settings::write(place, fitness.storage, fitness.runtime.as_ref().ok())?;
+    paths.create()?;
+    let support = probe::machine_support(ui, paths)?;
+    let settings = &settings::write(paths, support.storage, support.runtime.as_ref().ok())?;
     let list = ["ps", "--all", "--external", "--filter", "status=unknown", "--format", "{{.ID}} {{.Status}}"];
     let listed =
         podman(settings, &list).stdout_capture().stderr_null().unchecked().read().context("podman can't be run")?;
@@ -92,23 +92,23 @@ fn podman(settings: &Settings, words: &[&str]) -> duct::Expression {
 ///
 /// # Errors
 /// If the lock can't be had.
-pub fn forget_the_dead(place: &Place) -> Result<()> {
-    let watched = place.runtime.join("containers");
+pub fn forget_the_dead(paths: &EmbeddedPaths) -> Result<()> {
+    let watched = paths.runtime.join("containers");
     if !had_containers(&watched) {
         return Ok(());
     }
     // Held to the end.
-    let file = crate::engine::embedded::lock_file(place)?;
+    let file = paths.open_lock()?;
     if file.try_lock().is_err() {
         return Ok(());
     }
     if !processes().any(|pid| is_monitor(&of(pid, "cmdline"), &watched)) {
         // One file tells Podman that it has taken stock since the machine's start, the other of a process that holds a user's
         // namespace: taking stock, it does not look whether that lives.
-        let _ = std::fs::remove_file(place.runtime.join("libpod/alive"));
+        let _ = std::fs::remove_file(paths.runtime.join("libpod/alive"));
         // After a reboot nothing would be mounted: Podman does not look, and fails to remove a container where something is.
-        unmount_below(&place.storage.join("images"));
-        let pause = place.runtime.join("libpod/pause.pid");
+        unmount_below(&paths.storage.join("images"));
+        let pause = paths.runtime.join("libpod/pause.pid");
         let is_dead = |pid: &str| !Path::new("/proc").join(pid.trim()).exists();
         if std::fs::read_to_string(&pause).is_ok_and(|pid| is_dead(&pid)) {
             let _ = std::fs::remove_file(&pause);
@@ -155,8 +155,8 @@ fn is_orphan(pid: u32, images: &Path) -> bool {
 }
 
 /// Ends what is left of an engine with this socket after its guard has ended, and of engines whose command has ended.
-pub fn end_service(place: &Place, socket: &Path) {
-    let runtime = format!("{}/", place.runtime.display());
+pub fn end_service(paths: &EmbeddedPaths, socket: &Path) {
+    let runtime = format!("{}/", paths.runtime.display());
     let is_podmans = |pid: &u32, text: &str| {
         let line = of(*pid, "cmdline");
         let name = line.split('\0').next().and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_owned();
@@ -209,13 +209,13 @@ fn is_of_an_engine(pid: u32) -> bool {
 }
 
 /// Ends what runs in a storage, and removes it. What can't be removed is told.
-pub fn remove_storage(ui: &Ui, place: &Place) {
-    end_orphans(place);
-    end_holder(place);
-    if let Err(error) = remove_folder(&place.storage) {
-        ui.warn(format_args!("{} can't be removed: {error:#}", place.storage.display()));
+pub fn remove_storage(ui: &Ui, paths: &EmbeddedPaths) {
+    end_orphans(paths);
+    end_holder(paths);
+    if let Err(error) = remove_folder(&paths.storage) {
+        ui.warn(format_args!("{} can't be removed: {error:#}", paths.storage.display()));
     }
-    let _ = remove_folder(&place.runtime);
+    let _ = remove_folder(&paths.runtime);
 }
 
 /// A folder with files of subordinate ids and, after a kill, with mounts.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::embedded::place::Place;
+use crate::engine::embedded::paths::EmbeddedPaths;
 use crate::engine::embedded::settings;
 use crate::engine::embedded::settings::{Runtime, Settings, Storage};
 use crate::machine;
@@ -29,7 +29,7 @@ const IMAGE: &str = "localhost/cml-nodes-probe";
 
 /// What was found out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fitness {
+pub struct MachineSupport {
     /// What it depends on.
     of: String,
     pub storage: Storage,
@@ -54,18 +54,18 @@ pub fn version() -> Result<(u32, String)> {
 ///
 /// # Errors
 /// If nothing can be built here in any way; says what was tried.
-pub fn fitness(ui: &Ui, place: &Place) -> Result<Fitness> {
+pub fn machine_support(ui: &Ui, paths: &EmbeddedPaths) -> Result<MachineSupport> {
     let of = depends_on()?;
-    let record = place.storage.join("fitness.json");
-    let known = std::fs::read(&record).ok().and_then(|bytes| serde_json::from_slice::<Fitness>(&bytes).ok());
+    let record = paths.storage.join("fitness.json");
+    let known = std::fs::read(&record).ok().and_then(|bytes| serde_json::from_slice::<MachineSupport>(&bytes).ok());
     if let Some(known) = known.filter(|known| known.of == of) {
         return Ok(known);
     }
     let spinner = ui.spinner("finding out what this machine lets containers do");
-    let found = Probe::new(ui, place).and_then(|probe| probe.run(of));
+    let found = Probe::new(ui, paths).and_then(|probe| probe.run(of));
     spinner.finish_and_clear();
     let found = found?;
-    let file = tempfile::NamedTempFile::new_in(&place.storage).context("writing down what was found out")?;
+    let file = tempfile::NamedTempFile::new_in(&paths.storage).context("writing down what was found out")?;
     serde_json::to_writer(&file, &found)?;
     file.persist(&record).with_context(|| record.display().to_string())?;
     Ok(found)
@@ -86,7 +86,7 @@ fn depends_on() -> Result<String> {
 /// A storage for the attempts, which goes when this is dropped.
 struct Probe<'a> {
     ui: &'a Ui,
-    place: Place,
+    paths: EmbeddedPaths,
     context: tempfile::TempDir,
     /// `--volume` arguments: this machine's programs, for a container that has none.
     volumes: Vec<String>,
@@ -94,12 +94,12 @@ struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    fn new(ui: &'a Ui, place: &Place) -> Result<Self> {
-        let place = place.beside(&format!("probe-{}", std::process::id()));
-        place.make()?;
-        let context = tempfile::tempdir_in(&place.storage).context("making a folder for a first container")?;
+    fn new(ui: &'a Ui, paths: &EmbeddedPaths) -> Result<Self> {
+        let paths = paths.beside(&format!("probe-{}", std::process::id()));
+        paths.create()?;
+        let context = tempfile::tempdir_in(&paths.storage).context("making a folder for a first container")?;
         let program = which::which("true").context("this machine has no `true`")?;
-        let mut probe = Self { ui, place, context, volumes: Vec::new(), program };
+        let mut probe = Self { ui, paths, context, volumes: Vec::new(), program };
         probe.lay_out()?;
         Ok(probe)
     }
@@ -122,7 +122,7 @@ impl<'a> Probe<'a> {
         Ok(())
     }
 
-    fn run(&self, of: String) -> Result<Fitness> {
+    fn run(&self, of: String) -> Result<MachineSupport> {
         let mut storage_because = Vec::new();
         for storage in storages() {
             match self.keep_an_image(storage) {
@@ -133,7 +133,7 @@ impl<'a> Probe<'a> {
                             .map_err(|error| anyhow!("neither does it let a build run in a chroot: {error:#}"))
                             .with_context(|| format!("this machine lets no container run: {why}"))?;
                     }
-                    return Ok(Fitness { of, storage, storage_because, runtime });
+                    return Ok(MachineSupport { of, storage, storage_because, runtime });
                 }
                 Err(error) => storage_because.push(format!("{}: {error:#}", storage.name())),
             }
@@ -155,7 +155,7 @@ impl<'a> Probe<'a> {
 
     /// An image, and one on top of it, so that layers are put together.
     fn keep_an_image(&self, storage: Storage) -> Result<()> {
-        let settings = settings::write(&self.place, storage, None)?;
+        let settings = settings::write(&self.paths, storage, None)?;
         for (base, tag) in [("scratch", format!("{IMAGE}:1")), (&*format!("{IMAGE}:1"), format!("{IMAGE}:2"))] {
             self.build(&format!("FROM {base}\nCOPY root/ /\n"), &[], &tag, &settings)?;
         }
@@ -163,7 +163,7 @@ impl<'a> Probe<'a> {
     }
 
     fn build_in_chroot(&self, storage: Storage) -> Result<()> {
-        let settings = settings::write(&self.place, storage, None)?;
+        let settings = settings::write(&self.paths, storage, None)?;
         let program = serde_json::to_string(&[&self.program])?;
         self.build(&format!("FROM {IMAGE}:2\nRUN {program}\n"), &self.volumes, &format!("{IMAGE}:3"), &settings)
     }
@@ -180,7 +180,7 @@ impl<'a> Probe<'a> {
     }
 
     fn start_a_container(&self, storage: Storage, runtime: &Runtime) -> Result<()> {
-        let settings = settings::write(&self.place, storage, Some(runtime))?;
+        let settings = settings::write(&self.paths, storage, Some(runtime))?;
         let mut words: Vec<OsString> = ["run", "--rm", "--network", "none"].map(OsString::from).to_vec();
         words.extend(self.volumes.iter().map(OsString::from));
         words.extend([format!("{IMAGE}:2").into(), self.program.clone().into()]);
@@ -209,7 +209,7 @@ impl<'a> Probe<'a> {
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
-        crate::engine::embedded::remove_storage(self.ui, &self.place);
+        crate::engine::embedded::leftovers::remove_storage(self.ui, &self.paths);
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::engine::embedded::place::Place;
+use crate::engine::embedded::paths::EmbeddedPaths;
 
 /// How images are stored. [containers-storage.conf(5)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -39,9 +39,9 @@ impl Storage {
         }
     }
 
-    fn text(self, place: &Place) -> String {
+    fn text(self, paths: &EmbeddedPaths) -> String {
         let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
-        let (images, running) = (place.images(self.name()), place.runtime.join("containers"));
+        let (images, running) = (paths.images(self.name()), paths.runtime.join("containers"));
         format!(
             "[storage]\ndriver = \"{}\"\ngraphroot = {}\nrunroot = {}\n",
             self.driver(),
@@ -56,16 +56,16 @@ impl Storage {
 
     /// What tells Podman. In arguments, too, since an ordinary user's Podman takes no folders from a configuration that a
     /// variable names.
-    fn arguments(self, place: &Place) -> Vec<OsString> {
+    fn arguments(self, paths: &EmbeddedPaths) -> Vec<OsString> {
         let mut words: Vec<OsString> = vec!["--storage-driver".into(), self.driver().into()];
         if self == Self::FuseOverlayfs
             && let Ok(program) = which::which("fuse-overlayfs")
         {
             words.extend(["--storage-opt".into(), format!("overlay.mount_program={}", program.display()).into()]);
         }
-        words.extend(["--root".into(), place.images(self.name()).into()]);
-        words.extend(["--runroot".into(), place.runtime.join("containers").into()]);
-        words.extend(["--tmpdir".into(), place.runtime.join("libpod").into()]);
+        words.extend(["--root".into(), paths.images(self.name()).into()]);
+        words.extend(["--runroot".into(), paths.runtime.join("containers").into()]);
+        words.extend(["--tmpdir".into(), paths.runtime.join("libpod").into()]);
         words
     }
 }
@@ -81,19 +81,19 @@ pub struct Settings {
 ///
 /// # Errors
 /// If it can't be written.
-pub fn write(place: &Place, storage: Storage, runtime: Option<&Runtime>) -> Result<Settings> {
-    let (containers, images) = (place.runtime.join("containers.conf"), place.runtime.join("storage.conf"));
+pub fn write(paths: &EmbeddedPaths, storage: Storage, runtime: Option<&Runtime>) -> Result<Settings> {
+    let (containers, images) = (paths.runtime.join("containers.conf"), paths.runtime.join("storage.conf"));
     put(&containers, &containers_conf(runtime))?;
     // Nothing of the user's or the system's, such as further storages.
-    put(&images, &storage.text(place))?;
+    put(&images, &storage.text(paths))?;
     let mut variables: Vec<(&'static str, OsString)> = vec![
         ("CONTAINERS_CONF", containers.into()),
         ("CONTAINERS_STORAGE_CONF", images.into()),
-        ("TMPDIR", place.temporary().into()),
+        ("TMPDIR", paths.temporary().into()),
     ];
     variables.extend(session_bus().map(|address| ("DBUS_SESSION_BUS_ADDRESS", address)));
-    variables.push(("XDG_RUNTIME_DIR", place.session().into()));
-    Ok(Settings { arguments: storage.arguments(place), variables })
+    variables.push(("XDG_RUNTIME_DIR", paths.session().into()));
+    Ok(Settings { arguments: storage.arguments(paths), variables })
 }
 
 /// A process that looks after a command in a container stays for ten seconds after it, not for Podman's five minutes: its exit

@@ -1,5 +1,5 @@
-//! The base image: from the engine, from its registry, or bootstrapped from the distribution's
-//! archive on a machine that reaches no registry.
+//! The base image: from the engine, from its registry, or bootstrapped from the distribution's archive if the registry is
+//! out of reach.
 
 use std::path::Path;
 
@@ -9,17 +9,15 @@ use futures_util::TryStreamExt;
 use tokio_util::io::ReaderStream;
 use xshell::{Shell, cmd};
 
-use crate::engine::Engine;
+use crate::engine::handle::Engine;
+use crate::engine::images::image::{BOOTSTRAPPED, Image};
 use catalog::labels;
 use catalog::manifest::Bootstrap;
 use digests::Digest;
 use ui::Ui;
 
-/// Raise it when bootstrapping does something else from the same data.
+/// To be raised when bootstrapping makes something else from the same data.
 const FORMAT: u32 = 1;
-
-/// The name of bootstrapped bases, whose tag is the suite.
-pub(super) const REPOSITORY: &str = "cml-nodes/debian";
 
 /// Files that a container never reads; Debian's own slim images leave the same out.
 const UNREAD: [&str; 5] =
@@ -40,7 +38,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// For people: why this base can be had.
+    /// For people: which base, and where it comes from.
     pub fn describe(&self) -> String {
         match self {
             Self::Engine(image) => format!("base {image} from the engine"),
@@ -53,10 +51,7 @@ impl Origin {
     }
 }
 
-/// Finds out where the base can be had, without getting it.
-///
-/// # Errors
-/// If nowhere; says what was tried.
+/// Where the base can be had; nothing is fetched. The error says what was tried.
 pub async fn find(engine: &Engine, base: &str, bootstrap: Option<&Bootstrap>) -> Result<Origin> {
     if engine.image(base).await?.is_some() || base == "scratch" {
         return Ok(Origin::Engine(base.to_owned()));
@@ -69,26 +64,21 @@ pub async fn find(engine: &Engine, base: &str, bootstrap: Option<&Bootstrap>) ->
         bail!("its base {base} is not in the engine, and {unreachable:#}");
     };
     let image = own_name(bootstrap);
-    let made_so = |found: crate::engine::Image| {
-        found.labels.get(labels::BASE).map(String::as_str) == Some(identity(bootstrap).hex())
-    };
-    if engine.image(&image).await?.is_some_and(made_so) {
+    let is_same = |found: Image| found.labels.get(labels::BASE).map(String::as_str) == Some(identity(bootstrap).hex());
+    if engine.image(&image).await?.is_some_and(is_same) {
         return Ok(Origin::Bootstrapped(image));
     }
     if tool().is_none() {
         bail!(
             "its base {base} is not in the engine, {unreachable:#}, and neither mmdebstrap nor debootstrap is installed \
-             to make one (`cargo xtask setup` brings it)"
+             to make one (`cargo xtask setup` installs it)"
         );
     }
     Ok(Origin::Bootstrap { image, bootstrap: bootstrap.clone() })
 }
 
-/// Makes sure that the engine can use the base, and says under which name.
-///
-/// # Errors
-/// If bootstrapping fails.
-pub async fn provide(engine: &Engine, ui: &Ui, origin: Origin, platform: &str, scratch: &Path) -> Result<String> {
+/// Makes sure that the engine can use the base. Returns the name to use in `FROM`.
+pub async fn ensure(engine: &Engine, ui: &Ui, origin: Origin, platform: &str, scratch: &Path) -> Result<String> {
     match origin {
         Origin::Engine(image) | Origin::Bootstrapped(image) | Origin::Registry(image) => Ok(image),
         Origin::Bootstrap { image, bootstrap } => {
@@ -96,9 +86,7 @@ pub async fn provide(engine: &Engine, ui: &Ui, origin: Origin, platform: &str, s
             let spinner = ui.spinner(format!("bootstrapping Debian {} from its archive", bootstrap.suite));
             let made = make_tarball(ui, &bootstrap, platform, &tarball);
             spinner.finish_and_clear();
-            made.with_context(|| {
-                format!("Debian {} can't be bootstrapped; is its archive reachable?", bootstrap.suite)
-            })?;
+            made.with_context(|| format!("could not bootstrap Debian {}; is its archive reachable?", bootstrap.suite))?;
             import(engine, &image, &bootstrap, platform, &tarball).await?;
             ui.note(format_args!("bootstrapped {image}"));
             Ok(image)
@@ -106,9 +94,9 @@ pub async fn provide(engine: &Engine, ui: &Ui, origin: Origin, platform: &str, s
     }
 }
 
-/// The name of a bootstrapped base; plainly this project's, never the distribution's own.
+/// The name of a bootstrapped base: one of this project's, never the distribution's own.
 fn own_name(bootstrap: &Bootstrap) -> String {
-    format!("{REPOSITORY}:{}", bootstrap.suite)
+    format!("{BOOTSTRAPPED}:{}", bootstrap.suite)
 }
 
 fn identity(bootstrap: &Bootstrap) -> Digest {
@@ -145,7 +133,7 @@ fn make_tarball(ui: &Ui, bootstrap: &Bootstrap, platform: &str, tarball: &Path) 
     Ok(())
 }
 
-/// debootstrap makes a folder, and only as root.
+/// debootstrap makes a folder, not an archive, and needs root.
 fn debootstrap(ui: &Ui, sh: &Shell, cpu: &str, include: Option<String>, suite: &str, tarball: &Path) -> Result<()> {
     let root = crate::machine::run_as_root()?;
     let folder = tarball.with_extension("root");
@@ -167,10 +155,10 @@ async fn import(engine: &Engine, image: &str, bootstrap: &Bootstrap, platform: &
     let change = format!("LABEL {}={}", labels::BASE, identity(bootstrap));
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        // With its tag: Podman does not read the one that stands apart.
+        // With its tag: Podman ignores the separate parameter.
         .repo(image)
         .platform(platform)
-        // One change: of several, Podman makes a single one.
+        // A single change: Podman applies only one of several.
         .changes(vec![change])
         .build();
     let file = tokio::fs::File::open(tarball).await.context("reading the bootstrapped system")?;

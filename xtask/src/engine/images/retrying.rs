@@ -1,51 +1,48 @@
-//! Asking again when somebody removed an image while the engine looked at all of them. Podman's storage does not stand that: it
-//! gives up on a layer that it had just seen. [containers/storage]
+//! Retrying requests that failed because somebody removed an image while the engine looked at all images. Podman's
+//! storage then gives up on a layer that it had just seen. (See `quirks.rs`.)
 
 use std::time::Duration;
 
 use bollard::errors::Error;
 
-/// What stands in such an answer. (A name server's `Name or service not known` is something else.)
-const WORDS: [&str; 3] = ["layer not known", "image not known", "locating item named"];
+/// What such an error says. (A resolver's `Name or service not known` is something else.)
+const SIGNS: [&str; 3] = ["layer not known", "image not known", "locating item named"];
 
-/// How often one asks again. Each time somebody else's removal must have come between.
+/// How many times a request is repeated. Each repetition fails only if another removal came in between.
 const REPETITIONS: u32 = 5;
 
-const BETWEEN: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// Whether the engine says that of a layer or an image.
-pub fn is_disturbed(said: &str) -> bool {
-    WORDS.iter().any(|words| said.contains(words))
+/// Whether an engine's error says that a layer or an image vanished.
+pub fn is_disturbed(message: &str) -> bool {
+    SIGNS.iter().any(|sign| message.contains(sign))
 }
 
-/// The answer, or what keeps it away even without others' removals.
-///
-/// # Errors
-/// Those of the engine.
-pub async fn undisturbed<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
+/// Sends a request, and repeats it while others' removals disturb it.
+pub async fn retry_disturbed<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
     let disturbed = |answer: &Result<T, Error>| match answer {
-        // That there is no such image is another answer, in the same words.
-        Err(Error::DockerResponseServerError { status_code: 500, message: said })
-        | Err(Error::DockerStreamError { error: said }) => is_disturbed(said),
+        // That there is no such image (404) is said in the same words.
+        Err(Error::DockerResponseServerError { status_code: 500, message })
+        | Err(Error::DockerStreamError { error: message }) => is_disturbed(message),
         _ => false,
     };
-    again_while(disturbed, ask).await
+    retry_while(disturbed, ask).await
 }
 
-/// The same, of whatever is asked.
-pub async fn again_while<A, F>(disturbed: impl Fn(&A) -> bool, ask: impl Fn() -> F) -> A
+/// Runs `ask`, and repeats it while its answer is such a failure.
+pub async fn retry_while<A, F>(failed: impl Fn(&A) -> bool, ask: impl Fn() -> F) -> A
 where
     F: Future<Output = A>,
 {
     for _ in 0..REPETITIONS {
         let answer = ask().await;
-        if !disturbed(&answer) {
+        if !failed(&answer) {
             return answer;
         }
-        tokio::time::sleep(BETWEEN).await;
+        tokio::time::sleep(PAUSE).await;
     }
     ask().await
 }
@@ -56,30 +53,29 @@ mod tests {
 
     use super::*;
 
-    fn times(message: &str, fails: u32) -> (bool, u32) {
-        times_of(500, message, fails)
+    fn attempts(message: &str, failures: u32) -> (bool, u32) {
+        attempts_at(500, message, failures)
     }
 
-    fn times_of(status_code: u16, message: &str, fails: u32) -> (bool, u32) {
-        let answer = || Error::DockerResponseServerError { status_code, message: message.to_owned() };
+    fn attempts_at(status_code: u16, message: &str, failures: u32) -> (bool, u32) {
+        let error = || Error::DockerResponseServerError { status_code, message: message.to_owned() };
         let asked = Cell::new(0);
         let ask = || {
             asked.set(asked.get() + 1);
-            let now = asked.get();
-            let answer = if now <= fails { Err(answer()) } else { Ok(()) };
+            let answer = if asked.get() <= failures { Err(error()) } else { Ok(()) };
             async move { answer }
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        (runtime.block_on(undisturbed(ask)).is_ok(), asked.get())
+        (runtime.block_on(retry_disturbed(ask)).is_ok(), asked.get())
     }
 
     #[test]
-    fn an_engine_that_was_disturbed_is_asked_again_and_no_other() {
+    fn only_a_request_that_was_disturbed_is_repeated() {
         let disturbed = "getting top layer info: layer not known";
-        assert_eq!(times(disturbed, 2), (true, 3));
-        assert_eq!(times(disturbed, 100), (false, REPETITIONS + 1));
-        assert_eq!(times_of(404, "failed to find image none:1: image not known", 2), (false, 1));
-        assert_eq!(times("no space left on device", 2), (false, 1));
-        assert_eq!(times("could not resolve host: Name or service not known", 2), (false, 1));
+        assert_eq!(attempts(disturbed, 2), (true, 3));
+        assert_eq!(attempts(disturbed, 100), (false, REPETITIONS + 1));
+        assert_eq!(attempts_at(404, "failed to find image none:1: image not known", 2), (false, 1));
+        assert_eq!(attempts("no space left on device", 2), (false, 1));
+        assert_eq!(attempts("could not resolve host: Name or service not known", 2), (false, 1));
     }
 }

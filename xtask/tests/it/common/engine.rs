@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use xtask::engine::connect::find::Finder;
-use xtask::engine::images::retrying::undisturbed;
+use xtask::engine::images::retrying::retry_disturbed;
 
 use super::{as_root, signal, userland, wait_until};
 
@@ -35,7 +35,7 @@ impl Engine {
     /// The engine that the program uses, too.
     pub fn here() -> Self {
         let cache = xtask::machine::cache_folder().expect("a cache folder");
-        let finder = Finder::as_wished(None, cache).expect("XTASK_ENGINE names an engine");
+        let finder = Finder::from_options(None, cache).expect("XTASK_ENGINE names an engine");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let found = runtime.block_on(finder.connect(&ui::Ui::new(false)));
         let found = found.unwrap_or_else(|why| panic!("{:#}", why.explain()));
@@ -55,7 +55,7 @@ impl Engine {
     }
 
     pub fn image(&self, name: &str) -> Option<ImageInspect> {
-        match self.runtime.block_on(undisturbed(|| self.docker.inspect_image(name))) {
+        match self.runtime.block_on(retry_disturbed(|| self.docker.inspect_image(name))) {
             Ok(image) => Some(image),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
             Err(error) => panic!("asking the engine for {name}: {error}"),
@@ -86,7 +86,10 @@ impl Engine {
         let containers = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         self.runtime.block_on(async {
             (
-                undisturbed(|| self.docker.list_images(Some(images.clone()))).await.expect("the engine answers").len(),
+                retry_disturbed(|| self.docker.list_images(Some(images.clone())))
+                    .await
+                    .expect("the engine answers")
+                    .len(),
                 self.docker.list_containers(Some(containers)).await.expect("the engine answers").len(),
             )
         })
@@ -95,12 +98,12 @@ impl Engine {
     pub fn tag(&self, from: &str, to: &str) {
         let (name, tag) = to.split_once(':').expect("NAME:TAG");
         let options = TagImageOptionsBuilder::default().repo(name).tag(tag).build();
-        self.runtime.block_on(undisturbed(|| self.docker.tag_image(from, Some(options.clone())))).expect("tagging");
+        self.runtime.block_on(retry_disturbed(|| self.docker.tag_image(from, Some(options.clone())))).expect("tagging");
     }
 
     pub fn remove(&self, name: &str) {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
-        let _ = self.runtime.block_on(undisturbed(|| self.docker.remove_image(name, Some(options.clone()), None)));
+        let _ = self.runtime.block_on(retry_disturbed(|| self.docker.remove_image(name, Some(options.clone()), None)));
     }
 
     /// `docker load`
@@ -133,7 +136,7 @@ impl Engine {
         let volumes = self.runtime.block_on(self.docker.list_volumes(Some(volumes))).expect("the engine answers");
         let images = self
             .runtime
-            .block_on(undisturbed(|| self.docker.list_images(None::<ListImagesOptions>)))
+            .block_on(retry_disturbed(|| self.docker.list_images(None::<ListImagesOptions>)))
             .expect("the engine answers");
         let tag = format!("cml-nodes/loaded:{id}-");
         let loaded = images.iter().flat_map(|image| &image.repo_tags).filter(|name| name.starts_with(&tag)).count();
@@ -145,7 +148,7 @@ impl Engine {
         let body = ContainerCreateBody { image: Some(image.to_owned()), ..ContainerCreateBody::default() };
         let options = CreateContainerOptionsBuilder::default().name(name).build();
         let create = || self.docker.create_container(Some(options.clone()), body.clone());
-        self.runtime.block_on(undisturbed(create)).expect("a container");
+        self.runtime.block_on(retry_disturbed(create)).expect("a container");
     }
 
     /// Removes it; it must still be there.
@@ -163,7 +166,7 @@ impl Engine {
         };
         self.runtime.block_on(async {
             let create = || self.docker.create_container(None, body.clone());
-            let container = undisturbed(create).await.expect("a container of the image").id;
+            let container = retry_disturbed(create).await.expect("a container of the image").id;
             let options = CommitContainerOptionsBuilder::default().container(&container).repo(repo).tag(tag).build();
             let changes = ContainerConfig { cmd: Some(vec!["/mine".to_owned()]), ..ContainerConfig::default() };
             self.docker.commit_container(options, changes).await.expect("an image of the container");
@@ -183,7 +186,7 @@ impl Engine {
             let body = bollard::body_full(userland().into());
             self.docker.create_image(Some(options.clone()), Some(body), None).try_for_each(|_| async { Ok(()) })
         };
-        self.runtime.block_on(undisturbed(import)).expect("the engine imports an image");
+        self.runtime.block_on(retry_disturbed(import)).expect("the engine imports an image");
         Foreign { engine: self, name: name.to_owned(), id: self.id(name) }
     }
 }

@@ -1,5 +1,6 @@
 //! Where the embedded engine keeps its things. Nothing of it is the user's own Podman's.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -11,23 +12,23 @@ pub const VARIABLE: &str = "XTASK_EMBEDDED_STORAGE";
 
 /// See the module's head.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct EmbeddedPaths {
     /// Images, caches and the log.
     pub storage: PathBuf,
     /// Sockets, locks and what is mounted: good until the machine starts again.
     pub runtime: PathBuf,
 }
 
-impl Place {
+impl EmbeddedPaths {
     /// Where it is, without making anything.
-    pub fn of(cache: &Path) -> Self {
+    pub fn in_cache(cache: &Path) -> Self {
         let storage = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|path| path.is_absolute());
         let storage = storage.unwrap_or_else(|| cache.join("engine"));
         let runtime = runtime_of(&storage);
         Self { storage, runtime }
     }
 
-    /// A place for a moment, beside this one.
+    /// A paths for a moment, beside this one.
     pub fn beside(&self, name: &str) -> Self {
         let storage = self.storage.join(name);
         let runtime = runtime_of(&storage);
@@ -38,7 +39,7 @@ impl Place {
     ///
     /// # Errors
     /// If they can't be made, or somebody else's stand there.
-    pub fn make(&self) -> Result<()> {
+    pub fn create(&self) -> Result<()> {
         for folder in [&self.storage, &self.temporary(), &self.marks()] {
             std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
         }
@@ -100,6 +101,21 @@ impl Place {
     /// What the engine says.
     pub fn log(&self) -> PathBuf {
         self.storage.join("log")
+    }
+
+    /// The opened lock file, not locked yet.
+    pub fn open_lock(&self) -> Result<File> {
+        std::fs::create_dir_all(&self.storage)
+            .with_context(|| format!("could not create {}", self.storage.display()))?;
+        let file = File::options().create(true).append(true).open(self.lock());
+        file.with_context(|| format!("could not open {}", self.lock().display()))
+    }
+
+    /// The last lines of what the engine printed, indented.
+    pub fn end_of_log(&self) -> String {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(5)..].iter().map(|line| format!("  | {}\n", text::printable(line))).collect()
     }
 
     /// The caches of builds: the compiler's and the packages'.

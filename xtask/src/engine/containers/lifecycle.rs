@@ -1,0 +1,154 @@
+//! Creating, starting, stopping and removing containers.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bollard::errors::Error;
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::{
+    KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+
+use crate::engine::containers::errors::{ignore_missing, is_unreadable};
+use crate::engine::handle::Engine;
+use crate::engine::images::retrying::{retry_disturbed, retry_while};
+
+/// How long a container may have a state that is not in Docker's API.
+const SETTLING_TIMEOUT: Duration = Duration::from_secs(15);
+const SETTLING_PAUSE: Duration = Duration::from_millis(150);
+/// The pause while waiting for what should happen at once.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
+
+impl Engine {
+    /// Creates a container that is not a node's.
+    pub async fn create_helper(
+        &self,
+        image: &str,
+        labels: &HashMap<String, String>,
+        cmd: &[&str],
+        host: HostConfig,
+    ) -> Result<String> {
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            cmd: Some(cmd.iter().map(|arg| (*arg).to_owned()).collect()),
+            labels: Some(labels.clone()),
+            host_config: Some(host),
+            ..ContainerCreateBody::default()
+        };
+        self.create(body).await.context("creating a helper container")
+    }
+
+    /// Creates a container. Returns its ID.
+    pub async fn create(&self, body: ContainerCreateBody) -> Result<String> {
+        Ok(retry_disturbed(|| self.docker().create_container(None, body.clone())).await?.id)
+    }
+
+    pub async fn start(&self, container: &str) -> Result<()> {
+        self.docker().start_container(container, None).await?;
+        Ok(())
+    }
+
+    /// Sends the image's stop signal (SIGTERM if it names none), and SIGKILL after `timeout`. The container can be
+    /// started again afterwards.
+    pub async fn stop(&self, container: &str, timeout: Duration) -> Result<()> {
+        if self.abilities.cleans_up_later() {
+            return self.stop_by_signals(container, timeout).await.context("stopping the container");
+        }
+        let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        self.docker().stop_container(container, Some(options)).await.context("stopping the container")
+    }
+
+    /// An engine that cleans up later does so twice if it is asked to stop a container: at once, and later again. After
+    /// a signal it cleans up only once, which can be waited for.
+    async fn stop_by_signals(&self, container: &str, timeout: Duration) -> Result<()> {
+        let inspect = || self.docker().inspect_container(container, None);
+        let named = settled(inspect).await?.config.and_then(|config| config.stop_signal);
+        let signal = named.filter(|signal| !signal.is_empty()).unwrap_or_else(|| "SIGTERM".to_owned());
+        let since = Instant::now();
+        self.signal(container, &signal).await?;
+        while self.process_of(container).await?.is_ok() {
+            if since.elapsed() > timeout {
+                return self.kill(container).await;
+            }
+            tokio::time::sleep(SHORT_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Sends SIGKILL to a running container. It can be started again afterwards.
+    pub async fn kill(&self, container: &str) -> Result<()> {
+        self.docker().kill_container(container, None).await.context("killing the container")?;
+        if self.abilities.cleans_up_later() {
+            // Its state tells when that is done.
+            let _ended = self.end_of(container).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal, unless the container has just ended.
+    async fn signal(&self, container: &str, signal: &str) -> Result<()> {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        match self.docker().kill_container(container, Some(options)).await {
+            Err(error) if self.process_of(container).await?.is_ok() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes it, running or not, with its anonymous volumes.
+    pub async fn remove_container(&self, container: &str) -> Result<()> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let remove = || self.docker().remove_container(container, Some(options.clone()));
+        // Something of it is being unmounted, by the kernel or by another command.
+        let is_busy = |removed: &Result<(), Error>| match removed {
+            Err(Error::DockerResponseServerError { status_code: 500, message }) => {
+                message.contains("device or resource busy")
+            }
+            _ => false,
+        };
+        ignore_missing(retry_while(is_busy, remove).await)
+            .with_context(|| format!("removing the container {container}"))
+    }
+
+    /// The process ID of its first process on the engine's host, if it runs; else its exit code.
+    pub async fn process_of(&self, container: &str) -> Result<Result<i64, i64>> {
+        let inspect = || self.docker().inspect_container(container, None);
+        let state = settled(inspect).await.context("inspecting the container")?.state;
+        let state = state.context("the engine's answer has no state for the container")?;
+        match (state.running, state.pid) {
+            (Some(true), Some(pid)) if pid > 0 => Ok(Ok(pid)),
+            _ => Ok(Err(state.exit_code.unwrap_or_default())),
+        }
+    }
+
+    /// The same of a container whose console has closed: its engine may take a moment to notice that it has ended.
+    pub async fn end_of(&self, container: &str) -> Result<Result<i64, i64>> {
+        const TIMEOUT: Duration = Duration::from_secs(1);
+        let since = Instant::now();
+        loop {
+            let state = self.process_of(container).await?;
+            if state.is_err() || since.elapsed() > TIMEOUT {
+                return Ok(state);
+            }
+            tokio::time::sleep(SHORT_PAUSE).await;
+        }
+    }
+}
+
+/// Asks until the answer can be read: between the end of a container and the end of cleaning up after it, Podman reports
+/// a state that Docker's API does not have.
+async fn settled<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let since = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if is_unreadable(&error) && since.elapsed() < SETTLING_TIMEOUT => {
+                tokio::time::sleep(SETTLING_PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+}

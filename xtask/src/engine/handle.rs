@@ -1,0 +1,148 @@
+//! An engine that answered: its client, its address, what it can do.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use bollard::Docker;
+use ui::Ui;
+
+use crate::engine::abilities::Abilities;
+use crate::engine::connect::endpoint::Endpoint;
+use crate::engine::connect::ping;
+use crate::engine::connect::unreachable::Unreachable;
+use crate::engine::embedded::service::Embedded;
+
+/// How long an engine may take to answer a ping. Long enough for ssh, where a login comes first.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An engine that answered.
+#[derive(Clone)]
+pub struct Engine {
+    docker: Docker,
+    pub endpoint: Endpoint,
+    pub abilities: Abilities,
+    /// The embedded engine's process, which ends with the last copy of this.
+    embedded: Option<Arc<Embedded>>,
+    /// This project's cache folder.
+    cache: PathBuf,
+}
+
+impl Engine {
+    /// Pings the engine at an address.
+    pub async fn at(endpoint: Endpoint, cache: &Path) -> Result<Self, Unreachable> {
+        let docker = match endpoint.client(bollard::API_DEFAULT_VERSION) {
+            Ok(docker) => docker,
+            // bollard looks for the socket's file already here.
+            Err(error) if endpoint.host.starts_with("unix://") => {
+                return Err(Unreachable::Silent { why: root_cause(&error), endpoint });
+            }
+            Err(error) => return Err(Unreachable::Misconfigured(error)),
+        };
+        match tokio::time::timeout(PING_TIMEOUT, ping::identify(docker, &endpoint)).await {
+            Ok(Ok((docker, abilities))) => {
+                Ok(Self { docker, endpoint, abilities, embedded: None, cache: cache.to_owned() })
+            }
+            Ok(Err(error)) => {
+                let forbidden = error.chain().any(|cause| cause.to_string().contains("ermission denied"));
+                if forbidden && endpoint.host.starts_with("unix://") {
+                    return Err(Unreachable::Forbidden { endpoint });
+                }
+                Err(Unreachable::Silent { why: root_cause(&error), endpoint })
+            }
+            Err(_) => {
+                Err(Unreachable::Silent { why: format!("no answer within {} s", PING_TIMEOUT.as_secs()), endpoint })
+            }
+        }
+    }
+
+    /// Starts an engine that ends with the last copy of the returned value.
+    pub async fn embedded(ui: &Ui, cache: &Path, reason: String) -> Result<Self, Unreachable> {
+        let embedded = Embedded::start(ui, cache).await.map_err(Unreachable::Embedded)?;
+        let mut engine = Self::at(Endpoint::at(embedded.host(), reason), cache).await?;
+        engine.abilities.runs_containers = embedded.support.runtime.clone().map(drop);
+        engine.embedded = Some(Arc::new(embedded));
+        Ok(engine)
+    }
+
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// For people: `Docker 20.10.24 at unix:///var/run/docker.sock (the default)`
+    pub fn describe(&self) -> String {
+        match &self.embedded {
+            None => format!("{} at {} ({})", self.abilities, self.endpoint.host, self.endpoint.reason),
+            Some(embedded) => {
+                format!("{}, embedded ({}): {}", self.abilities, self.endpoint.reason, embedded.describe())
+            }
+        }
+    }
+
+    /// Whether the engine shares this machine's kernel and files.
+    pub fn is_on_this_machine(&self) -> bool {
+        self.endpoint.host.starts_with("unix://")
+    }
+
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// The file to lock during a build, if the engine itself does not lock the build caches.
+    pub fn build_lock(&self) -> Option<PathBuf> {
+        (!self.abilities.locks_caches()).then(|| self.own_folder().join("builds.lock"))
+    }
+
+    /// The folder for locks that commands on this engine share.
+    pub fn own_folder(&self) -> &Path {
+        self.embedded.as_ref().map_or(&self.cache, |embedded| embedded.storage())
+    }
+
+    /// Fails with the reason if containers do not run on this engine.
+    pub fn must_run_containers(&self) -> Result<()> {
+        let can = self.abilities.runs_containers.as_ref();
+        can.copied().map_err(|why| {
+            anyhow!(
+                "containers do not run on this machine, so nodes cannot run either: {why}\n  images can still be \
+                 built and saved; to run and prove nodes, use another machine's engine (DOCKER_HOST), or fix this one"
+            )
+        })
+    }
+
+    /// Why a command failed, as far as an embedded engine knows.
+    pub fn advice(&self, error: &anyhow::Error) -> Option<String> {
+        self.embedded.as_ref()?.advice(error)
+    }
+
+    /// Runs cleanup `work` to its end although nobody awaits it any more: on a thread and a runtime of its own, since
+    /// a runtime cannot wait while it drops what it ran. Failures are ignored: whatever is left has a label of this
+    /// project, and a later command removes it.
+    pub fn finish<F>(&self, work: impl FnOnce(Self) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let engine = self.clone();
+        let working = std::thread::spawn(move || -> Result<()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let docker = engine.endpoint.client(&engine.docker.client_version())?;
+                work(Self { docker, ..engine }).await
+            })
+        });
+        let _ = working.join();
+    }
+}
+
+fn root_cause(error: &anyhow::Error) -> String {
+    shorten(&error.root_cause().to_string())
+}
+
+/// The first line of an engine's error, without the HTTP status in front.
+pub(crate) fn shorten(text: &str) -> String {
+    let text = match text.strip_prefix("Docker responded with status code ") {
+        Some(answer) => answer.split_once(": ").map_or(answer, |(_code, message)| message),
+        None => text,
+    };
+    text.lines().next().unwrap_or_default().chars().take(300).collect()
+}

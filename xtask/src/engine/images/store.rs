@@ -1,0 +1,94 @@
+//! Finding, naming, removing and exporting the engine's images.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bollard::errors::Error;
+use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
+use bytes::Bytes;
+use futures_util::Stream;
+
+use crate::engine::handle::{Engine, shorten};
+use crate::engine::images::image::Image;
+use crate::engine::images::retrying::retry_disturbed;
+use files::Lock;
+
+impl Engine {
+    /// The image of that name, if there is one.
+    pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
+        match retry_disturbed(|| self.docker().inspect_image(reference)).await {
+            Ok(found) => Ok(Some(Image::from_inspect(found)?)),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("asking the engine for the image {reference}")),
+        }
+    }
+
+    /// All images that have `label` with that value (any value if empty).
+    pub async fn images_with_label(&self, label: &str, value: &str) -> Result<Vec<Image>> {
+        let filter = if value.is_empty() { label.to_owned() } else { format!("{label}={value}") };
+        self.list("label", filter).await
+    }
+
+    /// All images of this repository, whatever their tags.
+    pub async fn images_named(&self, repository: &str) -> Result<Vec<Image>> {
+        self.list("reference", repository.to_owned()).await
+    }
+
+    async fn list(&self, filter: &str, value: String) -> Result<Vec<Image>> {
+        let filters = HashMap::from([(filter, vec![value])]);
+        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+        let found = retry_disturbed(|| self.docker().list_images(Some(options.clone())))
+            .await
+            .context("listing the engine's images")?;
+        Ok(found.into_iter().map(Image::from_summary).collect())
+    }
+
+    /// Gives an image another name.
+    pub async fn tag(&self, reference: &str, name: &str) -> Result<()> {
+        let (repository, tag) = name.split_once(':').context("the image's name has no tag")?;
+        let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        let _lock = self.lock_names().await?;
+        retry_disturbed(|| self.docker().tag_image(reference, Some(options.clone())))
+            .await
+            .with_context(|| format!("tagging {name}"))
+    }
+
+    /// Removes a tag or an image; never one that a container uses.
+    pub async fn remove_image(&self, reference: &str) -> Result<()> {
+        // The only parents that images of this project have are an engine's build cache, which another build may be
+        // using.
+        let options = RemoveImageOptionsBuilder::default().force(false).noprune(true).build();
+        let _lock = self.lock_names().await?;
+        match retry_disturbed(|| self.docker().remove_image(reference, Some(options.clone()), None)).await {
+            Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            // Podman goes on to remove the parents, whatever `noprune` says, and reports those that a build is using.
+            Err(_) if self.image(reference).await?.is_none() => Ok(()),
+            Err(error) => Err(anyhow!("could not remove the image {reference}: {}", shorten(&error.to_string()))),
+        }
+    }
+
+    /// The archive that `docker save` writes for this tag, in pieces.
+    pub fn export(&self, reference: &str) -> impl Stream<Item = Result<Bytes, Error>> {
+        self.docker().export_image(reference)
+    }
+
+    /// Fails with the reason if the engine cannot fetch this image from its registry. Nothing is fetched.
+    pub async fn probe_registry(&self, reference: &str) -> Result<()> {
+        const TIMEOUT: Duration = Duration::from_secs(8);
+        match tokio::time::timeout(TIMEOUT, self.docker().inspect_registry_image(reference, None)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => bail!("the engine can't fetch {reference}: {}", shorten(&error.to_string())),
+            Err(_) => bail!("the registry of {reference} did not answer within {} s", TIMEOUT.as_secs()),
+        }
+    }
+
+    /// The lock to hold while changing images' names, on an engine that loses names if two commands do so at once.
+    /// Held for moments only, so waiting for it prints nothing.
+    pub async fn lock_names(&self) -> Result<Option<Lock>> {
+        if self.abilities.keeps_all_names() {
+            return Ok(None);
+        }
+        Lock::acquire_quietly(&self.own_folder().join("names.lock")).await.map(Some)
+    }
+}
