@@ -169,26 +169,17 @@ pub(super) mod testing {
         }
 
         pub fn bytes(&self) -> Vec<u8> {
-            let mut tar = tar::Builder::new(Vec::new());
             let config_name = self.config_name.clone().unwrap_or_else(|| format!("{}.json", self.image_id()));
-            put(&mut tar, &config_name, self.config.as_bytes());
             let names: Vec<String> = (0..self.layers.len()).map(|n| format!("{n}/layer.tar")).collect();
-            if !self.leave_out_layers {
-                for (name, layer) in names.iter().zip(&self.layers) {
-                    put(&mut tar, name, layer);
-                }
-            }
             let manifest = serde_json::json!([{"Config": config_name, "RepoTags": [self.tag], "Layers": names}]);
-            put(&mut tar, "manifest.json", manifest.to_string().as_bytes());
-            tar.into_inner().unwrap()
+            let manifest = manifest.to_string();
+            let mut files = vec![(config_name.as_str(), self.config.as_bytes())];
+            if !self.leave_out_layers {
+                files.extend(names.iter().map(String::as_str).zip(self.layers.iter().map(Vec::as_slice)));
+            }
+            files.push(("manifest.json", manifest.as_bytes()));
+            crate::pack(files).unwrap()
         }
-    }
-
-    fn put(tar: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, name, bytes).unwrap();
     }
 
     /// Bytes that compress somewhat, always the same.

@@ -4,8 +4,8 @@
 //! bounded, and nothing is believed that the archive's own digests contradict.
 
 mod contents;
-mod familiar;
-mod pipe;
+mod pack;
+mod reference;
 mod reopen;
 
 use std::fs::File;
@@ -18,11 +18,11 @@ use gzp::par::compress::{Compression, ParCompress, ParCompressBuilder};
 use gzp::{GzpError, ZWriter};
 
 pub use contents::Contents;
-pub use familiar::familiar;
-pub use pipe::{Drain, Feeder, drain, pipe};
+pub use pack::pack;
+pub use reference::shortened;
 pub use reopen::{open, retag};
 
-use familiar::Familiarised;
+use reference::ShortReferences;
 
 use digests::{Digest, HashingWriter};
 
@@ -64,7 +64,7 @@ pub fn examine_file(path: &std::path::Path) -> Result<Contents> {
 }
 
 /// Compresses an export into `out` and examines it in the same pass. Full names of its image, as
-/// Podman writes them, become familiar ones: the tag that CML's Docker shall know.
+/// Podman writes them, are shortened to the tag that CML's Docker is to know.
 ///
 /// # Errors
 /// As [`examine`]; or if `out` can't be written, say because the disk is full.
@@ -75,7 +75,7 @@ pub fn compress(export: impl Read, out: File) -> Result<(Archive, File)> {
         .context("setting up the compression")?
         .compression_level(Compression::new(LEVEL))
         .from_writer(HashingWriter::new(out));
-    let mut tee = Tee::new(Familiarised::new(export), &mut gzip);
+    let mut tee = Tee::new(ShortReferences::new(export), &mut gzip);
     let contents = Contents::read(&mut tee);
     if let Some(error) = tee.failed.take() {
         // gzp has shut down by itself.

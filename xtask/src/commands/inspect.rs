@@ -17,6 +17,7 @@ use crate::commands::session::Session;
 use crate::dist;
 use crate::dist::Record;
 use crate::engine::Engine;
+use crate::engine::images::pipe;
 use catalog::BuildPlan;
 use definitions::{self, Facts};
 use digests::Digest;
@@ -126,7 +127,7 @@ pub(super) async fn refuse_another_image(built: &Built) -> Result<()> {
 async fn compute_image_id(session: &Session<'_>, built: &Built) -> Result<Digest> {
     let image = &built.plan.names.image;
     let spinner = session.ui.spinner(format!("computing the image ID of {image} from its export"));
-    let (feeder, reader) = archive::pipe();
+    let (feeder, reader) = pipe::pipe();
     let reading = tokio::task::spawn_blocking(move || archive::examine(reader));
     let sent = feed(&built.engine, image, feeder, |_| {}).await;
     let contents = reading.await.context("reading the export")?;
@@ -141,7 +142,7 @@ async fn compute_image_id(session: &Session<'_>, built: &Built) -> Result<Digest
 ///
 /// # Errors
 /// If the engine breaks off.
-pub(super) async fn feed(engine: &Engine, image: &str, feeder: archive::Feeder, count: impl Fn(u64)) -> Result<()> {
+pub(super) async fn feed(engine: &Engine, image: &str, feeder: pipe::Feeder, count: impl Fn(u64)) -> Result<()> {
     let mut export = std::pin::pin!(engine.export(image));
     while let Some(piece) = export.next().await {
         let piece = match piece {

@@ -12,6 +12,7 @@ use crate::commands::inspect;
 use crate::commands::inspect::Inspected;
 use crate::commands::session::Session;
 use crate::dist::{ArchiveRecord, Record};
+use crate::engine::images::pipe;
 use archive::{self, Archive};
 use catalog::BuildPlan;
 use digests::Digest;
@@ -106,7 +107,7 @@ async fn save(session: &Session<'_>, lock: &Lock, built: Built, wanted: Option<D
 async fn export(session: &Session<'_>, built: &Built, out: std::fs::File) -> Result<Archive> {
     let image = &built.plan.names.image;
     let bar = session.ui.byte_counter(format!("saving {image}"));
-    let (feeder, reader) = archive::pipe();
+    let (feeder, reader) = pipe::pipe();
     let compressing = tokio::task::spawn_blocking(move || archive::compress(reader, out));
     let sent = inspect::feed(&built.engine, image, feeder, |bytes| bar.inc(bytes)).await;
     let compressed = compressing.await.context("compressing the export");

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use bollard::query_parameters::ImportImageOptionsBuilder;
 use futures_util::TryStreamExt;
 
+use crate::engine::images::pipe;
 use crate::engine::images::retrying::{is_disturbed, retry_while};
 use crate::lab::Lab;
 use crate::lab::removal::loaded_tag;
@@ -36,7 +37,7 @@ impl Lab<'_> {
     }
 
     async fn import(&self, path: &Path, tag: &str) -> Result<()> {
-        let (mut drain, stream) = archive::drain();
+        let (mut drain, stream) = pipe::drain();
         // In full: of a short name engines make different ones.
         let (archive, new_tag) = (path.to_owned(), format!("docker.io/{tag}"));
         let reading = tokio::task::spawn_blocking(move || -> Result<()> {

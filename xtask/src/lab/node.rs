@@ -299,7 +299,10 @@ impl Lab<'_> {
         let host = HostConfig { mounts: Some(vec![mount]), ..HostConfig::default() };
         let labels: HashMap<String, String> = self.labels();
         let writer = self.engine.create_helper(&self.helper_image, &labels, &["true"], host).await?;
-        let written = self.engine.upload(&writer, INSIDE, packed(files)?).await;
+        let written = self
+            .engine
+            .upload(&writer, INSIDE, archive::pack(files.iter().map(|(name, content)| (*name, content.as_bytes())))?)
+            .await;
         self.engine.remove_container(&writer).await?;
         written
     }
@@ -314,18 +317,6 @@ impl Node {
     fn short(&self) -> &str {
         self.id.get(..12).unwrap_or(&self.id)
     }
-}
-
-/// Files as the shim leaves them: root's, readable by all.
-fn packed(files: &[(&str, &str)]) -> Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (name, content) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(content.len() as u64);
-        tar.append_data(&mut header, name, content.as_bytes())?;
-    }
-    Ok(tar.into_inner()?)
 }
 
 fn words_of(completed: &[String]) -> String {

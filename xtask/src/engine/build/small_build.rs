@@ -53,7 +53,7 @@ async fn once(engine: &Engine, dockerfile: &str, platform: &str, tag: Option<&st
         None => options,
     };
     let docker: Docker = build::client(engine);
-    let body = bollard::body_full(context(dockerfile)?.into());
+    let body = bollard::body_full(archive::pack([("Dockerfile", dockerfile.as_bytes())])?.into());
     let mut answers = std::pin::pin!(docker.build_image(options.build(), None, Some(body)));
     let mut outcome = Outcome { id: None, said: Vec::new(), error: None };
     while let Some(answer) = answers.next().await {
@@ -77,15 +77,6 @@ pub fn id_in(message: &BuildInfo) -> Option<String> {
     }
     let id = message.stream.as_deref()?.strip_suffix('\n')?;
     (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
-}
-
-fn context(dockerfile: &str) -> Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(dockerfile.len() as u64);
-    header.set_mode(0o644);
-    tar.append_data(&mut header, "Dockerfile", dockerfile.as_bytes())?;
-    Ok(tar.into_inner()?)
 }
 
 /// A word of a Dockerfile that means exactly this text.

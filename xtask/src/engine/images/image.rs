@@ -69,7 +69,7 @@ impl Image {
 
 /// Podman answers with full names.
 fn short_names(tags: &[String]) -> Vec<String> {
-    tags.iter().map(|tag| archive::familiar(tag).to_owned()).collect()
+    tags.iter().map(|tag| archive::shortened(tag).to_owned()).collect()
 }
 
 /// Some answers leave out the hash algorithm.

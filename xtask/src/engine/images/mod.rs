@@ -2,5 +2,6 @@
 
 pub mod base;
 pub mod image;
+pub mod pipe;
 pub mod retrying;
 pub mod store;

@@ -1,30 +1,30 @@
-//! The names of images. Podman writes full ones, Docker those that people type.
+//! Image references. Podman writes them in full, Docker in short.
 
 use std::io::{self, Cursor, Read};
 
 use serde_json::Value;
 
 const BLOCK: usize = 512;
-/// What names an image is some hundred bytes.
+/// The files that name images have some hundred bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// The name that people type: `docker.io/library/frr:1` and `localhost/frr:1` are `frr:1`.
-pub fn familiar(name: &str) -> &str {
+/// The short form of a reference: `docker.io/library/frr:1` and `localhost/frr:1` are `frr:1`.
+pub fn shortened(name: &str) -> &str {
     let rest = name.strip_prefix("docker.io/").or_else(|| name.strip_prefix("localhost/")).unwrap_or(name);
     if name.starts_with("docker.io/") { rest.strip_prefix("library/").unwrap_or(rest) } else { rest }
 }
 
-/// Reads an image archive in which names are familiar ones. All else is passed on byte by byte.
-pub struct Familiarised<R> {
+/// Reads an image archive, with its references shortened. Everything else is passed on byte by byte.
+pub struct ShortReferences<R> {
     export: R,
-    /// What is to be read before the export goes on.
+    /// What is read next, before the rest of the export.
     ready: Cursor<Vec<u8>>,
-    /// Bytes of the entry at hand, with its padding, that are passed on as they are.
+    /// The bytes left of the current entry, with its padding, which are passed on unchanged.
     entry: u64,
     ended: bool,
 }
 
-impl<R: Read> Familiarised<R> {
+impl<R: Read> ShortReferences<R> {
     pub fn new(export: R) -> Self {
         Self { export, ready: Cursor::default(), entry: 0, ended: false }
     }
@@ -35,7 +35,7 @@ impl<R: Read> Familiarised<R> {
         (&mut self.export).take(BLOCK as u64).read_to_end(&mut block)?;
         let header = <[u8; BLOCK]>::try_from(block.as_slice()).ok();
         let Some(header) = header.filter(|header| header.iter().any(|byte| *byte != 0)) else {
-            // The end of the archive. Damaged ones are the reader's concern.
+            // The end of the archive. Whether it is damaged is for the reader to find out.
             self.ended = true;
             self.ready = Cursor::new(block);
             return Ok(());
@@ -54,7 +54,7 @@ impl<R: Read> Familiarised<R> {
         if text.len() as u64 != padded {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some(mut named) = with_familiar_names(&name, &text[..size as usize]) {
+        if let Some(mut named) = with_short_references(&name, &text[..size as usize]) {
             header.set_size(named.len() as u64);
             header.set_cksum();
             named.resize(named.len().next_multiple_of(BLOCK), 0);
@@ -66,7 +66,7 @@ impl<R: Read> Familiarised<R> {
     }
 }
 
-impl<R: Read> Read for Familiarised<R> {
+impl<R: Read> Read for ShortReferences<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             let n = self.ready.read(buf)?;
@@ -86,19 +86,19 @@ impl<R: Read> Read for Familiarised<R> {
     }
 }
 
-/// The file with other names, or nothing if its names are familiar already.
-fn with_familiar_names(file: &str, text: &[u8]) -> Option<Vec<u8>> {
+/// The file with shortened references, or nothing if there is nothing to shorten.
+fn with_short_references(file: &str, text: &[u8]) -> Option<Vec<u8>> {
     let before: Value = serde_json::from_slice(text).ok()?;
     let mut after = before.clone();
     if file == "manifest.json" {
         let images = after.as_array_mut()?.iter_mut();
         let tags = images.filter_map(|image| image.get_mut("RepoTags")?.as_array_mut());
         for tag in tags.flatten() {
-            *tag = familiar(tag.as_str()?).into();
+            *tag = shortened(tag.as_str()?).into();
         }
     } else {
         let names = std::mem::take(after.as_object_mut()?);
-        after = names.into_iter().map(|(name, tags)| (familiar(&name).to_owned(), tags)).collect();
+        after = names.into_iter().map(|(name, tags)| (shortened(&name).to_owned(), tags)).collect();
     }
     (before != after).then(|| after.to_string().into_bytes())
 }
@@ -111,22 +111,22 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Vec<u8> {
         let mut read = Vec::new();
-        Familiarised::new(bytes).read_to_end(&mut read).unwrap();
+        ShortReferences::new(bytes).read_to_end(&mut read).unwrap();
         read
     }
 
     #[test]
-    fn names_are_those_that_people_type() {
+    fn references_are_shortened_as_docker_shows_them() {
         for full in ["docker.io/library/frr:1", "docker.io/frr:1", "localhost/frr:1", "frr:1"] {
-            assert_eq!(familiar(full), "frr:1");
+            assert_eq!(shortened(full), "frr:1");
         }
-        assert_eq!(familiar("docker.io/frrouting/frr:1"), "frrouting/frr:1");
-        assert_eq!(familiar("quay.io/library/frr:1"), "quay.io/library/frr:1");
-        assert_eq!(familiar("localhost/library/frr:1"), "library/frr:1");
+        assert_eq!(shortened("docker.io/frrouting/frr:1"), "frrouting/frr:1");
+        assert_eq!(shortened("quay.io/library/frr:1"), "quay.io/library/frr:1");
+        assert_eq!(shortened("localhost/library/frr:1"), "library/frr:1");
     }
 
     #[test]
-    fn an_archive_with_familiar_names_stays_as_it_is() {
+    fn an_archive_with_short_references_stays_as_it_is() {
         let export = Export::new().layer(&layer(5000)).bytes();
         assert!(read(&export) == export);
         assert!(read(&[]).is_empty());
@@ -141,13 +141,13 @@ mod tests {
         assert_eq!((was.tags, is.tags), (vec!["docker.io/library/tiny:1.0".to_owned()], vec!["tiny:1.0".to_owned()]));
         assert_eq!((was.image_id, was.layers), (is.image_id, is.layers));
         let names = br#"{"docker.io/library/tiny":{"1.0":"418777"}}"#;
-        assert_eq!(with_familiar_names("repositories", names).unwrap(), br#"{"tiny":{"1.0":"418777"}}"#);
+        assert_eq!(with_short_references("repositories", names).unwrap(), br#"{"tiny":{"1.0":"418777"}}"#);
     }
 
     #[test]
-    fn an_archive_that_breaks_off_in_its_manifest_is_refused() {
+    fn an_archive_that_ends_within_its_manifest_is_refused() {
         let export = Export::new().tagged("localhost/tiny:1").bytes();
         let at = export.windows(8).rposition(|window| window == b"RepoTags").unwrap();
-        assert!(Familiarised::new(&export[..at]).read_to_end(&mut Vec::new()).is_err());
+        assert!(ShortReferences::new(&export[..at]).read_to_end(&mut Vec::new()).is_err());
     }
 }
