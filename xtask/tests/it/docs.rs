@@ -186,3 +186,25 @@ fn commands_that_texts_and_messages_mention_exist() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(seen > 50, "only {seen} commands were found");
 }
+
+#[test]
+fn architecture_says_what_each_dependency_is_for() {
+    let name = Regex::new(r"^([a-z0-9_-]+)(\.workspace)? *=(.*)$").unwrap();
+    let mut used = BTreeSet::new();
+    for manifest in files("toml").iter().filter(|path| path.ends_with("Cargo.toml") && !path.starts_with("fuzz")) {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        let sections = text.split("\n[").filter(|section| section.split(']').next().unwrap().ends_with("dependencies"));
+        let entries = sections.flat_map(str::lines).filter_map(|line| name.captures(line));
+        used.extend(entries.map(|entry| (entry[1].to_owned(), entry[3].contains("path ="))));
+    }
+    let ours: BTreeSet<String> = used.iter().filter(|(_, is_ours)| *is_ours).map(|(name, _)| name.clone()).collect();
+    let outside: BTreeSet<String> =
+        used.into_iter().map(|(name, _)| name).filter(|name| !ours.contains(name)).collect();
+
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let table = page.split("| crate | for |").nth(1).unwrap().lines().take_while(|line| !line.starts_with('#'));
+    let rows = table.filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let explained = rows.flat_map(|names| names.split(", ")).filter(|name| !name.starts_with('-'));
+    let explained: BTreeSet<String> = explained.map(str::to_owned).collect();
+    assert_eq!(explained, outside);
+}
