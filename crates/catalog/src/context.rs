@@ -1,8 +1,9 @@
-//! The build context: the node's folder as a tar archive in which nothing depends on the machine
-//! (order, times, owners), so that the same inputs give the same layers.
+//! The build context as a tar archive: the node's folder, and what its manifest takes from `docker/common`. Nothing in it
+//! depends on the machine (order, times, owners), so that the same inputs give the same layers.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -10,11 +11,14 @@ use serde::Serialize;
 
 use digests::Digest;
 
-/// One file of the node's folder.
+/// A file of the build context.
 #[derive(Clone, Debug, Serialize)]
 pub struct ContextFile {
-    /// Relative to the node's folder, with `/`.
+    /// Its path in the context, with `/`.
     pub path: String,
+    /// Where it is on this machine; does not decide what is built.
+    #[serde(skip)]
+    pub origin: PathBuf,
     #[serde(flatten)]
     kind: Kind,
 }
@@ -26,65 +30,49 @@ enum Kind {
     Link { target: PathBuf },
 }
 
-/// A source that the host fetched and the build finds as `sources/<name>.tar`.
+/// A source that was fetched on the host; the build finds it as `sources/<name>.tar`.
 pub struct SourceFile {
     pub name: String,
     pub path: PathBuf,
 }
 
-/// All files below `folder` in order, without those that `skip` names.
-///
-/// # Errors
-/// If one can't be read, or its name is not UTF-8.
-pub fn scan(folder: &Path, skip: &[&str]) -> Result<Vec<ContextFile>> {
+/// All files at or below `path`, which is in `folder`, in order; their paths are relative to `folder`. Links are not followed.
+pub fn scan(folder: &Path, path: &Path) -> Result<Vec<ContextFile>> {
     let mut files = Vec::new();
-    scan_into(folder, folder, skip, &mut files)?;
+    scan_into(folder, path, &mut files)?;
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }
 
-fn scan_into(root: &Path, folder: &Path, skip: &[&str], files: &mut Vec<ContextFile>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("{} can't be read", folder.display()))? {
-        let path = entry?.path();
-        let inner = path.strip_prefix(root)?.to_str();
-        let inner = inner.with_context(|| format!("{}: the name is not UTF-8", path.display()))?.replace('\\', "/");
-        let kind = path.symlink_metadata().with_context(|| format!("{} can't be read", path.display()))?;
-        if kind.is_dir() {
-            scan_into(root, &path, skip, files)?;
-        } else if !skip.contains(&inner.as_str()) {
-            files.push(ContextFile { path: inner, kind: describe(&path, &kind)? });
+fn scan_into(root: &Path, path: &Path, files: &mut Vec<ContextFile>) -> Result<()> {
+    let unreadable = || format!("could not read {}", path.display());
+    let metadata = path.symlink_metadata().with_context(unreadable)?;
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path).with_context(unreadable)? {
+            scan_into(root, &entry?.path(), files)?;
         }
+        return Ok(());
     }
+    let name = path.strip_prefix(root)?.to_str();
+    let name = name.with_context(|| format!("{}: the file name is not UTF-8", path.display()))?;
+    let kind = Kind::of(path, &metadata).with_context(unreadable)?;
+    files.push(ContextFile { path: name.to_owned(), origin: path.to_owned(), kind });
     Ok(())
 }
 
-fn describe(path: &Path, metadata: &std::fs::Metadata) -> Result<Kind> {
-    if metadata.is_symlink() {
-        return Ok(Kind::Link { target: std::fs::read_link(path)? });
+impl Kind {
+    fn of(path: &Path, metadata: &Metadata) -> std::io::Result<Self> {
+        if metadata.is_symlink() {
+            return Ok(Self::Link { target: std::fs::read_link(path)? });
+        }
+        Ok(Self::File { executable: metadata.permissions().mode() & 0o100 != 0, digest: Digest::of_file(path)? })
     }
-    let digest = Digest::of_file(path).with_context(|| format!("{} can't be read", path.display()))?;
-    Ok(Kind::File { executable: is_executable(metadata), digest })
 }
 
-#[cfg(unix)]
-fn is_executable(metadata: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    metadata.permissions().mode() & 0o100 != 0
-}
-
-#[cfg(not(unix))]
-fn is_executable(_: &std::fs::Metadata) -> bool {
-    false
-}
-
-/// Writes the context. Every entry belongs to root and bears the time `epoch` (Unix seconds). `instead` names one file whose content
-/// comes from elsewhere.
-///
-/// # Errors
-/// If a file can't be read or `out` not written.
+/// Writes the context. Every entry belongs to root and has the time `epoch` (Unix seconds). `instead` names one file
+/// of the context, and another file whose content it gets.
 pub fn write(
     out: impl Write,
-    folder: &Path,
     files: &[ContextFile],
     instead: Option<(&str, &Path)>,
     sources: &[SourceFile],
@@ -101,9 +89,8 @@ pub fn write(
             }
             Kind::File { executable, .. } => {
                 header.set_mode(if *executable { 0o755 } else { 0o644 });
-                let own = folder.join(&file.path);
-                let path = instead.filter(|(name, _)| *name == file.path).map_or(own.as_path(), |(_, path)| path);
-                append(&mut tar, header, &file.path, path)?;
+                let replacement = instead.filter(|(name, _)| *name == file.path);
+                append(&mut tar, header, &file.path, replacement.map_or(file.origin.as_path(), |(_, path)| path))?;
             }
         }
     }
@@ -124,9 +111,10 @@ fn header(epoch: u64) -> tar::Header {
 }
 
 fn append(tar: &mut tar::Builder<impl Write>, mut header: tar::Header, name: &str, path: &Path) -> Result<()> {
-    let file = File::open(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let file = File::open(path).with_context(|| format!("could not read {}", path.display()))?;
     header.set_size(file.metadata()?.len());
-    tar.append_data(&mut header, name, file).with_context(|| format!("adding {} to the build context", path.display()))
+    tar.append_data(&mut header, name, file)
+        .with_context(|| format!("could not add {} to the build context", path.display()))
 }
 
 #[cfg(test)]
@@ -136,7 +124,7 @@ mod tests {
     fn tree() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("rootfs/etc")).unwrap();
-        for (name, text) in [("Dockerfile", "FROM scratch"), ("node.yaml", "node: x"), ("rootfs/etc/motd", "hi")] {
+        for (name, text) in [("Dockerfile", "FROM scratch"), ("rootfs/etc/motd", "hi")] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         folder
@@ -144,7 +132,7 @@ mod tests {
 
     fn archive(folder: &Path) -> Vec<u8> {
         let mut out = Vec::new();
-        write(&mut out, folder, &scan(folder, &["node.yaml"]).unwrap(), None, &[], 1_700_000_000).unwrap();
+        write(&mut out, &scan(folder, folder).unwrap(), None, &[], 1_700_000_000).unwrap();
         out
     }
 
@@ -154,9 +142,20 @@ mod tests {
     }
 
     #[test]
-    fn skipped_files_are_left_out_and_the_rest_is_in_order() {
+    fn files_are_in_order_and_links_are_not_followed() {
         let folder = tree();
-        let names: Vec<_> = scan(folder.path(), &["node.yaml"]).unwrap().into_iter().map(|file| file.path).collect();
-        assert_eq!(names, ["Dockerfile", "rootfs/etc/motd"]);
+        std::os::unix::fs::symlink("/etc", folder.path().join("link")).unwrap();
+        let files = scan(folder.path(), folder.path()).unwrap();
+        let names: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(names, ["Dockerfile", "link", "rootfs/etc/motd"]);
+        assert!(matches!(&files[1].kind, Kind::Link { target } if target == Path::new("/etc")));
+    }
+
+    #[test]
+    fn a_part_of_a_folder_keeps_its_path_in_it() {
+        let folder = tree();
+        let files = scan(folder.path(), &folder.path().join("rootfs")).unwrap();
+        assert_eq!(files[0].path, "rootfs/etc/motd");
+        assert_eq!(files.len(), 1);
     }
 }

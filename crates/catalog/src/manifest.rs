@@ -1,7 +1,7 @@
-//! `docker/<node>/node.yaml`: everything that tells one node from another.
+//! `docker/<node>/node.yaml`, the manifest: everything that tells one node from another.
 //!
-//! Unknown and missing keys are refused. What can be checked value by value is checked while
-//! reading, so that serde_yaml's position (line and column) goes with the error.
+//! Unknown and missing keys are refused. Single values are checked while they are read, so that the error has
+//! serde_yaml's position (line and column).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,8 +9,11 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::names::{InnerPath, Name, Pattern};
-use super::scene::Scene;
+use crate::names::{InnerPath, Name, Pattern};
+use crate::scene::Scene;
+
+/// The manifest's file name.
+pub const MANIFEST: &str = "node.yaml";
 
 /// The manifest of a node.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,7 +21,7 @@ use super::scene::Scene;
 pub struct Manifest {
     /// The node's name on the command line; also the name of its folder.
     pub node: Name,
-    /// The full name, for titles and labels of images.
+    /// The full name, for definitions and labels of images.
     pub title: String,
     pub description: String,
     /// Pattern of the image's tag, such as `frr:{{ version }}{{ suffix }}`.
@@ -37,12 +40,15 @@ pub struct Manifest {
     /// Yes-or-no questions that templates may ask, with the default answers.
     #[serde(default)]
     pub switches: BTreeMap<String, bool>,
-    /// Where a source tree says which version it is.
+    /// Where a source tree states its version.
     pub version_from: Option<VersionFrom>,
+    /// Files and folders of `docker/common` that go into the build context, as `common/…`.
+    #[serde(default)]
+    pub common: Vec<InnerPath>,
     /// Build arguments of every variant.
     #[serde(default)]
     pub build_args: BTreeMap<String, String>,
-    /// What a fresh image must pass before it counts as built.
+    /// What a new image must pass before it gets its tag.
     #[serde(default)]
     pub checks: Vec<Check>,
     #[serde(default)]
@@ -50,7 +56,7 @@ pub struct Manifest {
     /// What `cargo xtask verify` proves of the running node.
     #[serde(default)]
     pub scenes: Vec<Scene>,
-    /// Rules of `lint` that don't hold for this node.
+    /// Rules of `lint` that do not apply to this node.
     #[serde(default)]
     pub silenced: Vec<Silenced>,
     /// In the order of preference.
@@ -67,20 +73,20 @@ pub struct Variant {
     pub summary: String,
     /// The version that is built when none is asked for.
     pub version: String,
-    /// What sets this variant's image and ids apart from the default variant's, such as `-debian`.
+    /// What distinguishes this variant's image and id from the default variant's, such as `-debian`.
     #[serde(default)]
     pub suffix: String,
     #[serde(default = "default_dockerfile")]
     pub dockerfile: InnerPath,
     pub base: Base,
-    /// The node's main source; absent where the Dockerfile needs none.
+    /// The node's main source, if the Dockerfile needs one.
     pub source: Option<Source>,
     /// Further sources, handed to the build as `sources/<name>.tar`.
     #[serde(default)]
     pub sources: BTreeMap<Name, Source>,
     #[serde(default)]
     pub build_args: BTreeMap<String, String>,
-    /// Why nobody has seen this variant work yet; shown wherever it is chosen.
+    /// Why this variant is untested; shown whenever it is chosen.
     pub untested: Option<String>,
 }
 
@@ -89,7 +95,7 @@ pub struct Variant {
 #[serde(deny_unknown_fields)]
 pub struct Base {
     pub image: String,
-    /// How to make an equal image from the distribution's archive when no registry has it for us.
+    /// How to make an equivalent image from the distribution's archive if no registry can be reached.
     pub bootstrap: Option<Bootstrap>,
 }
 
@@ -137,7 +143,7 @@ impl TryFrom<RawSource> for Source {
     }
 }
 
-/// The file of a source tree, and the regular expression whose first group is the version.
+/// A file of the source tree, and a regular expression for its text.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VersionFrom {
@@ -145,7 +151,7 @@ pub struct VersionFrom {
     pub pattern: VersionPattern,
 }
 
-/// A regular expression with one group.
+/// A regular expression whose only group is the version.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct VersionPattern(regex_lite::Regex);
@@ -162,21 +168,21 @@ impl TryFrom<String> for VersionPattern {
 
     fn try_from(text: String) -> Result<Self, String> {
         let regex =
-            regex_lite::Regex::new(&text).map_err(|error| format!("`{text}` is no regular expression: {error}"))?;
+            regex_lite::Regex::new(&text).map_err(|error| format!("`{text}` is not a regular expression: {error}"))?;
         match regex.captures_len() {
             2 => Ok(Self(regex)),
-            _ => Err(format!("`{text}` is not right: it must have exactly one (group), the version")),
+            _ => Err(format!("`{text}` is not a version pattern: it must have exactly one (group), the version")),
         }
     }
 }
 
-/// A command that is run in a container of the fresh image.
+/// A command that is run in a container of the new image.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
     pub name: String,
-    /// The command, one argument an element.
-    #[serde(deserialize_with = "some_words")]
+    /// The command and its arguments.
+    #[serde(deserialize_with = "some_args")]
     pub run: Vec<String>,
     /// A pattern that stdout or stderr must contain.
     pub prints: Option<Pattern>,
@@ -185,7 +191,7 @@ pub struct Check {
     pub exits: i64,
 }
 
-/// A rule of `lint` that does not hold for a node, and why.
+/// A rule of `lint` that does not apply to a node, and why.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Silenced {
@@ -194,7 +200,7 @@ pub struct Silenced {
     pub reason: String,
 }
 
-/// What must not be exceeded; sizes in megabytes (10⁶ bytes).
+/// Upper limits; sizes in megabytes (10⁶ bytes).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -205,12 +211,9 @@ pub struct Limits {
 }
 
 impl Manifest {
-    /// Reads and checks one manifest.
-    ///
-    /// # Errors
-    /// With file, line and column of what is wrong.
+    /// Reads and checks one manifest. Errors name file, line and column.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+        let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
         let manifest: Self = serde_yaml::from_str(&text).map_err(|error| located(path, &text, &error))?;
         manifest.check(path)?;
         Ok(manifest)
@@ -234,7 +237,7 @@ impl Manifest {
             let again = self.variants[..index].iter().any(|other| other.name == variant.name);
             anyhow::ensure!(
                 !again,
-                "{}: variants[{index}].name: `{}` stands there twice",
+                "{}: variants[{index}].name: another variant is called `{}`",
                 path.display(),
                 variant.name
             );
@@ -249,24 +252,24 @@ impl Manifest {
         for (index, scene) in self.scenes.iter().enumerate() {
             scene.check().map_err(|error| anyhow!("{}: {error}", path.display()))?;
             let again = self.scenes[..index].iter().any(|other| other.name == scene.name);
-            anyhow::ensure!(!again, "{}: there are two scenes `{}`", path.display(), scene.name);
+            anyhow::ensure!(!again, "{}: two scenes are called `{}`", path.display(), scene.name);
         }
         Ok(())
     }
 }
 
-/// serde_yaml's error, with its position in the form that editors can jump to.
+/// serde_yaml's error, with its position in a form that editors can jump to.
 fn located(path: &Path, text: &str, error: &serde_yaml::Error) -> anyhow::Error {
-    let said = error.to_string();
-    let Some(at) = error.location() else { return anyhow!("{}: {said}", path.display()) };
-    let bare = said.strip_suffix(&format!(" at line {} column {}", at.line(), at.column())).unwrap_or(&said);
-    let (line, column) = place_of_value(text, bare, at.line()).unwrap_or((at.line(), at.column()));
-    anyhow!("{}:{line}:{column}: {bare}", path.display())
+    let message = error.to_string();
+    let Some(at) = error.location() else { return anyhow!("{}: {message}", path.display()) };
+    let message = message.strip_suffix(&format!(" at line {} column {}", at.line(), at.column())).unwrap_or(&message);
+    let (line, column) = position_of_value(text, message, at.line()).unwrap_or((at.line(), at.column()));
+    anyhow!("{}:{line}:{column}: {message}", path.display())
 }
 
-/// A value that a type here refuses is reported at the mapping around it. The message quotes the
-/// value, so its own place is where that stands next.
-fn place_of_value(text: &str, message: &str, from: usize) -> Option<(usize, usize)> {
+/// Line and column of the value that `message` quotes. serde_yaml reports a value that a type of this crate refuses at
+/// the mapping around it; the value is the next occurrence of the quoted text.
+fn position_of_value(text: &str, message: &str, from: usize) -> Option<(usize, usize)> {
     let value = message.split_once('`').filter(|(before, _)| before.is_empty() || before.ends_with(": "))?.1;
     let value = value.split_once("` is ")?.0;
     let mut lines = text.lines().enumerate().skip(from.saturating_sub(1));
@@ -277,14 +280,14 @@ fn some_variants<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Variant>, D::
     at_least_one(from, "variants")
 }
 
-fn some_words<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+fn some_args<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     at_least_one(from, "run")
 }
 
 fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D, key: &str) -> Result<Vec<T>, D::Error> {
     let list = Vec::deserialize(from)?;
     if list.is_empty() {
-        return Err(de::Error::custom(format!("`{key}` is empty, but needs at least one element")));
+        return Err(de::Error::custom(format!("`{key}` must have at least one element")));
     }
     Ok(list)
 }
@@ -292,7 +295,7 @@ fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D, key: &s
 fn a_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let reason = String::deserialize(from)?;
     if reason.trim().is_empty() {
-        return Err(de::Error::custom("`reason` is empty: say why the rule does not hold for this node"));
+        return Err(de::Error::custom("`reason` is empty: say why the rule does not apply to this node"));
     }
     Ok(reason)
 }
@@ -307,10 +310,10 @@ fn default_dockerfile() -> InnerPath {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const GOOD: &str = "
+    pub(crate) const GOOD: &str = "
 node: tiny
 title: Tiny
 description: A node
@@ -334,7 +337,7 @@ variants:
         Manifest::read(&node.join("node.yaml"))
     }
 
-    fn complaint(text: &str) -> String {
+    fn error_of(text: &str) -> String {
         read(text).unwrap_err().to_string()
     }
 
@@ -346,41 +349,41 @@ variants:
     }
 
     #[test]
-    fn an_unknown_key_is_refused_at_its_place() {
-        let said = complaint(&GOOD.replace("title:", "titel:"));
-        assert!(said.contains("node.yaml:3:1: unknown field `titel`, expected"), "{said}");
-        let said = complaint(&GOOD.replace("    summary:", "    sumary:"));
-        assert!(said.contains("node.yaml:10:5: ") && said.contains("unknown field `sumary`"), "{said}");
+    fn an_unknown_key_is_refused_with_its_position() {
+        let error = error_of(&GOOD.replace("title:", "titel:"));
+        assert!(error.contains("node.yaml:3:1: unknown field `titel`, expected"), "{error}");
+        let error = error_of(&GOOD.replace("    summary:", "    sumary:"));
+        assert!(error.contains("node.yaml:10:5: ") && error.contains("unknown field `sumary`"), "{error}");
     }
 
     #[test]
-    fn a_missing_key_is_named_with_its_place() {
-        let said = complaint(&GOOD.replace("    version: '1.0'\n", ""));
-        assert!(said.contains("node.yaml:9:5: ") && said.contains("missing field `version`"), "{said}");
+    fn a_missing_key_is_named_with_its_position() {
+        let error = error_of(&GOOD.replace("    version: '1.0'\n", ""));
+        assert!(error.contains("node.yaml:9:5: ") && error.contains("missing field `version`"), "{error}");
     }
 
     #[test]
-    fn wrong_values_are_refused_at_their_place() {
-        let said = complaint(&GOOD.replace("name: only", "name: Only One"));
-        assert!(said.contains("node.yaml:9:11: ") && said.contains("`Only One` is no name"), "{said}");
-        let said = complaint(&GOOD.replace("tiny:{{ version }}", "'tiny:{{ version'"));
-        assert!(said.contains("node.yaml:5:9: ") && said.contains("is no Tera pattern"), "{said}");
-        let said = complaint(&GOOD.replace(", ref: main", ""));
-        assert!(said.contains("node.yaml:9:5: variants[0]: a source is either"), "{said}");
-        let said = complaint(&GOOD.replace("ref: main", "ref: --upload-pack=x"));
-        assert!(said.contains("a source is either"), "{said}");
+    fn wrong_values_are_refused_with_their_position() {
+        let error = error_of(&GOOD.replace("name: only", "name: Only One"));
+        assert!(error.contains("node.yaml:9:11: ") && error.contains("`Only One` is not a name"), "{error}");
+        let error = error_of(&GOOD.replace("tiny:{{ version }}", "'tiny:{{ version'"));
+        assert!(error.contains("node.yaml:5:9: ") && error.contains("is not a Tera pattern"), "{error}");
+        let error = error_of(&GOOD.replace(", ref: main", ""));
+        assert!(error.contains("node.yaml:9:5: variants[0]: a source is either"), "{error}");
+        let error = error_of(&GOOD.replace("ref: main", "ref: --upload-pack=x"));
+        assert!(error.contains("a source is either"), "{error}");
     }
 
     #[test]
-    fn yaml_that_is_broken_is_refused_with_its_place() {
-        let said = complaint(&GOOD.replace("title: Tiny", "title: [Tiny"));
-        assert!(said.contains("node.yaml:"), "{said}");
+    fn malformed_yaml_is_refused_with_its_position() {
+        let error = error_of(&GOOD.replace("title: Tiny", "title: [Tiny"));
+        assert!(error.contains("node.yaml:"), "{error}");
     }
 
     #[test]
     fn names_and_files_must_agree() {
-        assert!(complaint(&GOOD.replace("node: tiny", "node: huge")).contains("must be the name of its folder"));
-        let said = complaint(&GOOD.replace("    summary:", "    dockerfile: Dockerfile.none\n    summary:"));
-        assert!(said.contains("there is no file"), "{said}");
+        assert!(error_of(&GOOD.replace("node: tiny", "node: huge")).contains("must be the name of its folder"));
+        let error = error_of(&GOOD.replace("    summary:", "    dockerfile: Dockerfile.none\n    summary:"));
+        assert!(error.contains("there is no file"), "{error}");
     }
 }

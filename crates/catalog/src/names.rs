@@ -1,11 +1,10 @@
-//! The names a manifest may use, checked as they are read, so that a wrong one is reported with
-//! its file, line and column.
+//! Names, paths and patterns in a manifest, checked as they are read, so that errors have a file, line and column.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A short lower-case name: of a node, a variant, a source. Safe in paths, tags and labels.
+/// A short lower-case name of a node, variant or source. Safe in paths, tags and labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
@@ -20,12 +19,12 @@ impl TryFrom<String> for Name {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase());
-        let all_well = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-        if starts_well && all_well && text.len() <= 32 {
+        let has_letter_first = text.starts_with(|c: char| c.is_ascii_lowercase());
+        let is_plain = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        if has_letter_first && is_plain && text.len() <= 32 {
             return Ok(Self(text));
         }
-        Err(format!("`{text}` is no name: up to 32 of a-z, 0-9 and `-`, a letter first"))
+        Err(format!("`{text}` is not a name: use up to 32 of a-z, 0-9 and `-`, with a letter first"))
     }
 }
 
@@ -41,7 +40,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// A path inside the node's folder or a template folder: relative and without `..`.
+/// A relative path without `..`, so that it stays inside its folder.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct InnerPath(String);
@@ -56,26 +55,23 @@ impl TryFrom<String> for InnerPath {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let well =
+        let is_inside =
             !text.is_empty() && !text.contains('\\') && text.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        if well {
+        if is_inside {
             Ok(Self(text))
         } else {
-            Err(format!("`{text}` is no path inside the folder: relative, without `..`"))
+            Err(format!("`{text}` is not a path inside the folder: it must be relative and without `..`"))
         }
     }
 }
 
-/// A Tera expression in the manifest, such as `frr:{{ version }}`; known to parse.
+/// A Tera template in the manifest, such as `frr:{{ version }}`; known to parse.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// Fills the pattern in.
-    ///
-    /// # Errors
-    /// If it uses a variable that `context` has not.
+    /// The pattern filled in. It fails if `context` lacks a variable.
     pub fn render(&self, context: &tera::Context) -> Result<String, tera::Error> {
         tera::Tera::one_off(&self.0, context, false)
     }
@@ -87,19 +83,19 @@ impl TryFrom<String> for Pattern {
     fn try_from(text: String) -> Result<Self, String> {
         match tera::Tera::new().add_raw_template("", &text) {
             Ok(()) => Ok(Self(text)),
-            Err(error) => Err(format!("`{text}` is no Tera pattern: {error}")),
+            Err(error) => Err(format!("`{text}` is not a Tera pattern: {error}")),
         }
     }
 }
 
-/// The id that a version becomes, by Cisco's rule: lower case, and each of `~ . + :` a `-`
-/// (`10.4` → `10-4`). [docs/cml.md 1, cisco]
+/// A version as part of an id, by Cisco's rule: in lower case, with `-` for each of `~ . + :` (`10.4` → `10-4`).
+/// [docs/cml.md 1, cisco]
 pub fn version_id(version: &str) -> String {
     version.to_ascii_lowercase().replace(['~', '.', '+', ':'], "-")
 }
 
-/// Whether CML takes `id` as the id of a definition and it also makes a safe file name.
-/// [docs/cml.md 3] allows more; what a shell or a URL would trip over is left out.
+/// Whether CML accepts `id` as the id of a definition, and it is a safe file name. CML accepts more [docs/cml.md 3], but
+/// not all of that is safe in a shell or a URL.
 pub fn is_definition_id(id: &str) -> bool {
     let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     (1..=250).contains(&id.len()) && !id.starts_with('.') && id.bytes().all(safe)
@@ -110,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_become_ids_as_cisco_does_it() {
+    fn versions_become_ids_by_ciscos_rule() {
         assert_eq!(version_id("10.4"), "10-4");
         assert_eq!(version_id("1:2.0~RC1+dfsg"), "1-2-0-rc1-dfsg");
     }

@@ -1,61 +1,61 @@
-//! The scenes of a manifest: small labs, and what must hold in them. `cargo xtask verify` plays them.
+//! The scenes of a manifest: small labs, and what must be true in them. `cargo xtask verify` runs them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::names::{Name, Pattern};
+use crate::names::{Name, Pattern};
 
-/// A few nodes, the links between them, and what is done and checked in order.
+/// A few nodes, the links between them, and steps in order.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scene {
     pub name: String,
     pub nodes: BTreeMap<Name, SceneNode>,
-    /// Each takes the next free interface of both nodes.
+    /// Each link takes the next free interface of both nodes.
     #[serde(default)]
     pub links: Vec<[Name; 2]>,
     pub steps: Vec<Step>,
 }
 
-/// A node of a scene: how it differs from what its definition says.
+/// A node of a scene, and how it differs from its definition.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SceneNode {
-    /// Another node of the repository; without it, the node that the manifest is of.
+    /// Another node of the repository; if absent, the manifest's own.
     pub node: Option<Name>,
-    /// Content of files of the definition, by name.
+    /// Content for files of the definition, by name.
     #[serde(default)]
     pub files: BTreeMap<String, Pattern>,
-    /// Arguments for `docker create` that are taken away, each with the flag before it.
+    /// Arguments for `docker create` that are left out, each with the flag before it.
     #[serde(default)]
     pub without: Vec<String>,
     #[serde(default)]
     pub switches: BTreeMap<String, bool>,
 }
 
-/// One thing that is done or checked.
+/// An action or a check.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "RawStep")]
 pub enum Step {
     Check(Check),
     /// Stopped, and started again.
     Restart(Name),
-    /// Removed, and created anew from the same files.
+    /// Removed, and created again from the same files.
     Recreate(Name),
     Rewrite(Rewrite),
     Crash(Crash),
 }
 
-/// A command in a node, and what must come of it.
+/// A command in a node, and its expected result.
 #[derive(Clone, Debug)]
 pub struct Check {
     pub name: String,
     pub on: Name,
     pub run: Vec<Pattern>,
     pub expected: Expectation,
-    /// How long it is tried again.
+    /// How long it is repeated until it succeeds.
     pub within: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Default for Exit {
     }
 }
 
-/// A file of a node's `cfg` folder gets what a command prints, as if its user had edited it.
+/// A file of a node's `cfg` folder gets the output of a command, as if the user had edited it.
 #[derive(Clone, Debug)]
 pub struct Rewrite {
     pub file: String,
@@ -102,11 +102,11 @@ pub struct Command {
 #[derive(Clone, Debug)]
 pub struct Crash {
     pub name: String,
-    /// They share the rounds, and go through them at the same time.
+    /// They share the rounds, and run at the same time.
     pub on: Vec<Name>,
     pub times: u32,
     pub run: Vec<Pattern>,
-    /// What the command prints when it comes to the point. If it ends before, that is a fault.
+    /// What the command prints when the critical part begins. It is an error if the command ends before.
     pub once: Option<Pattern>,
     /// The longest time from the start of the command, or from `once`, to the kill.
     pub within: Duration,
@@ -177,12 +177,12 @@ impl TryFrom<RawStep> for Step {
                 let file = std::mem::take(file);
                 Self::Rewrite(raw.take_rewrite(file)?)
             }
-            RawStep { restart: Some(_), .. } => Self::Restart(needed(&mut raw.restart, "restart")?),
-            RawStep { recreate: Some(_), .. } => Self::Recreate(needed(&mut raw.recreate, "recreate")?),
+            RawStep { restart: Some(_), .. } => Self::Restart(required(&mut raw.restart, "restart")?),
+            RawStep { recreate: Some(_), .. } => Self::Recreate(required(&mut raw.recreate, "recreate")?),
             _ => return Err("a step is a `check`, `restart`, `recreate`, `rewrite` or `crash`".to_owned()),
         };
         match raw.left_over() {
-            Some(key) => Err(format!("`{key}` has no meaning in this kind of step")),
+            Some(key) => Err(format!("`{key}` is not allowed in this kind of step")),
             None => Ok(step),
         }
     }
@@ -195,7 +195,7 @@ impl RawStep {
         Ok(Check {
             name,
             on: self.take_one_node()?,
-            run: words(&mut self.run, "run")?,
+            run: args(&mut self.run, "run")?,
             expected: self.take_expected()?,
             within: Duration::try_from_secs_f64(within).map_err(|_| "`within` must be a number of seconds")?,
         })
@@ -206,15 +206,16 @@ impl RawStep {
         let crash = Crash {
             name,
             on: self.take_nodes()?,
-            times: needed(&mut self.times, "times")?,
-            run: words(&mut self.run, "run")?,
+            times: required(&mut self.times, "times")?,
+            run: args(&mut self.run, "run")?,
             once: self.once.take(),
-            within: Duration::from_millis(needed(&mut self.within_ms, "within_ms")?),
+            within: Duration::from_millis(required(&mut self.within_ms, "within_ms")?),
             then: self.take_then()?,
         };
         match (&crash.once, &crash.then) {
             (None, None) => {
-                Err("a `crash` needs `then`, or a `run` that looks for itself before it prints `once`".to_owned())
+                Err("a `crash` needs `then`, or `once` and a `run` that checks the node before it prints that"
+                    .to_owned())
             }
             _ => Ok(crash),
         }
@@ -224,22 +225,22 @@ impl RawStep {
         if self.then.is_none() {
             return Ok(None);
         }
-        Ok(Some(Then { run: words(&mut self.then, "then")?, expected: self.take_expected()? }))
+        Ok(Some(Then { run: args(&mut self.then, "then")?, expected: self.take_expected()? }))
     }
 
     fn take_nodes(&mut self) -> Result<Vec<Name>, String> {
-        let nodes = Vec::from(needed(&mut self.on, "on")?);
+        let nodes = Vec::from(required(&mut self.on, "on")?);
         if nodes.is_empty() { Err("`on` must name a node".to_owned()) } else { Ok(nodes) }
     }
 
     fn take_one_node(&mut self) -> Result<Name, String> {
-        let [node] = <[Name; 1]>::try_from(self.take_nodes()?).map_err(|_| "a `check` is made on one node")?;
+        let [node] = <[Name; 1]>::try_from(self.take_nodes()?).map_err(|_| "a `check` runs on one node")?;
         Ok(node)
     }
 
     fn take_rewrite(&mut self, file: String) -> Result<Rewrite, String> {
         self.rewrite = None;
-        Ok(Rewrite { file, of: needed(&mut self.of, "of")?, from: needed(&mut self.from, "from")? })
+        Ok(Rewrite { file, of: required(&mut self.of, "of")?, from: required(&mut self.from, "from")? })
     }
 
     fn take_expected(&mut self) -> Result<Expectation, String> {
@@ -258,7 +259,7 @@ impl RawStep {
         })
     }
 
-    /// The first key that the step has not taken.
+    /// The first key that is not used by this kind of step.
     fn left_over(&self) -> Option<&'static str> {
         let keys = [
             ("check", self.check.is_some()),
@@ -285,20 +286,17 @@ impl RawStep {
     }
 }
 
-fn needed<T>(value: &mut Option<T>, key: &str) -> Result<T, String> {
+fn required<T>(value: &mut Option<T>, key: &str) -> Result<T, String> {
     value.take().ok_or_else(|| format!("this step needs the key `{key}`"))
 }
 
-fn words(value: &mut Option<Vec<Pattern>>, key: &str) -> Result<Vec<Pattern>, String> {
-    let words = needed(value, key)?;
-    if words.is_empty() { Err(format!("`{key}` must not be empty")) } else { Ok(words) }
+fn args(value: &mut Option<Vec<Pattern>>, key: &str) -> Result<Vec<Pattern>, String> {
+    let args = required(value, key)?;
+    if args.is_empty() { Err(format!("`{key}` must not be empty")) } else { Ok(args) }
 }
 
 impl Scene {
-    /// Whether links and steps name nodes of the scene.
-    ///
-    /// # Errors
-    /// Says which one does not.
+    /// Refuses links and steps that name a node which the scene does not have.
     pub fn check(&self) -> Result<(), String> {
         let used = self.links.iter().flatten().chain(self.steps.iter().flat_map(Step::nodes));
         for name in used {
@@ -335,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_told_apart_by_their_first_word() {
+    fn the_first_key_says_what_kind_of_step_it_is() {
         let check = step("{check: it answers, on: r1, run: [true], prints: yes it does, within: 2.5}").unwrap();
         assert!(matches!(check, Step::Check(check) if check.within == Duration::from_millis(2500)));
         assert!(matches!(step("{restart: r1}").unwrap(), Step::Restart(_)));
@@ -349,20 +347,20 @@ mod tests {
 
     #[test]
     fn keys_of_another_kind_of_step_and_missing_ones_are_refused() {
-        assert!(step("{restart: r1, within: 3}").unwrap_err().contains("`within` has no meaning"));
-        assert!(step("{check: a, restart: r1, on: r1, run: [x]}").unwrap_err().contains("`restart` has no meaning"));
+        assert!(step("{restart: r1, within: 3}").unwrap_err().contains("`within` is not allowed"));
+        assert!(step("{check: a, restart: r1, on: r1, run: [x]}").unwrap_err().contains("`restart` is not allowed"));
         assert!(step("{check: a, run: [x]}").unwrap_err().contains("needs the key `on`"));
-        assert!(step("{check: a, on: [r1, r2], run: [x]}").unwrap_err().contains("made on one node"));
+        assert!(step("{check: a, on: [r1, r2], run: [x]}").unwrap_err().contains("runs on one node"));
         assert!(step("{check: a, on: r1, run: []}").unwrap_err().contains("must not be empty"));
         assert!(step("{on: r1}").unwrap_err().contains("a step is a `check`"));
         assert!(step("{crash: c, on: r1, times: 2, run: [a], within_ms: 5}").unwrap_err().contains("needs `then`"));
         let unused = step("{crash: c, on: r1, times: 2, run: [a], once: now, within_ms: 5, prints: x}");
-        assert!(unused.unwrap_err().contains("`prints` has no meaning"));
+        assert!(unused.unwrap_err().contains("`prints` is not allowed"));
         assert!(step("{check: a, on: r1, run: [x], exits: 1, fails: true}").unwrap_err().contains("contradict"));
     }
 
     #[test]
-    fn a_node_that_the_scene_has_not_is_told_with_the_near_match() {
+    fn an_unknown_node_of_a_scene_is_reported_with_a_suggestion() {
         let text = "{name: s, nodes: {left: {}}, links: [[left, lefd]], steps: []}";
         let scene: Scene = serde_yaml::from_str(text).unwrap();
         assert!(scene.check().unwrap_err().contains("no node `lefd`: did you mean `left`?"));

@@ -1,8 +1,7 @@
-//! Source code, pinned: which commit of which repository, which tarball, which package.
+//! Finds, fetches and reads source code, and pins it.
 //!
-//! Git sources are fetched on the host into a cache of bare repositories. A branch stays at the
-//! commit that was fetched first until `--refresh` moves it, so that a lost network does not
-//! spoil a build and a repeat builds the same.
+//! Git sources are fetched on the host into a cache of bare repositories. A branch stays at the commit that was fetched
+//! first until `--refresh` moves it: builds can be repeated, and work without a network.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,65 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use xshell::{Shell, cmd};
 
-use super::manifest::VersionFrom;
+use crate::manifest::VersionFrom;
+use crate::pin::{GitPin, Pin};
 use digests::Digest;
 use ui::Ui;
 
-/// How long a repository may take to answer whether it is there.
+/// How long a repository may take to answer.
 const PROBE_TIME: Duration = Duration::from_secs(8);
-
-/// A source that can't change under our feet any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pin {
-    /// Fetched by the package manager inside the build.
-    Package(String),
-    Git(GitPin),
-    Tarball {
-        path: PathBuf,
-        digest: Digest,
-    },
-}
-
-/// A commit of a repository on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitPin {
-    /// The repository that has the commit.
-    pub repository: PathBuf,
-    /// Where it came from, as the person or the manifest wrote it.
-    pub origin: String,
-    pub reference: String,
-    pub commit: String,
-    /// When it was committed, in Unix seconds.
-    pub time: u64,
-}
-
-impl Pin {
-    /// What decides the result of a build: equal identities, equal source.
-    pub fn identity(&self) -> String {
-        match self {
-            Self::Package(name) => format!("package {name}"),
-            Self::Git(pin) => format!("git {}", pin.commit),
-            Self::Tarball { digest, .. } => format!("sha256 {digest}"),
-        }
-    }
-
-    /// For people.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Package(name) => format!("the distribution's source package {name}"),
-            Self::Git(pin) => format!("{} at {}, commit {}", pin.origin, pin.reference, &pin.commit[..12]),
-            Self::Tarball { path, .. } => path.display().to_string(),
-        }
-    }
-
-    /// What the build argument of this source says.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Package(_) => "package",
-            Self::Git(_) | Self::Tarball { .. } => "context",
-        }
-    }
-}
 
 /// The cache of git repositories, and the tools that read sources.
 pub struct Sources<'a> {
@@ -78,25 +25,20 @@ pub struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// # Errors
-    /// If there is no working folder.
     pub fn new(ui: &'a Ui, cache: &Path) -> Result<Self> {
         let shell = Shell::new()?;
-        // A password prompt of git's would hang behind the progress bars.
+        // The progress bars would hide a password prompt of git's, and the program would hang.
         shell.set_var("GIT_TERMINAL_PROMPT", "0");
         Ok(Self { ui, shell, folder: cache.join("git") })
     }
 
-    /// The commit that was fetched before for this branch or tag, if any.
+    /// The commit that this branch or tag was pinned to by an earlier fetch.
     pub fn pinned(&self, url: &str, reference: &str) -> Option<GitPin> {
         let repository = self.bare(url);
         repository.is_dir().then(|| self.pin(&repository, url, reference, &pin_name(reference)).ok()).flatten()
     }
 
     /// Fetches the branch or tag as it is now, and pins it.
-    ///
-    /// # Errors
-    /// If git is missing or can't fetch.
     pub fn fetch(&self, url: &str, reference: &str) -> Result<GitPin> {
         require_git()?;
         let repository = self.bare(url);
@@ -106,15 +48,20 @@ impl<'a> Sources<'a> {
         }
         self.ui.note(format_args!("fetching {url} {reference}"));
         let refspec = format!("+{reference}:{pin}");
-        process::run(self.ui, cmd!(sh, "git -C {repository} fetch --quiet --depth 1 --no-tags {url} {refspec}").quiet())
-            .with_context(|| format!("the source {url} {reference} can't be fetched; is the network up? A copy on this machine serves too: --source PATH#{reference}"))?;
+        process::run(
+            self.ui,
+            cmd!(sh, "git -C {repository} fetch --quiet --depth 1 --no-tags {url} {refspec}").quiet(),
+        )
+        .with_context(|| {
+            format!(
+                "could not fetch {url} {reference}; is the network up? \
+                     To use a copy on this machine: --source PATH#{reference}"
+            )
+        })?;
         self.pin(&repository, url, reference, &pin)
     }
 
-    /// Asks whether the repository answers and has the branch or tag.
-    ///
-    /// # Errors
-    /// Says why it can't be had.
+    /// Checks that the repository answers and has the branch or tag.
     pub fn probe(&self, url: &str, reference: &str) -> Result<()> {
         require_git()?;
         let probe = duct::cmd!("git", "ls-remote", "--exit-code", url, reference)
@@ -128,28 +75,22 @@ impl<'a> Sources<'a> {
             probe.kill()?;
             bail!("{url} did not answer within {} s", PROBE_TIME.as_secs());
         };
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         match output.status.code() {
             Some(0) => Ok(()),
             Some(2) => bail!("{url} has no branch or tag {reference}"),
-            _ => bail!("{url} can't be reached ({})", said.lines().next().unwrap_or("git failed").trim()),
+            _ => bail!("could not reach {url} ({})", stderr.lines().next().unwrap_or("git failed").trim()),
         }
     }
 
-    /// Whether there is anything at the place that `--source` names, as far as this machine can tell.
-    ///
-    /// # Errors
-    /// If there is not.
+    /// Refuses a `--source` path that does not exist. A URL is not tried.
     pub fn check_given(&self, spec: &str) -> Result<()> {
         let (place, _) = split_reference(spec);
-        anyhow::ensure!(place.contains("://") || Path::new(place).exists(), "--source: there is no {place}");
+        anyhow::ensure!(place.contains("://") || Path::new(place).exists(), "--source: {place} does not exist");
         Ok(())
     }
 
-    /// Reads `--source PATH[#REF]`: a git checkout, a bare repository, a tarball or a git URL.
-    ///
-    /// # Errors
-    /// If it is none of these, or has no such commit.
+    /// The pin of `--source PATH[#REF]`: a git checkout, a bare repository, a tarball or a git URL.
     pub fn given(&self, spec: &str, refresh: bool) -> Result<Pin> {
         let (place, reference) = split_reference(spec);
         if place.contains("://") {
@@ -157,12 +98,12 @@ impl<'a> Sources<'a> {
             let pinned = self.pinned(place, reference).filter(|_| !refresh);
             return Ok(Pin::Git(pinned.map_or_else(|| self.fetch(place, reference), Ok)?));
         }
-        let path = Path::new(place).canonicalize().with_context(|| format!("--source: there is no {place}"))?;
+        let path = Path::new(place).canonicalize().with_context(|| format!("--source: {place} does not exist"))?;
         if path.is_dir() {
             return Ok(Pin::Git(self.local(&path, place, reference)?));
         }
-        anyhow::ensure!(reference.is_none(), "--source: {place} is a file; only a git repository has a `#REF`");
-        let digest = Digest::of_file(&path).with_context(|| format!("--source: {place} can't be read"))?;
+        anyhow::ensure!(reference.is_none(), "--source: {place} is a file, but `#REF` needs a git repository");
+        let digest = Digest::of_file(&path).with_context(|| format!("--source: could not read {place}"))?;
         Ok(Pin::Tarball { path, digest })
     }
 
@@ -173,7 +114,7 @@ impl<'a> Sources<'a> {
             .with_context(|| format!("--source: {place} is neither a git repository nor a tarball"))?;
         let status = cmd!(sh, "git -C {path} status --porcelain --untracked-files=no").quiet().ignore_stderr().read();
         if reference.is_none() && status.is_ok_and(|changes| !changes.is_empty()) {
-            self.ui.warn(format_args!("{place} has uncommitted changes: they are not built, its HEAD is"));
+            self.ui.warn(format_args!("{place} has uncommitted changes, which are not built: HEAD is"));
         }
         let reference = reference.unwrap_or("HEAD");
         let remote = format!("refs/remotes/origin/{reference}");
@@ -185,31 +126,31 @@ impl<'a> Sources<'a> {
     fn pin(&self, repository: &Path, origin: &str, reference: &str, revision: &str) -> Result<GitPin> {
         let sh = &self.shell;
         let revision = format!("{revision}^{{commit}}");
-        let said = cmd!(sh, "git -C {repository} show --no-patch --format=%H/%ct --end-of-options {revision}");
-        let said = process::read(self.ui, said)?;
-        let (commit, time) = said.split_once('/').ok_or_else(|| anyhow!("git said `{said}`"))?;
+        let show = cmd!(sh, "git -C {repository} show --no-patch --format=%H/%ct --end-of-options {revision}");
+        let shown = process::read(self.ui, show)?;
+        let unexpected = || format!("git show printed `{shown}`");
+        let (commit, time) = shown.split_once('/').with_context(unexpected)?;
         Ok(GitPin {
             repository: repository.to_owned(),
             origin: without_credentials(origin),
             reference: reference.to_owned(),
             commit: commit.to_owned(),
-            time: time.parse().with_context(|| format!("git said `{said}`"))?,
+            time: time.parse().with_context(unexpected)?,
         })
     }
 
     /// The version that the source itself states.
-    ///
-    /// # Errors
-    /// If it has no such file, or states none.
     pub fn version(&self, pin: &Pin, from: &VersionFrom) -> Result<String> {
         let file = from.file.as_str();
         let text = match pin {
-            Pin::Package(_) => bail!("the version of a package is only known inside the build"),
+            Pin::Package(_) => bail!("the version of a package is known only inside the build"),
             Pin::Git(pin) => self.file_of_commit(pin, file),
             Pin::Tarball { path, .. } => self.file_of_tarball(path, file),
         };
-        let text = text.with_context(|| format!("{} has no file {file}: is it the right source?", pin.describe()))?;
-        from.pattern.find(&text).ok_or_else(|| anyhow!("{file} of {} does not say which version it is", pin.describe()))
+        let text = text.with_context(|| format!("{} has no file {file}; is it the right source?", pin.describe()))?;
+        from.pattern
+            .find(&text)
+            .ok_or_else(|| anyhow!("{file} of {} does not state a version that `version_from` matches", pin.describe()))
     }
 
     fn file_of_commit(&self, pin: &GitPin, file: &str) -> Result<String> {
@@ -225,11 +166,8 @@ impl<'a> Sources<'a> {
         process::read(self.ui, cmd!(sh, "tar -xOf {path} -- {name}"))
     }
 
-    /// The source as a file that goes into the build context: one tar archive with one leading
-    /// folder. What had to be made is made in `scratch`.
-    ///
-    /// # Errors
-    /// If git fails or the disk is full.
+    /// The source as a tar archive with one leading folder, for the build context; made in `scratch` if need be. A package
+    /// has none.
     pub fn as_file(&self, name: &str, pin: &Pin, scratch: &Path) -> Result<Option<PathBuf>> {
         match pin {
             Pin::Package(_) => Ok(None),
@@ -253,12 +191,12 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// The private ref under which a fetched branch or tag is kept.
+/// The private ref that keeps a fetched branch or tag.
 fn pin_name(reference: &str) -> String {
     format!("refs/cml-nodes/{reference}")
 }
 
-/// `PATH#REF` → path and ref. A path that itself holds a `#` wins if it exists.
+/// `PATH#REF` → path and ref. An existing path that contains a `#` is taken whole.
 fn split_reference(spec: &str) -> (&str, Option<&str>) {
     match spec.rsplit_once('#') {
         Some((place, reference)) if !Path::new(spec).exists() => (place, Some(reference)),
@@ -266,7 +204,7 @@ fn split_reference(spec: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// `https://user:token@host/…` → `https://host/…`: an origin ends up in labels and on the screen.
+/// `https://user:token@host/…` → `https://host/…`: origins appear in labels and messages.
 fn without_credentials(origin: &str) -> String {
     match origin.split_once("://") {
         Some((scheme, rest)) => {
@@ -279,7 +217,7 @@ fn without_credentials(origin: &str) -> String {
 }
 
 fn require_git() -> Result<()> {
-    which::which("git").map(drop).map_err(|_| anyhow!("git is not installed; `cargo xtask setup` brings it"))
+    which::which("git").map(drop).map_err(|_| anyhow!("git is not installed; `cargo xtask setup` installs it"))
 }
 
 #[cfg(test)]
@@ -308,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkout_a_bare_repository_and_a_tarball_all_tell_their_version() {
+    fn a_checkout_a_bare_repository_and_a_tarball_state_their_version() {
         let checkout = repository();
         let other = tempfile::tempdir().unwrap();
         let (sh, from, bare) = (Shell::new().unwrap(), checkout.path(), other.path().join("bare"));
@@ -341,22 +279,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_source_is_refused_with_its_name() {
+    fn what_is_not_a_source_is_refused_with_its_name() {
         let folder = tempfile::tempdir().unwrap();
         with_sources(|sources, _| {
-            let said = |spec: &str| format!("{:#}", sources.given(spec, false).unwrap_err());
-            assert!(said("/no/such/place").contains("there is no /no/such/place"));
-            assert!(said(&folder.path().display().to_string()).contains("neither a git repository nor a tarball"));
+            let error = |spec: &str| format!("{:#}", sources.given(spec, false).unwrap_err());
+            assert!(error("/no/such/place").contains("/no/such/place does not exist"));
+            assert!(error(&folder.path().display().to_string()).contains("neither a git repository nor a tarball"));
             let checkout = repository();
-            assert!(said(&format!("{}#none", checkout.path().display())).contains("no branch, tag or commit `none`"));
+            assert!(error(&format!("{}#none", checkout.path().display())).contains("no branch, tag or commit `none`"));
         });
     }
 
     #[test]
-    fn an_unreachable_repository_is_said_to_be_so() {
+    fn an_unreachable_repository_is_reported() {
         with_sources(|sources, _| {
-            let said = sources.probe("file:///no/such/repository", "main").unwrap_err().to_string();
-            assert!(said.contains("can't be reached"), "{said}");
+            let error = sources.probe("file:///no/such/repository", "main").unwrap_err().to_string();
+            assert!(error.contains("could not reach"), "{error}");
             let checkout = repository();
             let url = format!("file://{}", checkout.path().display());
             assert!(sources.probe(&url, "main").is_ok());
@@ -365,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_in_a_url_go_no_further() {
+    fn credentials_are_removed_from_urls() {
         assert_eq!(without_credentials("https://me:secret@host/a.git"), "https://host/a.git");
         assert_eq!(without_credentials("/srv/frr"), "/srv/frr");
     }

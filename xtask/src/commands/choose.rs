@@ -8,7 +8,7 @@ use crate::commands::session::Session;
 use crate::engine::images::base;
 use crate::engine::images::base::Origin;
 use crate::engine::{Engine, Image};
-use catalog::plan::Network;
+use catalog::planner::Network;
 use catalog::{BuildPlan, Manifest, Overrides, Planner, Variant};
 
 /// What to build, and what there is of it.

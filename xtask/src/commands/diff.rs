@@ -8,7 +8,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::commands::session::Session;
 use crate::commands::variant_definitions;
-use catalog::plan::Names;
+use catalog::Names;
 use catalog::{Manifest, Variant};
 use definitions::Definitions;
 use definitions::lint::Document;

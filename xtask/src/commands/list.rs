@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::commands::session::Session;
 use crate::engine::{Engine, Image};
-use catalog::plan::{Names, Network};
+use catalog::Names;
+use catalog::planner::Network;
 use catalog::{Manifest, Overrides, Planner, Variant};
 
 #[derive(clap::Args)]

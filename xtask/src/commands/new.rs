@@ -1,57 +1,58 @@
-//! `cargo xtask new`: the files of a further node, as data that builds and is proved as it stands.
+//! `cargo xtask new`: the files of a new node, which builds and passes `verify` as it is.
 //!
-//! They are copied from a node, with its name replaced where it is the node's: from the one that
-//! comes with this program, or from any other of the repository.
+//! They are copied from a node, and its name is replaced where it names the node: from the one that comes with this
+//! program, or from another node of the repository.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::commands::session::Session;
+use catalog::manifest::MANIFEST;
 use catalog::names::Name;
 use catalog::{Manifest, Repository, context};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What the node shall be called: a-z, 0-9 and `-`
+    /// Name of the new node: a-z, 0-9 and `-`
     node: String,
-    /// A node of this repository to start from [default: a host on Debian with a shell]
+    /// Node of this repository to copy from [default: a host on Debian with a shell]
     #[arg(long, value_name = "NODE")]
     from: Option<String>,
 }
 
-/// The keys of a manifest that hold the node's name.
+/// The keys of a manifest that contain the node's name.
 const NAMED: [&str; 6] = ["node:", "image:", "id:", "label:", "title:", "node_definition:"];
 
-/// # Errors
-/// If the name is none, or is taken; or a file can't be written.
 pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let name = Name::try_from(args.node).map_err(anyhow::Error::msg)?;
-    let own = Repository::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scaffold"))?;
+    Repository::check_name(name.as_str())?;
+    let program = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let own = Repository::open_sharing(&program.join("scaffold"), &program.join("../docker"))?;
     let (from, source) = match &args.from {
         Some(node) => (&session.repository, session.repository.node(Some(node))?),
         None => (&own, own.node(None)?),
     };
     let files = copies(from, source, &session.repository.root, name.as_str())?;
     for Copy { path, .. } in &files {
-        anyhow::ensure!(!path.exists(), "{} is there already: choose another name", path.display());
+        anyhow::ensure!(!path.exists(), "{} already exists: choose another name", path.display());
     }
-    for Copy { path, text, executable } in &files {
+    for Copy { path, text, executable } in files.iter().chain(&shared(from, source, &session.repository.root)?) {
         write(path, text, *executable)?;
         session.ui.result(path.display())?;
     }
-    // What was written must be what the program reads.
+    // The program must be able to read what it wrote.
     Repository::open(&session.repository.root)?;
-    session.ui.note(format_args!("made the node {name}. Next:"));
-    session.ui.note(format_args!(
-        "  edit docker/{name}/node.yaml (title, description, what it must prove), and its Dockerfile"
-    ));
-    session.ui.note(format_args!("  cargo xtask lint             its definitions, judged"));
-    session.ui.note(format_args!("  cargo xtask verify {name}   builds, saves, boots and proves it"));
+    session.ui.note(format_args!("created the node {name}. Next:"));
+    session.ui.note(format_args!("  edit docker/{name}/node.yaml (title, description, scenes) and its Dockerfile"));
+    session.ui.note(format_args!("  cargo xtask lint             checks its definitions"));
+    session.ui.note(format_args!("  cargo xtask verify {name}   builds, saves, boots and checks it"));
     Ok(())
 }
 
-/// A file that is to be written.
+/// A file to be written.
 struct Copy {
     path: PathBuf,
     text: Vec<u8>,
@@ -61,11 +62,10 @@ struct Copy {
 fn copies(from: &Repository, source: &Manifest, root: &Path, name: &str) -> Result<Vec<Copy>> {
     let (old, folder) = (source.node.as_str(), from.folder(source));
     let mut copies = Vec::new();
-    for file in context::scan(&folder, &[])? {
-        let path = folder.join(&file.path);
-        let text = std::fs::read(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    for file in context::scan(&folder, &folder)? {
+        let text = read(&file.origin)?;
         let text = match file.path.as_str() {
-            "node.yaml" => edited(text, |text| manifest(text, old, name)),
+            MANIFEST => edited(text, |text| manifest(text, old, name)),
             path if path.starts_with("Dockerfile") => edited(text, |text| dockerfile(text, old, name)),
             _ => text,
         };
@@ -74,14 +74,31 @@ fn copies(from: &Repository, source: &Manifest, root: &Path, name: &str) -> Resu
     }
     let template =
         source.node_definition.as_ref().map_or_else(|| format!("{old}.yaml"), |path| path.as_str().to_owned());
-    let path = from.root.join("node-definitions").join(template);
-    let text = std::fs::read(&path).with_context(|| format!("{} can't be read", path.display()))?;
-    let text = edited(text, |text| text.replace(&format!("\"{old}-\""), &format!("\"{name}-\"")));
+    let text = edited(read(&from.root.join("node-definitions").join(template))?, |text| {
+        text.replace(&format!("\"{old}-\""), &format!("\"{name}-\""))
+    });
     copies.push(Copy { path: root.join("node-definitions").join(format!("{name}.yaml")), text, executable: false });
     Ok(copies)
 }
 
-/// Text is edited, anything else stays.
+/// What the node takes from `docker/common` and the repository does not have yet.
+fn shared(from: &Repository, source: &Manifest, root: &Path) -> Result<Vec<Copy>> {
+    let mut copies = Vec::new();
+    for file in from.common_files(source)? {
+        let path = root.join("docker").join(&file.path);
+        if !path.exists() {
+            let text = read(&file.origin)?;
+            copies.push(Copy { path, executable: text.starts_with(b"#!"), text });
+        }
+    }
+    Ok(copies)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("could not read {}", path.display()))
+}
+
+/// The text edited; other bytes as they are.
 fn edited(bytes: Vec<u8>, edit: impl FnOnce(&str) -> String) -> Vec<u8> {
     match String::from_utf8(bytes) {
         Ok(text) => edit(&text).into_bytes(),
@@ -89,13 +106,13 @@ fn edited(bytes: Vec<u8>, edit: impl FnOnce(&str) -> String) -> Vec<u8> {
     }
 }
 
-/// The name is replaced where it is the node's own, not where it is that of a package or a program.
+/// The manifest with the node's name replaced, but not where a package or a program has the same name.
 fn manifest(text: &str, old: &str, new: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         let is_named = NAMED.iter().find(|key| line.starts_with(*key));
         lines.push(match is_named {
-            // The new node has a template of its own, under the name that is taken without this key.
+            // The new node has a template of its own, under the default name.
             Some(&"node_definition:") => continue,
             Some(&key @ ("label:" | "title:")) => format!("{key} {}", relabelled(&line[key.len()..], new)),
             Some(_) => line.replace(old, new),
@@ -118,16 +135,12 @@ fn dockerfile(text: &str, old: &str, new: &str) -> String {
 
 fn write(path: &Path, text: &[u8], executable: bool) -> Result<()> {
     let folder = path.parent().context("a path without a folder")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
-    std::fs::write(path, text).with_context(|| format!("{} can't be written", path.display()))?;
-    #[cfg(unix)]
+    std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
+    std::fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
     if executable {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-            .with_context(|| format!("{} can't be made executable", path.display()))?;
+        std::fs::set_permissions(path, Permissions::from_mode(0o755))
+            .with_context(|| format!("could not make {} executable", path.display()))?;
     }
-    #[cfg(not(unix))]
-    let _ = executable;
     Ok(())
 }
 
@@ -147,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_of_a_node_is_called_as_the_node() {
+    fn the_source_of_a_node_has_the_nodes_name() {
         assert_eq!(
             dockerfile("COPY sources/frr.tar /usr/lib/frr", "frr", "spine"),
             "COPY sources/spine.tar /usr/lib/frr"

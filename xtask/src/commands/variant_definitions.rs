@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use crate::dist;
-use catalog::plan::Names;
+use catalog::Names;
 use catalog::{Manifest, Repository, Variant};
 use definitions::{self, Definitions, Facts};
 use digests::Digest;

@@ -114,7 +114,7 @@ fn a_source_out_of_reach_is_told_before_anything_is_built() {
     let source = |url: &str| format!("image: scratch\n    source: {{git: '{url}', ref: main}}");
     repo.edit_manifest("image: scratch", &source("file:///no/such/repository"));
     repo.xtask(&["build"]).failure().says(["file:///no/such/repository can't be reached"]).does_not_say(["building"]);
-    repo.xtask(&["build", "--source", "/no/such/folder"]).failure().says(["--source: there is no /no/such/folder"]);
+    repo.xtask(&["build", "--source", "/no/such/folder"]).failure().says(["--source: /no/such/folder does not exist"]);
 
     let upstream = Upstream::of_version("1.0");
     let url = upstream.url();

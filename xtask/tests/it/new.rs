@@ -41,10 +41,10 @@ fn a_node_from_another_has_its_own_names_and_the_others_sources() {
 fn nothing_is_overwritten_and_no_name_guessed() {
     let (repo, node) = repository("taken");
     let before = repo.read("docker/frr/node.yaml");
-    repo.xtask(&["new", "frr"]).failure().says(["is there already: choose another name"]);
+    repo.xtask(&["new", "frr"]).failure().says(["already exists: choose another name"]);
     assert_eq!(repo.read("docker/frr/node.yaml"), before);
-    repo.xtask(&["new", "My Node"]).failure().says(["`My Node` is no name"]);
-    repo.xtask(&["new", "../escape"]).failure().says(["is no name"]);
+    repo.xtask(&["new", "My Node"]).failure().says(["`My Node` is not a name"]);
+    repo.xtask(&["new", "../escape"]).failure().says(["is not a name"]);
     repo.xtask(&["new", &node, "--from", "fr"]).failure().says(["did you mean `frr`?"]);
     assert!(!repo.path(&format!("docker/{node}")).exists());
 }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::common::Repo;
 use crate::common::engine::Engine;
 use crate::common::git::Upstream;
+use catalog::Names;
 use catalog::Repository;
-use catalog::plan::Names;
 use definitions::{self, Facts};
 use digests::Digest;
 

@@ -115,13 +115,15 @@ fn a_checkout_a_bare_repository_and_a_tarball_are_sources_that_tell_their_versio
 fn a_source_says_which_version_is_built_and_a_contradiction_is_refused() {
     let upstream = Upstream::of_version("4.2");
     let repo = with_upstream(&upstream);
-    repo.xtask(&["build", "--version", "4.3"]).failure().says(["--version 4.3, but the source is version 4.2"]);
+    repo.xtask(&["build", "--version", "4.3"]).failure().says(["--version is 4.3, but the source is version 4.2"]);
     upstream.commit("configure.ac", "AC_INIT([another], [4.2])\n");
     let source = upstream.path().to_str().unwrap();
-    repo.xtask(&["build", "--source", source]).failure().says(["configure.ac", "does not say which version it is"]);
+    repo.xtask(&["build", "--source", source])
+        .failure()
+        .says(["configure.ac", "does not state a version that `version_from` matches"]);
     upstream.git(&["rm", "--quiet", "configure.ac"]);
     upstream.commit("README", "nothing here");
-    repo.xtask(&["build", "--source", source]).failure().says(["has no file configure.ac: is it the right source?"]);
+    repo.xtask(&["build", "--source", source]).failure().says(["has no file configure.ac; is it the right source?"]);
 }
 
 #[test]
@@ -161,7 +163,7 @@ fn refresh_moves_the_commit() {
     let build = repo.xtask(&["build"]).success();
     assert_eq!(build.stdout, format!("{}:4.3\n", repo.node()), "the commit stays until the next --refresh");
     drop(upstream);
-    repo.xtask(&["build", "--refresh"]).failure().says(["can't be reached"]);
+    repo.xtask(&["build", "--refresh"]).failure().says(["could not reach"]);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn a_value_of_the_wrong_type_is_refused_with_what_was_expected() {
     listed_with("version: \"1.0\"", "version: {a: b}").says(["node.yaml:11:14: ", "expected a string"]);
     listed_with("variants:\n", "switches: {loud: maybe}\nvariants:\n").says(["node.yaml:8:", "expected a boolean"]);
     listed_with("variants:\n", "limits: {image_mb: big}\nvariants:\n").says(["node.yaml:8:", "expected u64"]);
-    listed_with("name: only", "name: Only One").says(["node.yaml:9:11: ", "`Only One` is no name"]);
+    listed_with("name: only", "name: Only One").says(["node.yaml:9:11: ", "`Only One` is not a name"]);
     listed_with("image: scratch", "image: [scratch]").says(["node.yaml:13:", "expected a string"]);
 }
 
@@ -48,7 +48,7 @@ fn a_manifest_without_variants_or_dockerfile_is_refused() {
         "variants:\n  - name: only\n    summary: The only one\n    version: \"1.0\"\n    base:\n      image: scratch\n",
         "variants: []\n",
     )
-    .says(["node.yaml:8:1: `variants` is empty"]);
+    .says(["node.yaml:8:1: `variants` must have at least one element"]);
     listed_with("    base:\n", "    dockerfile: Dockerfile.none\n    base:\n")
         .says(["variants[0].dockerfile: there is no file ", "/Dockerfile.none"]);
 }
@@ -56,9 +56,9 @@ fn a_manifest_without_variants_or_dockerfile_is_refused() {
 #[test]
 fn names_that_cml_would_refuse_are_refused_here() {
     listed_with("label: \"Tiny {{ version }}\"", "label: \"A label of more than thirty-two characters\"")
-        .says(["`label` becomes", "CML takes 1 to 32"]);
+        .says(["`label` becomes", "CML accepts 1 to 32"]);
     let repo = Repo::tiny();
-    repo.xtask(&["build", "--version", "1 0"]).failure().says(["which CML does not take as an id"]);
+    repo.xtask(&["build", "--version", "1 0"]).failure().says(["which CML does not accept"]);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn two_nodes_that_claim_one_id_are_refused() {
 }
 
 #[test]
-fn a_folder_that_is_no_repository_is_refused() {
+fn a_folder_that_is_not_a_repository_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_xtask")).args(args).output().unwrap();
@@ -139,12 +139,12 @@ fn a_folder_that_is_no_repository_is_refused() {
     let path = folder.path().to_str().unwrap();
     let (code, said) = run(&["--root", path, "list"]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("is no repository of nodes: it has no folder docker/"), "{said}");
+    assert!(said.contains("is not a repository of nodes: it has no folder docker/"), "{said}");
     std::fs::create_dir(folder.path().join("docker")).unwrap();
     let (_, said) = run(&["--root", path, "list"]);
-    assert!(said.contains("holds no node"), "{said}");
+    assert!(said.contains("has no nodes"), "{said}");
     let (_, said) = run(&["--root", "/no/such/place", "list"]);
-    assert!(said.contains("/no/such/place can't be opened"), "{said}");
+    assert!(said.contains("could not open /no/such/place"), "{said}");
 }
 
 #[test]

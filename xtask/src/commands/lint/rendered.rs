@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::commands::lint::report::Report;
 use crate::commands::session::Session;
 use crate::commands::variant_definitions;
+use catalog::context::ContextFile;
 use catalog::{Manifest, Repository, Variant};
 use definitions::finding::Finding;
 use definitions::lint::ImageFile;
@@ -16,7 +17,7 @@ use digests::Digest;
 
 /// Up to so many switches, each combination is rendered; with more, each switch alone.
 const MOST_COMBINED: usize = 4;
-/// What is larger is no script that prints something on the console.
+/// A larger file is not a script that prints something on the console.
 const LARGEST_IMAGE_FILE: u64 = 1 << 20;
 
 /// # Errors
@@ -26,7 +27,7 @@ pub(super) fn lint(session: &Session<'_>) -> Result<Vec<Report>> {
     let mut collected = Collected::default();
     let mut failed = Vec::new();
     for node in repository.nodes() {
-        let files = image_files(&repository.folder(node))?;
+        let files = image_files(repository, node)?;
         for variant in &node.variants {
             for switches in settings(&node.switches) {
                 match variant_definitions::render(repository, node, variant, &switches, &Digest::of("not known yet")) {
@@ -62,27 +63,17 @@ fn settings(defaults: &BTreeMap<String, bool>) -> Vec<BTreeMap<String, bool>> {
     std::iter::once(defaults.clone()).chain(flipped).collect()
 }
 
-/// The files of a node's folder, but for the manifest.
-pub(super) fn image_files(folder: &Path) -> Result<Vec<ImageFile>> {
+/// The files that a node's image is made of.
+fn image_files(repository: &Repository, node: &Manifest) -> Result<Vec<ImageFile>> {
     let mut files = Vec::new();
-    read_files(folder, folder, &mut files)?;
-    files.retain(|file| file.path != "node.yaml");
-    Ok(files)
-}
-
-fn read_files(root: &Path, folder: &Path, into: &mut Vec<ImageFile>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("{} can't be read", folder.display()))? {
-        let entry = entry?;
-        let (path, kind) = (entry.path(), entry.file_type()?);
-        if kind.is_dir() {
-            read_files(root, &path, into)?;
-        } else if kind.is_file() && entry.metadata()?.len() <= LARGEST_IMAGE_FILE {
-            let content = std::fs::read(&path).with_context(|| format!("{} can't be read", path.display()))?;
-            let inner = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
-            into.push(ImageFile { path: inner, content });
+    for ContextFile { path, origin, .. } in repository.context(node)? {
+        let metadata = origin.symlink_metadata().with_context(|| format!("could not read {}", origin.display()))?;
+        if metadata.is_file() && metadata.len() <= LARGEST_IMAGE_FILE {
+            let content = std::fs::read(&origin).with_context(|| format!("could not read {}", origin.display()))?;
+            files.push(ImageFile { path, content });
         }
     }
-    Ok(())
+    Ok(files)
 }
 
 /// Findings of all renderings, each told once.
@@ -189,7 +180,7 @@ fn is_silenced(node: &Manifest, finding: &Finding) -> bool {
 /// Names each of them with its place.
 pub(in crate::commands) fn refuse_errors(session: &Session<'_>, node: &str, definitions: &Definitions) -> Result<()> {
     let node = session.repository.node(Some(node))?;
-    let placed = definitions.lint(image_files(&session.repository.folder(node))?);
+    let placed = definitions.lint(image_files(&session.repository, node)?);
     let errors: Vec<String> = placed
         .iter()
         .filter(|placed| placed.finding.is_error() && !is_silenced(node, &placed.finding))

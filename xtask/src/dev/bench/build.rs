@@ -121,7 +121,7 @@ impl Copy {
     }
 
     fn change_a_script(&self) -> Result<String> {
-        let files = catalog::context::scan(&self.path(), &[])?;
+        let files = catalog::context::scan(&self.path(), &self.path())?;
         let is_script = |path: &Path| std::fs::read(path).is_ok_and(|text| text.starts_with(b"#!"));
         let script = files
             .into_iter()

@@ -8,7 +8,7 @@ use xshell::{Shell, cmd};
 use crate::commands::session::Session;
 use crate::commands::variant_definitions;
 use crate::dev::bench::{Figure, Times};
-use catalog::plan::Names;
+use catalog::Names;
 use digests::Digest;
 
 /// `list`, as a whole process.

@@ -104,7 +104,7 @@ fn pack_context(plan: &BuildPlan, sources: &Sources<'_>, scratch: &Path, with_lo
     let unlocked = if with_locks { None } else { Some(without_locks(plan, scratch)?) };
     let instead = unlocked.as_ref().map(|file| (plan.dockerfile.as_str(), file.path()));
     let file = NamedTempFile::new_in(scratch).context("making a file for the build context")?;
-    context::write(std::io::BufWriter::new(file.as_file()), &plan.folder, &plan.files, instead, &files, plan.epoch)
+    context::write(std::io::BufWriter::new(file.as_file()), &plan.files, instead, &files, plan.epoch)
         .with_context(|| format!("writing the build context below {}", scratch.display()))?;
     Ok(file)
 }

@@ -1,0 +1,290 @@
+//! Makes plans of builds, from manifests and the overrides of the command line.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::context::ContextFile;
+use crate::manifest::{Manifest, Source, Variant};
+use crate::names::InnerPath;
+use crate::pin::Pin;
+use crate::plan::{self, BuildPlan};
+use crate::repository::Repository;
+use crate::source::Sources;
+use crate::variant_names::Names;
+use digests::Digest;
+use ui::Ui;
+
+/// The time of an image's files if its source has none: 2025-01-01. Any fixed time would do.
+const FIXED_EPOCH: u64 = 1_735_689_600;
+
+/// The build arguments that this program sets; a manifest cannot.
+const RESERVED: [&str; 6] = ["BASE", "SOURCE", "VERSION", "REVISION", "SOURCE_DATE_EPOCH", "FRESH"];
+
+/// What the command line changes in a variant.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    pub version: Option<String>,
+    pub source: Option<String>,
+    pub base: Option<String>,
+    pub build_args: BTreeMap<String, String>,
+    pub platform: Option<String>,
+    pub switches: BTreeMap<String, bool>,
+    /// Fetch git sources again, even if a commit is pinned already.
+    pub refresh: bool,
+}
+
+/// Makes plans.
+pub struct Planner<'a> {
+    pub repository: &'a Repository,
+    pub sources: Sources<'a>,
+}
+
+/// Whether a plan may use the network.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    Allowed,
+    Unused,
+}
+
+impl<'a> Planner<'a> {
+    pub fn new(ui: &'a Ui, repository: &'a Repository, cache: &Path) -> Result<Self> {
+        Ok(Self { repository, sources: Sources::new(ui, cache)? })
+    }
+
+    /// Refuses overrides that make no sense for the node, whichever variant is built.
+    pub fn check(&self, node: &Manifest, overrides: &Overrides) -> Result<()> {
+        switches(node, overrides)?;
+        refuse_reserved(overrides.build_args.keys())?;
+        match &overrides.source {
+            Some(spec) => self.sources.check_given(spec),
+            None => Ok(()),
+        }
+    }
+
+    /// The plan of a variant; `None` if it needs a source that is not on this machine and the network must not be used.
+    pub fn plan(
+        &self,
+        node: &Manifest,
+        variant: &Variant,
+        overrides: &Overrides,
+        network: Network,
+    ) -> Result<Option<BuildPlan>> {
+        let Some(main) = self.main_source(node, variant, overrides, network)? else { return Ok(None) };
+        let version = self.version(node, variant, overrides, main.as_ref())?;
+        let Some(mut sources) = self.further_sources(variant, &version, overrides, network)? else { return Ok(None) };
+        if let Some(main) = main {
+            sources.insert(node.node.to_string(), main);
+        }
+        self.assemble(node, variant, overrides, version, sources).map(Some)
+    }
+
+    /// Checks that every git source of a variant is on this machine or can be fetched.
+    pub fn probe_sources(&self, variant: &Variant, overrides: &Overrides) -> Result<()> {
+        let version = overrides.version.as_deref().unwrap_or(&variant.version);
+        let main = variant.source.as_ref().filter(|_| overrides.source.is_none());
+        for source in main.into_iter().chain(variant.sources.values()) {
+            if let Source::Git { url, reference } = source {
+                let reference = fill_reference(reference, version)?;
+                if overrides.refresh || self.sources.pinned(url, &reference).is_none() {
+                    self.sources.probe(url, &reference)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn main_source(
+        &self,
+        node: &Manifest,
+        variant: &Variant,
+        overrides: &Overrides,
+        network: Network,
+    ) -> Result<Option<Option<Pin>>> {
+        if let Some(spec) = &overrides.source {
+            anyhow::ensure!(
+                variant.source.is_some(),
+                "variant {} of {} is not built from a source, so --source has no effect on it",
+                variant.name,
+                node.node
+            );
+            return self.sources.given(spec, overrides.refresh).map(|pin| Some(Some(pin)));
+        }
+        let Some(source) = &variant.source else { return Ok(Some(None)) };
+        if let (Source::Package(package), Some(version)) = (source, &overrides.version) {
+            anyhow::ensure!(
+                *version == variant.version,
+                "variant {} builds the distribution's own package {package}, which is version {}; \
+                 for {version} pass --source or another --variant",
+                variant.name,
+                variant.version
+            );
+        }
+        let version = overrides.version.as_deref().unwrap_or(&variant.version);
+        Ok(self.resolve(source, version, overrides, network)?.map(Some))
+    }
+
+    fn further_sources(
+        &self,
+        variant: &Variant,
+        version: &str,
+        overrides: &Overrides,
+        network: Network,
+    ) -> Result<Option<BTreeMap<String, Pin>>> {
+        let mut pins = BTreeMap::new();
+        for (name, source) in &variant.sources {
+            let Some(pin) = self.resolve(source, version, overrides, network)? else { return Ok(None) };
+            pins.insert(name.to_string(), pin);
+        }
+        Ok(Some(pins))
+    }
+
+    fn resolve(&self, source: &Source, version: &str, overrides: &Overrides, network: Network) -> Result<Option<Pin>> {
+        let (url, reference) = match source {
+            Source::Package(name) => return Ok(Some(Pin::Package(name.to_string()))),
+            Source::Git { url, reference } => (url, fill_reference(reference, version)?),
+        };
+        let pinned = self.sources.pinned(url, &reference).filter(|_| !overrides.refresh);
+        match (pinned, network) {
+            (Some(pin), _) => Ok(Some(Pin::Git(pin))),
+            (None, Network::Unused) => Ok(None),
+            (None, Network::Allowed) => self.sources.fetch(url, &reference).map(|pin| Some(Pin::Git(pin))),
+        }
+    }
+
+    /// The version that the source itself states, if it does: an image must not have another version's name.
+    fn version(&self, node: &Manifest, variant: &Variant, overrides: &Overrides, main: Option<&Pin>) -> Result<String> {
+        let asked = overrides.version.as_deref();
+        let stated = match (main, &node.version_from) {
+            (Some(pin @ (Pin::Git(_) | Pin::Tarball { .. })), Some(from)) => Some(self.sources.version(pin, from)?),
+            _ => None,
+        };
+        match (stated, asked) {
+            (Some(stated), Some(asked)) if stated != asked => {
+                bail!("--version is {asked}, but the source is version {stated}")
+            }
+            (Some(stated), _) => Ok(stated),
+            (None, asked) => Ok(asked.unwrap_or(&variant.version).to_owned()),
+        }
+    }
+
+    fn assemble(
+        &self,
+        node: &Manifest,
+        variant: &Variant,
+        overrides: &Overrides,
+        version: String,
+        sources: BTreeMap<String, Pin>,
+    ) -> Result<BuildPlan> {
+        let epoch = epoch(sources.get(node.node.as_str()))?;
+        let mut plan = BuildPlan {
+            node: node.node.to_string(),
+            variant: variant.name.to_string(),
+            title: node.title.clone(),
+            description: node.description.clone(),
+            names: Names::of(node, variant, &version)?,
+            untested: variant.untested.clone(),
+            platform: overrides.platform.as_ref().unwrap_or(&node.platform).clone(),
+            base: overrides.base.as_ref().unwrap_or(&variant.base.image).clone(),
+            bootstrap: variant.base.bootstrap.clone().filter(|_| overrides.base.is_none()),
+            dockerfile: variant.dockerfile.as_str().to_owned(),
+            files: context(self.repository, node, variant)?,
+            folder: self.repository.folder(node),
+            build_args: build_args(node, variant, overrides, &version, &sources, epoch)?,
+            version,
+            sources,
+            epoch,
+            switches: switches(node, overrides)?,
+            checks: node.checks.clone(),
+            limits: node.limits.clone(),
+            node_definition: template(node.node_definition.as_ref(), &format!("{}.yaml", node.node)),
+            image_definition: template(node.image_definition.as_ref(), "container.yaml"),
+            recipe: Digest::of(""),
+        };
+        plan.recipe = plan::recipe(&plan)?;
+        Ok(plan)
+    }
+}
+
+fn template(named: Option<&InnerPath>, default: &str) -> String {
+    named.map_or(default, |path| path.as_str()).to_owned()
+}
+
+fn fill_reference(reference: &str, version: &str) -> Result<String> {
+    let mut context = tera::Context::new();
+    context.insert("version", version);
+    tera::Tera::one_off(reference, &context, false).with_context(|| format!("the ref `{reference}`"))
+}
+
+/// The files of the build context, without the Dockerfiles of other variants: a change to those does not make this image stale.
+fn context(repository: &Repository, node: &Manifest, variant: &Variant) -> Result<Vec<ContextFile>> {
+    let is_of_other = |path: &str| {
+        path != variant.dockerfile.as_str() && node.variants.iter().any(|other| other.dockerfile.as_str() == path)
+    };
+    let mut files = repository.context(node)?;
+    files.retain(|file| !is_of_other(&file.path));
+    Ok(files)
+}
+
+fn switches(node: &Manifest, overrides: &Overrides) -> Result<BTreeMap<String, bool>> {
+    let mut switches = node.switches.clone();
+    for (name, value) in &overrides.switches {
+        match switches.get_mut(name) {
+            Some(switch) => *switch = *value,
+            None => bail!(
+                "node {} has no switch `{name}`: {}",
+                node.node,
+                text::near(name, node.switches.keys().map(String::as_str))
+            ),
+        }
+    }
+    Ok(switches)
+}
+
+fn build_args(
+    node: &Manifest,
+    variant: &Variant,
+    overrides: &Overrides,
+    version: &str,
+    sources: &BTreeMap<String, Pin>,
+    epoch: u64,
+) -> Result<BTreeMap<String, String>> {
+    refuse_reserved(node.build_args.keys().chain(variant.build_args.keys()))?;
+    let mut args = BTreeMap::new();
+    for (key, value) in node.build_args.iter().chain(&variant.build_args).chain(&overrides.build_args) {
+        args.insert(key.clone(), value.clone());
+    }
+    for (name, pin) in sources {
+        let is_main = name == node.node.as_str();
+        let key = if is_main { "SOURCE".to_owned() } else { name.to_uppercase().replace('-', "_") };
+        args.insert(key, pin.kind().to_owned());
+        if let (true, Pin::Git(pin)) = (is_main, pin) {
+            args.insert("REVISION".to_owned(), pin.commit.clone());
+        }
+    }
+    args.insert("VERSION".to_owned(), version.to_owned());
+    args.insert("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string());
+    Ok(args)
+}
+
+fn refuse_reserved<'a>(mut keys: impl Iterator<Item = &'a String>) -> Result<()> {
+    match keys.find(|key| RESERVED.contains(&key.as_str())) {
+        Some(key) => {
+            bail!("the build argument {key} is set by this program, from --base, --source, --version and --no-cache")
+        }
+        None => Ok(()),
+    }
+}
+
+/// `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/source-date-epoch/>), else the time of the source's commit,
+/// else a fixed time.
+fn epoch(main: Option<&Pin>) -> Result<u64> {
+    if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
+        return given.parse().with_context(|| format!("SOURCE_DATE_EPOCH must be a number of seconds, not `{given}`"));
+    }
+    Ok(match main {
+        Some(Pin::Git(pin)) => pin.time,
+        _ => FIXED_EPOCH,
+    })
+}

@@ -1,0 +1,262 @@
+//! A repository of nodes: the folders below `docker/`, and what they share.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::context::{self, ContextFile};
+use crate::manifest::{MANIFEST, Manifest};
+use crate::variant_names::Names;
+
+/// The node that commands use when none is named, if the repository has it.
+const DEFAULT_NODE: &str = "frr";
+
+/// The folder below `docker/` that holds what nodes share, and the folder of the build context where they find it.
+const COMMON: &str = "common";
+
+pub struct Repository {
+    pub root: PathBuf,
+    /// The folder that holds the folder [`COMMON`].
+    shared: PathBuf,
+    nodes: BTreeMap<String, Manifest>,
+}
+
+impl Repository {
+    /// Reads every manifest below `root`; refuses two nodes that claim one id or tag.
+    pub fn open(root: &Path) -> Result<Self> {
+        Self::open_sharing(root, &root.join("docker"))
+    }
+
+    /// A repository whose nodes share the folder `common` in `shared`, which may be another repository's.
+    pub fn open_sharing(root: &Path, shared: &Path) -> Result<Self> {
+        let root = root.canonicalize().with_context(|| format!("could not open {}", root.display()))?;
+        let folders = std::fs::read_dir(root.join("docker"))
+            .with_context(|| format!("{} is not a repository of nodes: it has no folder docker/", root.display()))?;
+        let mut nodes = BTreeMap::new();
+        for folder in folders {
+            let path = folder?.path().join(MANIFEST);
+            if path.is_file() {
+                let manifest = Manifest::read(&path)?;
+                Self::check_name(manifest.node.as_str()).with_context(|| path.display().to_string())?;
+                nodes.insert(manifest.node.to_string(), manifest);
+            }
+        }
+        anyhow::ensure!(!nodes.is_empty(), "{} has no nodes: no file docker/<node>/{MANIFEST}", root.display());
+        let repository = Self { root, shared: shared.to_owned(), nodes };
+        repository.check_claims()?;
+        repository.check_common()?;
+        Ok(repository)
+    }
+
+    /// The repository around the working folder, else the one that this program was built from.
+    pub fn find_root() -> Result<PathBuf> {
+        let here = std::env::current_dir().context("the working folder no longer exists")?;
+        let is_root = |path: &&Path| path.join("docker").is_dir() && path.join("node-definitions").is_dir();
+        let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+        match here.ancestors().find(is_root).or(built_from.filter(|path| is_root(path))) {
+            Some(root) => Ok(root.to_owned()),
+            None => bail!(
+                "{} is not inside a repository of nodes (folders docker/ and node-definitions/); \
+                 change to one, or name it with --root",
+                here.display()
+            ),
+        }
+    }
+
+    /// Refuses a name that a node cannot have although it is well formed.
+    pub fn check_name(name: &str) -> Result<()> {
+        anyhow::ensure!(name != COMMON, "a node cannot be called `{COMMON}`: docker/{COMMON} holds what nodes share");
+        Ok(())
+    }
+
+    /// The node of that name; without a name `frr`, or the only one there is.
+    pub fn node(&self, name: Option<&str>) -> Result<&Manifest> {
+        let only = self.nodes.keys().next().filter(|_| self.nodes.len() == 1);
+        let name = match (name, only) {
+            (Some(name), _) => name,
+            (None, _) if self.nodes.contains_key(DEFAULT_NODE) => DEFAULT_NODE,
+            (None, Some(only)) => only,
+            (None, None) => bail!("which node? {}", text::near("", self.names())),
+        };
+        self.nodes.get(name).with_context(|| {
+            let folder = self.root.join("docker");
+            format!("there is no node `{name}` in {}: {}", folder.display(), text::near(name, self.names()))
+        })
+    }
+
+    /// All nodes, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Manifest> {
+        self.nodes.values()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(String::as_str)
+    }
+
+    /// The folder of a node.
+    pub fn folder(&self, node: &Manifest) -> PathBuf {
+        self.root.join("docker").join(node.node.as_str())
+    }
+
+    /// The files of a node's build context: its own, without the manifest, and what it takes from `docker/common`.
+    pub fn context(&self, node: &Manifest) -> Result<Vec<ContextFile>> {
+        let folder = self.folder(node);
+        let mut files = context::scan(&folder, &folder)?;
+        files.retain(|file| file.path != MANIFEST);
+        files.extend(self.common_files(node)?);
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    /// What a node takes from `docker/common`, as files `common/…`.
+    pub fn common_files(&self, node: &Manifest) -> Result<Vec<ContextFile>> {
+        let mut files = Vec::new();
+        for entry in &node.common {
+            files.extend(context::scan(&self.shared, &self.shared.join(COMMON).join(entry.as_str()))?);
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files.dedup_by(|a, b| a.path == b.path);
+        Ok(files)
+    }
+
+    /// Two variants with one id would overwrite each other on the server. CML accepts ids that differ only in case,
+    /// but a person confuses them.
+    fn check_claims(&self) -> Result<()> {
+        let mut claimed: BTreeMap<String, String> = BTreeMap::new();
+        for node in self.nodes() {
+            for variant in &node.variants {
+                let claimant = format!("docker/{}/{MANIFEST}, variant {}", node.node, variant.name);
+                let path = self.folder(node).join(MANIFEST);
+                let names = Names::of(node, variant, &variant.version)
+                    .with_context(|| format!("{}, variant {}", path.display(), variant.name))?;
+                for claim in [format!("id `{}`", names.id), format!("image `{}`", names.image)] {
+                    if let Some(other) = claimed.insert(claim.to_lowercase(), claimant.clone()) {
+                        bail!("two nodes claim the {claim}: {other}, and {claimant}");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a manifest takes from `docker/common` is there, and nothing of the node's own is in its place.
+    fn check_common(&self) -> Result<()> {
+        let folder = self.shared.join(COMMON);
+        for node in self.nodes().filter(|node| !node.common.is_empty()) {
+            let own = self.folder(node);
+            let manifest = own.join(MANIFEST);
+            if let Some(entry) = node.common.iter().find(|entry| !folder.join(entry.as_str()).exists()) {
+                let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+                let names: Vec<String> = entries.map(|entry| entry.file_name().display().to_string()).collect();
+                let near = text::near(entry.as_str(), names.iter().map(String::as_str));
+                bail!("{}: common: there is no {}: {near}", manifest.display(), folder.join(entry.as_str()).display());
+            }
+            anyhow::ensure!(
+                !own.join(COMMON).exists(),
+                "{}: common: the build finds the shared files in {COMMON}/, but the node has a folder of that name: \
+                 rename {}",
+                manifest.display(),
+                own.join(COMMON).display()
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::GOOD;
+    use crate::planner::{Network, Overrides, Planner};
+    use ui::Ui;
+
+    /// The nodes `one`, which takes the folder `shell` and the file `links.sh` from `docker/common`, and `two`, which takes nothing.
+    fn repository() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for node in ["one", "two"] {
+            let text = GOOD.replace("tiny", node).replace("    source: ", "    # ");
+            write(folder.path(), &format!("{node}/Dockerfile"), "FROM scratch\n");
+            write(folder.path(), &format!("{node}/node.yaml"), &text);
+        }
+        let manifest = folder.path().join("docker/one/node.yaml");
+        let text = std::fs::read_to_string(&manifest).unwrap() + "common: [shell, links.sh, shell/rc]\n";
+        std::fs::write(manifest, text).unwrap();
+        for file in ["shell/rc", "shell/lib/say.sh", "links.sh", "unused"] {
+            write(folder.path(), &format!("common/{file}"), file);
+        }
+        folder
+    }
+
+    fn write(root: &Path, file: &str, text: &str) {
+        let path = root.join("docker").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn recipe(root: &Path, node: &str) -> String {
+        let (ui, repository) = (Ui::new(false), Repository::open(root).unwrap());
+        let node = repository.node(Some(node)).unwrap();
+        let planner = Planner::new(&ui, &repository, root).unwrap();
+        let plan = planner.plan(node, &node.variants[0], &Overrides::default(), Network::Unused).unwrap();
+        plan.unwrap().recipe.hex().to_owned()
+    }
+
+    fn error(root: &Path) -> String {
+        format!("{:#}", Repository::open(root).err().unwrap())
+    }
+
+    #[test]
+    fn a_context_has_the_nodes_files_and_the_shared_ones_without_the_manifest() {
+        let folder = repository();
+        let repository = Repository::open(folder.path()).unwrap();
+        let paths = |node: &str| -> Vec<String> {
+            let files = repository.context(repository.node(Some(node)).unwrap()).unwrap();
+            files.into_iter().map(|file| file.path).collect()
+        };
+        assert_eq!(paths("one"), ["Dockerfile", "common/links.sh", "common/shell/lib/say.sh", "common/shell/rc"]);
+        assert_eq!(paths("two"), ["Dockerfile"]);
+    }
+
+    #[test]
+    fn a_change_to_a_shared_file_changes_the_recipes_of_the_nodes_that_use_it_alone() {
+        let folder = repository();
+        let recipes = || (recipe(folder.path(), "one"), recipe(folder.path(), "two"));
+        let before = recipes();
+        write(folder.path(), "common/unused", "changed");
+        assert_eq!(recipes(), before);
+        write(folder.path(), "common/shell/lib/say.sh", "changed");
+        let after = recipes();
+        assert_ne!(after.0, before.0);
+        assert_eq!(after.1, before.1);
+    }
+
+    #[test]
+    fn a_shared_file_that_is_not_there_is_reported_with_a_suggestion() {
+        let folder = repository();
+        std::fs::rename(folder.path().join("docker/common/links.sh"), folder.path().join("docker/common/link.sh"))
+            .unwrap();
+        let error = error(folder.path());
+        assert!(error.contains("one/node.yaml: common: there is no "), "{error}");
+        assert!(error.contains("common/links.sh: did you mean `link.sh`?"), "{error}");
+    }
+
+    #[test]
+    fn a_nodes_own_folder_cannot_take_the_place_of_the_shared_one() {
+        let folder = repository();
+        write(folder.path(), "one/common/links.sh", "own");
+        assert!(error(folder.path()).contains("the node has a folder of that name"));
+        // A node that shares nothing may call its folders as it likes.
+        let folder = repository();
+        write(folder.path(), "two/common/links.sh", "own");
+        assert!(Repository::open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn the_folder_of_shared_files_is_not_a_node() {
+        let folder = repository();
+        write(folder.path(), "common/Dockerfile", "FROM scratch\n");
+        write(folder.path(), "common/node.yaml", &GOOD.replace("tiny", "common"));
+        assert!(error(folder.path()).contains("a node cannot be called `common`"));
+    }
+}
