@@ -12,4 +12,4 @@ mod render;
 pub mod schema;
 
 pub use located_yaml as yaml;
-pub use render::{Definitions, Facts, Placed, render};
+pub use render::{Definitions, Facts, Placed, render, unknown_image_id};

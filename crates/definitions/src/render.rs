@@ -44,7 +44,29 @@ impl std::fmt::Debug for Definitions {
     }
 }
 
+/// Stands for the image ID in definitions that are rendered before the image exists.
+pub fn unknown_image_id() -> Digest {
+    Digest::of("not known yet")
+}
+
 impl Definitions {
+    /// These definitions with an image ID instead of [`unknown_image_id`], with which they were rendered.
+    ///
+    /// # Errors
+    /// If a template uses a part of the image ID only, which cannot be filled in afterwards.
+    pub fn with_image_id(mut self, image_id: &Digest) -> Result<Self> {
+        let unknown = unknown_image_id();
+        let digits = unknown.hex();
+        let has_a_part = |text: &str| (0..digits.len() - 8).any(|at| text.contains(&digits[at..at + 8]));
+        for (text, rendered) in [&mut self.node, &mut self.image].into_iter().zip(&mut self.rendered) {
+            *text = text.replace(digits, image_id.hex());
+            let is_whole = !has_a_part(&text.to_lowercase());
+            anyhow::ensure!(is_whole, "{}: `image_id` cannot be used in part", rendered.path.display());
+            rendered.text.clone_from(text);
+        }
+        Ok(self)
+    }
+
     /// Judges both, with what is known of the files that the image is made of.
     pub fn lint(&self, image_files: Vec<ImageFile>) -> Vec<Placed> {
         let mut files = Some(image_files);
@@ -219,6 +241,10 @@ ui:
         "id: {{ id }}\nnode_definition_id: {{ id }}\ndisk_image: {{ archive }}\nsha256: {{ image_id }}\n";
 
     fn rendered(node: &str, image: &str) -> Result<Definitions> {
+        rendered_for(node, image, &Digest::of("config"))
+    }
+
+    fn rendered_for(node: &str, image: &str, image_id: &Digest) -> Result<Definitions> {
         let root = tempfile::tempdir().unwrap();
         for (folder, text) in [("node-definitions", node), ("image-definitions", image)] {
             std::fs::create_dir(root.path().join(folder)).unwrap();
@@ -227,7 +253,7 @@ ui:
         let facts = Facts {
             id: "tiny-1-0",
             image: "tiny:1.0",
-            image_id: &Digest::of("config"),
+            image_id,
             archive: "tiny-1-0.tar.gz",
             node: "tiny",
             variant: "only",
@@ -250,6 +276,17 @@ ui:
         assert!(definitions.node.contains("{{ dev (index .Devices 0).DeviceName }}"), "{}", definitions.node);
         assert!(definitions.node.contains(r#"label: "Tiny: 1.0""#));
         assert!(definitions.image.contains(&format!("sha256: {}", Digest::of("config"))));
+    }
+
+    #[test]
+    fn the_image_id_is_filled_in_afterwards_but_only_as_a_whole() {
+        let id = Digest::of("another config");
+        let known = rendered_for(NODE, IMAGE, &id).unwrap();
+        let filled_in = rendered_for(NODE, IMAGE, &unknown_image_id()).unwrap().with_image_id(&id).unwrap();
+        assert_eq!((filled_in.node, filled_in.image), (known.node, known.image));
+        let part = format!("{IMAGE}label: '{{{{ image_id | upper | truncate(length=12) }}}}'\n");
+        let error = rendered_for(NODE, &part, &unknown_image_id()).unwrap().with_image_id(&id).unwrap_err();
+        assert!(format!("{error}").contains("`image_id` cannot be used in part"), "{error}");
     }
 
     #[test]

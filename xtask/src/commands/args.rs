@@ -6,7 +6,7 @@ use crate::setup::Consent;
 use catalog::Overrides;
 
 /// Which node, and how it differs from what its manifest says.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct NodeArgs {
     /// The node, a folder of docker/ [default: frr]
     pub node: Option<String>,
@@ -15,7 +15,7 @@ pub struct NodeArgs {
 }
 
 /// How a node differs from what its manifest says.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct RecipeArgs {
     /// Exactly this variant [default: the first of the manifest that can be built here]
     #[arg(long)]

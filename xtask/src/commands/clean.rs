@@ -36,7 +36,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     // Connecting to it would make one.
     let has_embedded = service::has_images(&session.cache);
     let files = remove_files(session, &names).await?;
-    let removed = match session.finder.connect(session.ui).await {
+    let removed = match session.engine_if_any().await {
         // Its storage goes as a whole.
         Ok(engine) if engine.is_embedded() && args.node.is_none() => Removed::default(),
         Ok(engine) => {
@@ -73,7 +73,7 @@ async fn clean_embedded(session: &Session<'_>, images: bool, caches: bool) -> Re
             Err(unreachable) => session.ui.warn(format_args!("{:#}", unreachable.explain())),
         }
     }
-    session.finder.forget();
+    session.disconnect();
     service::clean(session.ui, &session.cache, images, caches).await
 }
 

@@ -57,7 +57,7 @@ impl State {
 /// # Errors
 /// If the data is wrong.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let engine = session.finder.connect(session.ui).await;
+    let engine = session.engine_if_any().await;
     let planner = session.planner()?;
     let mut rows = Vec::new();
     for node in session.repository.nodes() {

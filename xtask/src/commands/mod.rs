@@ -1,14 +1,14 @@
-//! One file per subcommand, with its `Args` and its `run`; and what they share: `args`, `session`, `ended`, `choose`,
+//! One file per subcommand, with its `Args` and its `run`; and what they share: `args`, `session`, `ended`, `flow`,
 //! `servers`, `running_nodes` and `variant_definitions`.
 
 pub mod args;
 pub mod build;
 pub mod builder;
-mod choose;
 pub mod clean;
 pub mod cml;
 pub mod diff;
 pub mod ended;
+pub mod flow;
 pub mod inspect;
 pub mod lint;
 pub mod list;

@@ -6,11 +6,10 @@ use anyhow::{Context, Result, bail};
 use xshell::Shell;
 
 use crate::commands::args::{NodeArgs, RecipeArgs};
-use crate::commands::build;
+use crate::commands::flow::Built;
 use crate::commands::session::Session;
 use crate::engine::Engine;
 use crate::engine::containers::listing::ListedContainer;
-use crate::setup;
 use crate::setup::Consent;
 use catalog::labels;
 
@@ -23,13 +22,13 @@ pub(super) const HELPER: &str = "link-helper";
 /// # Errors
 /// If it can't be built, or the engine runs no containers here, so that no node runs either.
 pub(crate) async fn helper_image(session: &Session<'_>, consent: Consent) -> Result<String> {
-    setup::engine(session.ui, consent, &session.finder).await?.must_run_containers()?;
+    session.ensure_engine(consent).await?.must_run_containers()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
     let quiet = session.ui.quiet();
     let own = session.elsewhere(&quiet, &root, &root.join("dist"))?;
     let recipe = RecipeArgs { yes: consent == Consent::Given, ..RecipeArgs::default() };
     let args = NodeArgs { recipe, ..NodeArgs::of(HELPER) };
-    Ok(build::up_to_date(&own, &args).await?.plan.names.image)
+    Ok(Built::up_to_date(&own, &args).await?.plan.names.image)
 }
 
 /// Nodes that `run` started.

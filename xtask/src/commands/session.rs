@@ -1,5 +1,6 @@
 //! What every command on nodes works with: the repository, `dist/`, the cache and the way to an engine.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
@@ -8,6 +9,8 @@ use crate::dist::Dist;
 use crate::engine::connect::choice::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::engine::{Engine, Unreachable};
+use crate::setup;
+use crate::setup::Consent;
 use catalog::{Planner, Repository};
 use definitions::{lint, yaml};
 use ui::Ui;
@@ -17,7 +20,9 @@ pub struct Session<'a> {
     pub repository: Repository,
     pub dist: Dist,
     pub cache: PathBuf,
-    pub finder: Finder,
+    finder: Finder,
+    /// Whether what is missing on this machine was asked for already.
+    is_set_up: Cell<bool>,
 }
 
 impl<'a> Session<'a> {
@@ -27,7 +32,8 @@ impl<'a> Session<'a> {
         let repository = Repository::open(&root)?;
         check_silenced(&repository)?;
         let dist = Dist::new(repository.root.join("dist"));
-        Ok(Self { ui, repository, dist, cache: finder.cache.clone(), finder: finder.clone() })
+        let (cache, finder) = (finder.cache.clone(), finder.clone());
+        Ok(Self { ui, repository, dist, cache, finder, is_set_up: Cell::new(false) })
     }
 
     /// The same cache and engine, for the repository at `root`, whose results go to `dist`.
@@ -38,21 +44,46 @@ impl<'a> Session<'a> {
             dist: Dist::new(dist.to_owned()),
             cache: self.cache.clone(),
             finder: self.finder.clone(),
+            is_set_up: self.is_set_up.clone(),
         })
     }
 
     /// The same on another engine.
     pub(crate) fn with_engine(&self, choice: EngineChoice) -> Result<Self> {
         let finder = Finder::new(choice, self.cache.clone());
-        Ok(Self { finder, ..self.elsewhere(self.ui, &self.repository.root, self.dist.root())? })
+        let is_set_up = Cell::new(false);
+        Ok(Self { finder, is_set_up, ..self.elsewhere(self.ui, &self.repository.root, self.dist.root())? })
     }
 
-    /// The engine that serves.
+    /// The command's engine: one connection, however often it is asked for.
     ///
     /// # Errors
-    /// If none does; the error says what to do.
+    /// If there is none; the error says what to do.
     pub(crate) async fn engine(&self) -> Result<Engine> {
-        self.finder.connect(self.ui).await.map_err(Unreachable::explain)
+        self.engine_if_any().await.map_err(Unreachable::explain)
+    }
+
+    /// The same, for commands that can do without an engine.
+    pub(crate) async fn engine_if_any(&self) -> Result<Engine, Unreachable> {
+        self.finder.connect(self.ui).await
+    }
+
+    /// The command's engine, after installing and starting what is missing, with consent.
+    ///
+    /// # Errors
+    /// If something is still missing; the error says what to do.
+    pub(crate) async fn ensure_engine(&self, consent: Consent) -> Result<Engine> {
+        if self.is_set_up.get() {
+            return self.engine().await;
+        }
+        let engine = setup::engine(self.ui, consent, &self.finder).await?;
+        self.is_set_up.set(true);
+        Ok(engine)
+    }
+
+    /// Disconnects from the engine: an embedded one ends with its last user.
+    pub(crate) fn disconnect(&self) {
+        self.finder.forget();
     }
 
     pub fn planner(&self) -> Result<Planner<'_>> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::commands::args::{NodeArgs, RecipeArgs};
-use crate::commands::save;
+use crate::commands::flow::Saved;
 use crate::commands::servers;
 use crate::commands::servers::{ServerArgs, Via};
 use crate::commands::session::Session;
@@ -19,28 +19,26 @@ pub struct Args {
     recipe: RecipeArgs,
     #[command(flatten)]
     servers: ServerArgs,
-    /// By ssh: install it as root, too, not only bring it; the API installs anyway
+    /// By ssh: install the nodes as root, not only copy them; the API always installs
     #[arg(long)]
     install: bool,
-    /// By ssh: do not restart CML after the installation; the nodes count from its next restart
+    /// By ssh: do not restart CML after the installation; it reads the nodes at its next restart
     #[arg(long)]
     no_restart: bool,
-    /// Replace what is in use, read-only, or could not start there
+    /// Replace nodes that are in use or read-only, and install nodes that could not start there
     #[arg(long)]
     force: bool,
-    /// Say what would be done, and change nothing
+    /// Print what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// The result as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// # Errors
-/// If a node can't be saved, or a server did not get all of them.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
-    let bundles = bundles(session, &args).await?;
+    let bundles = saved(session, &args).await?;
     let by_api = api::Options { force: args.force, dry_run: args.dry_run };
     let by_ssh =
         ssh::Options { install: args.install, restart: !args.no_restart, dry_run: args.dry_run, force: args.force };
@@ -57,16 +55,15 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     servers::conclude(session.ui, reports.await, args.json)
 }
 
-/// Brings every node up to date first: a server is not spoken to for something that can't be built.
-async fn bundles(session: &Session<'_>, args: &Args) -> Result<Vec<Bundle>> {
-    let nodes: Vec<Option<String>> =
+/// Brings every node up to date before any server is contacted.
+async fn saved(session: &Session<'_>, args: &Args) -> Result<Vec<Bundle>> {
+    let named: Vec<Option<String>> =
         if args.nodes.is_empty() { vec![None] } else { args.nodes.iter().cloned().map(Some).collect() };
     let mut bundles: Vec<Bundle> = Vec::new();
-    for node in nodes {
-        let saved = save::up_to_date(session, &NodeArgs { node, recipe: args.recipe.clone() }).await?;
-        let id = &saved.inspected.plan.names.id;
-        if bundles.iter().all(|other| other.id != *id) {
-            bundles.push(servers::bundle(session, id)?);
+    for node in named {
+        let saved = Saved::up_to_date(session, &NodeArgs { node, recipe: args.recipe.clone() }).await?;
+        if bundles.iter().all(|other| other.id != saved.bundle.id) {
+            bundles.push(saved.bundle);
         }
     }
     Ok(bundles)

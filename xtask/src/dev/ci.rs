@@ -80,7 +80,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 
 async fn on_docker(session: &Session<'_>, args: &Args) -> Result<()> {
     let session = session.with_engine(EngineChoice::Docker)?;
-    setup::engine(session.ui, consent(args.yes), &session.finder).await?;
+    session.ensure_engine(consent(args.yes)).await?;
     let all = all_tests(&session)?;
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     end_to_end(&session, "on Docker", &all, &[("XTASK_ENGINE", "docker")])?;
@@ -97,7 +97,7 @@ async fn on_docker(session: &Session<'_>, args: &Args) -> Result<()> {
 
 async fn on_the_embedded_engine(session: &Session<'_>, args: &Args) -> Result<()> {
     let session = session.with_engine(EngineChoice::Embedded)?;
-    setup::engine(session.ui, consent(args.yes), &session.finder).await?;
+    session.ensure_engine(consent(args.yes)).await?;
     session.ui.headline("every node is built, saved and proved on the embedded engine");
     verify::run(&session, verify::Args::all(args.yes)).await?;
     end_to_end(&session, "on the embedded engine", &args.of_any_engine(), &embedded(&storage(&session)))

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// What a proof found of one node.
+/// The result for one node.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct VerifyReport {
     /// The node definition's id.
     pub id: String,
     pub ok: bool,
@@ -18,10 +18,10 @@ pub struct Report {
 /// What was measured on the way.
 #[derive(Debug, Default, Serialize)]
 pub struct Figures {
-    /// From `docker create` to the words on the console.
+    /// From `docker create` until the console shows what `boot.completed` names.
     #[serde(serialize_with = "seconds_if_any", rename = "ready_seconds")]
     pub ready: Option<Duration>,
-    /// Bytes that the node's processes hold when it is at rest.
+    /// Bytes that the node's processes use when it is at rest.
     pub memory: Option<u64>,
     pub processes: Option<usize>,
     /// Bytes of the image in the engine.
@@ -38,8 +38,9 @@ pub struct Row {
     pub outcome: Outcome,
     #[serde(serialize_with = "seconds", rename = "seconds")]
     pub time: Duration,
-    /// Why it failed or could not be proved; what else there is to say.
-    pub said: String,
+    /// Why it failed or could not be proved, or a remark.
+    #[serde(rename = "said")]
+    pub message: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -47,34 +48,25 @@ pub struct Row {
 pub enum Outcome {
     Passed,
     Failed,
-    /// This machine can't show it.
+    /// Not on this machine.
     NotProvable,
 }
 
-impl Report {
+impl VerifyReport {
     pub(super) fn new(id: &str) -> Self {
         Self { id: id.to_owned(), ok: false, figures: Figures::default(), rows: Vec::new() }
     }
 
-    /// Takes over what another report of the same node has.
-    pub(super) fn adopt(&mut self, other: Self) {
-        self.rows.extend(other.rows);
-        let Figures { memory, processes, stop, .. } = other.figures;
-        self.figures = Figures { memory, processes, stop, ..std::mem::take(&mut self.figures) };
+    /// Adds what is still on the engine after everything was removed: nothing, or the row fails.
+    pub fn add_leftovers(&mut self, count: usize) {
+        let (outcome, message) = match count {
+            0 => (Outcome::Passed, String::new()),
+            _ => (Outcome::Failed, format!("{count} containers, volumes and images still have the lab's label")),
+        };
+        self.rows.push(Row::new("afterwards", "nothing is left on the engine", outcome, Duration::ZERO, message));
     }
 
-    /// What was still on the engine after everything had been removed: nothing, or the row fails.
-    pub fn left_behind(&mut self, count: usize) {
-        self.rows.push(Row {
-            scene: "afterwards".to_owned(),
-            check: "nothing is left on the engine".to_owned(),
-            outcome: if count == 0 { Outcome::Passed } else { Outcome::Failed },
-            time: Duration::ZERO,
-            said: if count == 0 { String::new() } else { format!("{count} things bore the lab's label") },
-        });
-    }
-
-    /// All rows are there.
+    /// Sets the verdict, when all rows are there.
     pub fn conclude(&mut self) {
         self.ok = self.count(Outcome::Failed) == 0;
     }
@@ -83,7 +75,7 @@ impl Report {
         self.rows.iter().filter(|row| row.outcome == outcome).count()
     }
 
-    /// One line a check, under a headline; what there is to say of it stands below.
+    /// A table with a line per check; its message follows below it.
     pub fn lines(&self) -> Vec<String> {
         let head = ["SCENE", "CHECK", "RESULT", "TIME"];
         let width = |name: &str, cell: fn(&Row) -> &str| {
@@ -95,10 +87,16 @@ impl Report {
         for row in &self.rows {
             let (time, word) = (text::duration(row.time), row.outcome.word());
             lines.push(format!("{:scene$}  {:check$}  {word:result$}  {time:>9}", row.scene, row.check));
-            lines.extend(row.said.lines().map(|line| format!("    {line}")));
+            lines.extend(row.message.lines().map(|line| format!("    {line}")));
         }
         lines.extend(self.figures.lines());
         lines
+    }
+}
+
+impl Row {
+    pub(super) fn new(scene: &str, check: &str, outcome: Outcome, time: Duration, message: String) -> Self {
+        Self { scene: scene.to_owned(), check: check.to_owned(), outcome, time, message }
     }
 }
 
@@ -121,7 +119,7 @@ impl Figures {
             }
         };
         put("create to READY", self.ready.map(|time| format!("{:.2} s", time.as_secs_f64())));
-        let unknown = || self.processes.map(|_| "unknown: the kernel does not tell it (smaps_rollup)".to_owned());
+        let unknown = || self.processes.map(|_| "unknown: the kernel does not report it (smaps_rollup)".to_owned());
         put("memory at rest", self.memory.map(text::size).or_else(unknown));
         put("processes at rest", self.processes.map(|count| count.to_string()));
         put("stop", self.stop.map(|time| format!("{:.2} s", time.as_secs_f64())));

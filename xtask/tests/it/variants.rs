@@ -53,7 +53,7 @@ fn a_variant_that_was_asked_for_is_never_replaced_by_another() {
     repo.edit_manifest("variants:\n", FIRST_IS_OUT_OF_REACH);
     repo.xtask(&["build", "--variant", "far"])
         .failure()
-        .says(["variant far of ", "can't be built here", "registry.invalid/far:1"])
+        .says(["variant far of ", "cannot be built here", "registry.invalid/far:1"])
         .does_not_say(["building"]);
     repo.xtask(&["build", "--variant", "only"]).success();
 }

@@ -13,7 +13,6 @@ use catalog::{Manifest, Repository, Variant};
 use definitions::finding::Finding;
 use definitions::lint::ImageFile;
 use definitions::{Definitions, Placed};
-use digests::Digest;
 
 /// Up to so many switches, each combination is rendered; with more, each switch alone.
 const MOST_COMBINED: usize = 4;
@@ -30,7 +29,13 @@ pub(super) fn lint(session: &Session<'_>) -> Result<Vec<Report>> {
         let files = image_files(repository, node)?;
         for variant in &node.variants {
             for switches in settings(&node.switches) {
-                match variant_definitions::render(repository, node, variant, &switches, &Digest::of("not known yet")) {
+                match variant_definitions::render(
+                    repository,
+                    node,
+                    variant,
+                    &switches,
+                    &definitions::unknown_image_id(),
+                ) {
                     Ok(definitions) => collected.add(repository, node, variant, &switches, &definitions, &files),
                     Err(error) => failed.push(error.context(format!("node {}, variant {}", node.node, variant.name))),
                 }

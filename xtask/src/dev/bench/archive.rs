@@ -6,17 +6,14 @@ use anyhow::{Context, Result};
 use futures_util::StreamExt;
 
 use crate::commands::args::NodeArgs;
-use crate::commands::build;
-use crate::commands::build::Built;
-use crate::commands::save;
-use crate::commands::save::Saved;
+use crate::commands::flow::{Built, Saved};
 use crate::commands::session::Session;
 use crate::dev::bench::{Figure, Times, ratio};
 
 /// `save`, `docker save | gzip` and the bare export in turns, so that all three see the machine
 /// in the same moods.
 pub async fn against_gzip(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
-    let image = build::up_to_date(session, node).await?;
+    let image = Built::up_to_date(session, node).await?;
     let (mut ours, mut gzip, mut bare) = (Times::default(), Times::default(), Times::default());
     let (mut silent, mut alone) = (Times::default(), Times::default());
     let mut sizes = (0, 0);
@@ -27,7 +24,7 @@ pub async fn against_gzip(session: &Session<'_>, node: &NodeArgs, rounds: u32) -
         bare.add(since);
         compress_alone(session, &image, &mut alone)?;
         let since = Instant::now();
-        sizes.0 = save_elsewhere(session, node).await?.archive.size;
+        sizes.0 = save_elsewhere(session, node).await?.bundle.archive.size;
         ours.add(since);
         let since = Instant::now();
         sizes.1 = docker_save_gzip(session, &image.plan.names.image)?;
@@ -50,14 +47,14 @@ pub async fn against_gzip(session: &Session<'_>, node: &NodeArgs, rounds: u32) -
 
 /// Image and archive against the limits of their manifest.
 pub async fn sizes(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
-    let built = build::up_to_date(session, node).await?;
+    let built = Built::up_to_date(session, node).await?;
     let limits = &built.plan.limits;
     let promise = |limit: Option<u64>| limit.map_or_else(String::new, |mb| format!("at most {mb} MB"));
     let saved = save_elsewhere(session, node).await?;
     let name = &built.plan.names.image;
     Ok(vec![
         Figure::new(&format!("image {name}"), text::size(built.image.size), &promise(limits.image_mb)),
-        Figure::new(&format!("archive of {name}"), text::size(saved.archive.size), &promise(limits.archive_mb)),
+        Figure::new(&format!("archive of {name}"), text::size(saved.bundle.archive.size), &promise(limits.archive_mb)),
     ])
 }
 
@@ -90,7 +87,7 @@ fn compress_alone(session: &Session<'_>, built: &Built, alone: &mut Times) -> Re
 async fn save_elsewhere(session: &Session<'_>, node: &NodeArgs) -> Result<Saved> {
     let folder = tempfile::tempdir_in(&session.cache)?;
     let elsewhere = session.elsewhere(session.ui, &session.repository.root, &folder.path().join("dist"))?;
-    save::up_to_date(&elsewhere, node).await
+    Saved::up_to_date(&elsewhere, node).await
 }
 
 /// What the seed's Makefile does. Yields the size of the file.

@@ -6,8 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::commands::args::NodeArgs;
-use crate::commands::build;
-use crate::commands::build::Built;
+use crate::commands::flow::Built;
 use crate::commands::session::Session;
 use crate::dev::bench::{Figure, Times, ratio};
 use crate::engine::connect::choice::EngineChoice;
@@ -19,7 +18,7 @@ const ONE_STAGE: &str = include_str!("one-stage.Dockerfile");
 /// From nothing but the base: no step cached, no compiler cache, no package downloaded before.
 pub async fn against_one_stage(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
     // Brings the base, which both start from and neither is charged for.
-    let built = build::up_to_date(session, node).await?;
+    let built = Built::up_to_date(session, node).await?;
     let ours = from_nothing(session, node).await?;
     let mut theirs = Times::default();
     let copy = Copy::of(session, &built)?;
@@ -37,13 +36,13 @@ pub async fn against_one_stage(session: &Session<'_>, node: &NodeArgs) -> Result
 pub async fn on_both_engines(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
     let (docker, embedded) = (session.with_engine(EngineChoice::Docker)?, session.with_engine(EngineChoice::Embedded)?);
     let (on_docker, on_ours) = (from_nothing(&docker, node).await?, from_nothing(&embedded, node).await?);
-    embedded.finder.forget();
+    embedded.disconnect();
     let mut starts = Times::default();
     for _ in 0..rounds {
         let since = Instant::now();
         embedded.engine().await?;
         starts.0.push(since.elapsed());
-        embedded.finder.forget();
+        embedded.disconnect();
     }
     let part = ratio(on_ours.median(), on_docker.median());
     Ok(vec![
@@ -55,7 +54,7 @@ pub async fn on_both_engines(session: &Session<'_>, node: &NodeArgs, rounds: u32
 }
 
 async fn from_nothing(session: &Session<'_>, node: &NodeArgs) -> Result<Times> {
-    let built = build::up_to_date(session, node).await?;
+    let built = Built::up_to_date(session, node).await?;
     let copy = Copy::of(session, &built)?;
     copy.give_caches_new_names()?;
     Ok(Times(vec![copy.build(session, node, true).await?]))
@@ -63,7 +62,7 @@ async fn from_nothing(session: &Session<'_>, node: &NodeArgs) -> Result<Times> {
 
 /// After a change to the entry script alone.
 pub async fn after_a_change(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
-    let built = build::up_to_date(session, node).await?;
+    let built = Built::up_to_date(session, node).await?;
     let copy = Copy::of(session, &built)?;
     let script = copy.change_a_script()?;
     let mut times = Times::default();
@@ -138,7 +137,7 @@ impl Copy {
         let mut args = node.clone();
         args.recipe.no_cache = no_cache;
         let since = Instant::now();
-        let built = build::up_to_date(&copy, &args).await?;
+        let built = Built::up_to_date(&copy, &args).await?;
         let time = since.elapsed();
         built.engine.remove_image(&built.plan.names.image).await?;
         Ok(time)

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures_util::future::try_join_all;
 
 use crate::commands::args::NodeArgs;
+use crate::commands::flow::Saved;
 use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
-use crate::commands::{save, verify};
+use crate::commands::verify;
 use crate::dev::bench::{Figure, Times};
 use crate::lab;
 use crate::lab::{Asked, Lab, Node};
@@ -23,15 +24,13 @@ const MANY: usize = 10;
 
 /// Boots the node alone, then many of it at once.
 pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
-    let saved = save::up_to_date(session, node).await?;
-    let id = &saved.inspected.plan.names.id;
-    let path = session.dist.node_definition(id);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
-    let container = Container::read(&text)?;
-    let engine = session.engine().await?;
+    let saved = Saved::up_to_date(session, node).await?;
+    let (engine, bundle) = (&saved.built.engine, &saved.bundle);
+    let id = &bundle.id;
+    let container = Container::read(&bundle.node_definition.text)?;
     let helper = helper_image(session, Consent::Given).await?;
-    let lab = Lab::open(&engine, session.ui, &session.cache, &helper).await?;
-    let image = lab.load(&session.dist.archive(id)).await?.image;
+    let lab = Lab::open(engine, session.ui, &session.cache, &helper).await?;
+    let image = lab.load(&bundle.archive.path).await?.image;
     let (mut alone, mut memory) = (Times::default(), None);
     for _ in 0..rounds {
         let (node, time) = boot(&lab, &container, &image).await?;
@@ -70,7 +69,7 @@ async fn boot(lab: &Lab<'_>, container: &Container, image: &str) -> Result<(Node
 
 /// `verify` of what is built and saved.
 pub async fn verify(session: &Session<'_>, node: &NodeArgs) -> Result<Figure> {
-    save::up_to_date(session, node).await?;
+    Saved::up_to_date(session, node).await?;
     let mut times = Times::default();
     let since = Instant::now();
     let report = verify::one(session, node).await?;

@@ -7,25 +7,25 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::commands::args::NodeArgs;
-use crate::commands::save;
+use crate::commands::flow::Saved;
 use crate::commands::session::Session;
 use crate::dev::bench::upload::{Uploaded, upload};
 use crate::dev::bench::{Figure, Times};
 
 pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
-    let saved = save::up_to_date(session, node).await?;
+    let saved = Saved::up_to_date(session, node).await?;
     let (mut whole, mut repeat) = (Times::default(), Times::default());
     for round in 1..=rounds {
         session.ui.headline(format_args!("upload by the API, round {round} of {rounds}"));
         let server = Server::start(session)?;
         let first = server.upload(session)?;
-        anyhow::ensure!(first.sent == saved.archive.size, "{} bytes were sent", first.sent);
+        anyhow::ensure!(first.sent == saved.bundle.archive.size, "{} bytes were sent", first.sent);
         whole.0.push(first.time);
         let again = server.upload(session)?;
         anyhow::ensure!(again.sent == 0, "a repeat sent {} bytes", again.sent);
         repeat.0.push(again.time);
     }
-    let size = text::size(saved.archive.size);
+    let size = text::size(saved.bundle.archive.size);
     Ok(vec![
         Figure::new(&format!("upload of {size} by the API, whole command"), whole.describe(), ""),
         Figure::new("upload with nothing to do, by the API", repeat.describe(), "at most 2 s, no archive bytes"),

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use crate::commands::args::{NodeArgs, RecipeArgs};
+use crate::commands::flow::{Built, Saved};
 use crate::commands::session::Session;
-use crate::commands::{build, save};
 use crate::dev::bench::upload::{Uploaded, upload};
 use crate::dev::bench::{Figure, Times, ratio};
 
@@ -19,10 +19,10 @@ const HOST: &str = "cml-host";
 const CUT_AT: u64 = 90;
 
 pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
-    let saved = save::up_to_date(session, node).await?;
-    let (id, size) = (saved.inspected.plan.names.id.clone(), saved.archive.size);
+    let saved = Saved::up_to_date(session, node).await?;
+    let archive = &saved.bundle.archive;
+    let size = archive.size;
     let server = Server::start(session).await?;
-    let archive = session.dist.archive(&id);
     let (mut whole, mut ours, mut scp, mut repeat) =
         (Times::default(), Times::default(), Times::default(), Times::default());
     for round in 1..=rounds {
@@ -30,7 +30,7 @@ pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Res
         server.forget()?;
         // Both without the login: ours has one for all that it does.
         let login = server.login()?;
-        scp.0.push(server.scp(&archive)?.saturating_sub(login));
+        scp.0.push(server.scp(&archive.path)?.saturating_sub(login));
         server.forget()?;
         let done = server.upload(session, &[])?;
         whole.0.push(done.time);
@@ -162,5 +162,5 @@ async fn image(session: &Session<'_>) -> Result<String> {
     let quiet = session.ui.quiet();
     let own = session.elsewhere(&quiet, &root, &root.join("dist"))?;
     let args = NodeArgs { recipe: RecipeArgs { yes: true, ..RecipeArgs::default() }, ..NodeArgs::of(HOST) };
-    Ok(build::up_to_date(&own, &args).await?.plan.names.image)
+    Ok(Built::up_to_date(&own, &args).await?.plan.names.image)
 }

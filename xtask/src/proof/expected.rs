@@ -1,4 +1,4 @@
-//! Whether a command printed and exited as it must.
+//! Whether a command printed and exited as expected.
 
 use anyhow::{Context, Result};
 
@@ -25,8 +25,8 @@ impl Expected {
         })
     }
 
-    /// Nothing, if the output is as it must be; else what is wrong with it.
-    pub(super) fn fault(&self, output: &Output) -> Option<String> {
+    /// What is wrong with the output, if anything.
+    pub(super) fn problem(&self, output: &Output) -> Option<String> {
         let Output { code, text } = output;
         let wrong = match self.exit {
             Exit::Code(wanted) if wanted != *code => Some(format!("it should exit with {wanted}")),
@@ -44,18 +44,18 @@ impl Expected {
     }
 }
 
-/// Every line for itself can be the beginning or the end.
+/// `^` and `$` match at every line.
 fn expression(pattern: &Pattern, context: &tera::Context) -> Result<(String, regex_lite::Regex)> {
     let text = pattern.render(context)?;
     let expression = regex_lite::RegexBuilder::new(&text).multi_line(true).build();
-    Ok((text.clone(), expression.with_context(|| format!("`{text}` is no regular expression"))?))
+    Ok((text.clone(), expression.with_context(|| format!("`{text}` is not a regular expression"))?))
 }
 
 pub(super) fn fill_all(patterns: &[Pattern], context: &tera::Context) -> Result<Vec<String>> {
     patterns.iter().map(|pattern| Ok(pattern.render(context)?)).collect()
 }
 
-/// What a command printed, as it stands below a fault.
+/// The beginning of what a command printed, indented.
 pub(super) fn quoted(text: &str) -> String {
     const LINES: usize = 20;
     let text = text::printable(text);
@@ -70,10 +70,10 @@ pub(super) fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn fault(wanted: Expectation, code: i64, text: &str) -> Option<String> {
+    fn problem(wanted: Expectation, code: i64, text: &str) -> Option<String> {
         let mut context = tera::Context::new();
         context.insert("version", "10.3");
-        Expected::of(&wanted, &context).unwrap().fault(&Output { code, text: text.to_owned() })
+        Expected::of(&wanted, &context).unwrap().problem(&Output { code, text: text.to_owned() })
     }
 
     fn pattern(text: &str) -> Pattern {
@@ -81,21 +81,21 @@ mod tests {
     }
 
     #[test]
-    fn each_wish_can_be_disappointed() {
-        assert!(fault(Expectation::default(), 0, "").is_none());
-        assert!(fault(Expectation::default(), 1, "").unwrap().contains("should exit with 0; it exited with 1"));
+    fn each_expectation_can_fail() {
+        assert!(problem(Expectation::default(), 0, "").is_none());
+        assert!(problem(Expectation::default(), 1, "").unwrap().contains("should exit with 0; it exited with 1"));
         assert!(
-            fault(Expectation { exit: Exit::Failure, ..Expectation::default() }, 0, "")
+            problem(Expectation { exit: Exit::Failure, ..Expectation::default() }, 0, "")
                 .unwrap()
                 .contains("should fail")
         );
         let prints = || Expectation { prints: vec![pattern("FRR {{ version }}")], ..Expectation::default() };
-        assert!(fault(prints(), 0, "FRR 10.3").is_none());
-        assert!(fault(prints(), 0, "FRR 10.4").unwrap().contains("should print `FRR 10.3`"));
+        assert!(problem(prints(), 0, "FRR 10.3").is_none());
+        assert!(problem(prints(), 0, "FRR 10.4").unwrap().contains("should print `FRR 10.3`"));
         let lacks = Expectation { lacks: vec![pattern("rror")], ..Expectation::default() };
-        assert!(fault(lacks, 0, "Error").unwrap().contains("should not print"));
+        assert!(problem(lacks, 0, "Error").unwrap().contains("should not print"));
         let matches = || Expectation { matches: Some(pattern("^up$")), ..Expectation::default() };
-        assert!(fault(matches(), 0, "a\nup\nb").is_none());
-        assert!(fault(matches(), 0, "cup").unwrap().contains("should match"));
+        assert!(problem(matches(), 0, "a\nup\nb").is_none());
+        assert!(problem(matches(), 0, "cup").unwrap().contains("should match"));
     }
 }

@@ -1,0 +1,83 @@
+//! A node whose image is in the engine.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::commands::args::NodeArgs;
+use crate::commands::flow::select::{Action, Selection, select};
+use crate::commands::session::Session;
+use crate::engine::images::base;
+use crate::engine::{self, Engine, Image};
+use catalog::{BuildPlan, Planner};
+use files::Lock;
+
+/// A plan and the image that was built by it.
+pub struct Built {
+    pub engine: Engine,
+    pub plan: BuildPlan,
+    pub image: Image,
+}
+
+impl Built {
+    /// The image that the arguments select, built if necessary.
+    pub async fn up_to_date(session: &Session<'_>, args: &NodeArgs) -> Result<Self> {
+        Self::after(session, args, |_| Ok(())).await.map(|(built, ())| built)
+    }
+
+    /// The same, with what `prepare` makes of the plan; if that fails, nothing is built.
+    pub(super) async fn after<T>(
+        session: &Session<'_>,
+        args: &NodeArgs,
+        prepare: impl FnOnce(&BuildPlan) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        // A wrong name is reported before anything is installed.
+        let node = &session.repository.node(args.node.as_deref())?.node;
+        let engine = session.ensure_engine(args.recipe.consent()).await?;
+        // The second of two commands finds what the first has built.
+        let path = session.cache.join("locks").join(node.as_str());
+        let _lock = Lock::acquire(&path, session.ui, &format!("builds {node}")).await?;
+        let planner = session.planner()?;
+        let Selection { plan, action } = select(session, &planner, &engine, args).await?;
+        let prepared = prepare(&plan)?;
+        let image = match action {
+            Action::Reuse(image) => {
+                session.ui.note(format_args!("{} is up to date", plan.names.image));
+                image
+            }
+            Action::Build(origin) => build(session, &planner, &engine, &plan, origin, args.recipe.no_cache).await?,
+        };
+        Ok((Self { engine, plan, image }, prepared))
+    }
+}
+
+async fn build(
+    session: &Session<'_>,
+    planner: &Planner<'_>,
+    engine: &Engine,
+    plan: &BuildPlan,
+    origin: base::Origin,
+    no_cache: bool,
+) -> Result<Image> {
+    let (ui, since) = (session.ui, Instant::now());
+    ui.headline(format_args!("building {} (node {}, variant {})", plan.names.image, plan.node, plan.variant));
+    for (name, pin) in &plan.sources {
+        ui.note(format_args!("  {name}: {}", pin.describe()));
+    }
+    let scratch = tempfile::tempdir_in(&session.cache)
+        .with_context(|| format!("could not create a folder in {}", session.cache.display()))?;
+    let base = base::ensure(engine, ui, origin, &plan.platform, scratch.path()).await?;
+    let _alone = match engine.build_lock() {
+        Some(path) => Some(Lock::acquire(&path, ui, "builds on this engine").await?),
+        None => None,
+    };
+    let job = engine::build::Job { no_cache, scratch: scratch.path() };
+    let image = engine::build::build(engine, ui, plan, &base, &planner.sources, &job).await?;
+    ui.note(format_args!(
+        "built {}, {}, in {}",
+        plan.names.image,
+        text::size(image.size),
+        text::duration(since.elapsed())
+    ));
+    Ok(image)
+}

@@ -1,0 +1,91 @@
+//! A node whose image ID is known and stands in both definitions.
+//!
+//! CML compares the SHA-256 of the image's configuration. What `docker inspect` prints is that on
+//! some engines and a manifest's digest on others, so it is computed here, from what the engine
+//! exports. [docs/cml.md 3]
+
+use anyhow::Result;
+
+use crate::commands::args::NodeArgs;
+use crate::commands::flow::built::Built;
+use crate::commands::flow::definitions::render;
+use crate::commands::flow::export::export;
+use crate::commands::session::Session;
+use crate::dist::{ArchiveRecord, Record};
+use definitions::Definitions;
+use digests::Digest;
+use files::Lock;
+
+/// A built node with its definitions.
+pub struct Inspected {
+    pub built: Built,
+    /// As they are written to dist/.
+    pub definitions: Definitions,
+    pub image_id: Digest,
+}
+
+impl Inspected {
+    /// Builds the node if necessary, and writes its definitions.
+    pub async fn up_to_date(session: &Session<'_>, args: &NodeArgs) -> Result<Self> {
+        let (built, rendered) = Built::after(session, args, |plan| render(session, plan)).await?;
+        let recorded = session.dist.record(&built.plan.names.id);
+        let image_id = match recorded.filter(|record| is_of(record, &built)) {
+            Some(record) => record.image_id,
+            None => compute_image_id(session, &built).await?,
+        };
+        let lock = session.dist.lock(session.ui).await?;
+        let inspected = Self::new(built, rendered, image_id)?;
+        let archive = session.dist.record(&inspected.built.plan.names.id).and_then(|record| record.archive);
+        inspected.write(session, &lock, archive)?;
+        Ok(inspected)
+    }
+
+    pub(super) fn new(built: Built, rendered: Definitions, image_id: Digest) -> Result<Self> {
+        Ok(Self { definitions: rendered.with_image_id(&image_id)?, built, image_id })
+    }
+
+    /// Writes the definitions that have changed, and what is known of the node; `archive` is the one in dist/, which
+    /// may be an older image's.
+    pub(super) fn write(&self, session: &Session<'_>, _: &Lock, archive: Option<ArchiveRecord>) -> Result<()> {
+        let (dist, plan) = (&session.dist, &self.built.plan);
+        let id = &plan.names.id;
+        let files =
+            [(dist.node_definition(id), &self.definitions.node), (dist.image_definition(id), &self.definitions.image)];
+        let changed = files.iter().any(|(path, text)| !dist.has(path, text));
+        if changed {
+            dist.withdraw_sums(id)?;
+            for (path, text) in &files {
+                dist.write(path, text)?;
+            }
+        }
+        dist.remember(id, &self.record(archive))?;
+        dist.write_sums()?;
+        if changed {
+            session.ui.note(format_args!("wrote the definitions of {id}"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn record(&self, archive: Option<ArchiveRecord>) -> Record {
+        let Built { plan, image, .. } = &self.built;
+        Record {
+            node: plan.node.clone(),
+            variant: plan.variant.clone(),
+            engine_id: image.engine_id.clone(),
+            image_id: self.image_id.clone(),
+            archive,
+        }
+    }
+}
+
+/// Whether a record is of this very image, so that its image ID needs no computing.
+pub(super) fn is_of(record: &Record, built: &Built) -> bool {
+    record.engine_id == built.image.engine_id
+}
+
+async fn compute_image_id(session: &Session<'_>, built: &Built) -> Result<Digest> {
+    let spinner = session.ui.spinner(format!("computing the image ID of {} from its export", built.plan.names.image));
+    let contents = export(built, |_| {}, |reader| archive::examine(reader)).await;
+    spinner.finish_and_clear();
+    Ok(contents?.image_id)
+}

@@ -1,0 +1,101 @@
+//! What `verify` proves of the repository's nodes: their manifests' scenes, with the artefacts as they were saved.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::commands::args::{NodeArgs, RecipeArgs};
+use crate::commands::flow::definitions::render;
+use crate::commands::flow::saved::Saved;
+use crate::commands::session::Session;
+use crate::proof::{SceneSetup, Shipped, Subject};
+use catalog::Manifest;
+use catalog::scene::{Scene, SceneNode};
+use definitions::container::Container;
+
+/// The nodes of a command, each saved once, however many scenes need it.
+pub struct Subjects<'a> {
+    session: &'a Session<'a>,
+    recipe: &'a RecipeArgs,
+    saved: Vec<(NodeArgs, Rc<SavedNode>)>,
+}
+
+struct SavedNode {
+    saved: Saved,
+    shipped: Shipped,
+}
+
+impl<'a> Subjects<'a> {
+    /// `recipe` is that of the nodes that are proved; others, in their scenes, are as their manifests say.
+    pub fn new(session: &'a Session<'a>, recipe: &'a RecipeArgs) -> Self {
+        Self { session, recipe, saved: Vec::new() }
+    }
+
+    /// A node with its scenes; of these only those whose name contains `filter`.
+    pub async fn subject(&mut self, node: &Manifest, filter: Option<&str>) -> Result<Subject> {
+        let scenes = matching(node, filter)?;
+        let own = self.saved(NodeArgs { recipe: self.recipe.clone(), ..NodeArgs::of(node.node.as_str()) }).await?;
+        let mut setups = Vec::new();
+        for scene in scenes {
+            setups.push(self.set_up(scene, &own).await?);
+        }
+        let plan = &own.saved.built.plan;
+        let mut context = plan.check_context();
+        context.insert("id", &plan.names.id);
+        let node = own.shipped.clone();
+        Ok(Subject { node, scenes: setups, context, stop_seconds: plan.limits.stop_seconds })
+    }
+
+    async fn set_up(&mut self, scene: &Scene, own: &Rc<SavedNode>) -> Result<SceneSetup> {
+        let mut nodes = BTreeMap::new();
+        for (name, scene_node) in &scene.nodes {
+            let of = match &scene_node.node {
+                None => own.clone(),
+                Some(node) => {
+                    let recipe = RecipeArgs { yes: self.recipe.yes, ..RecipeArgs::default() };
+                    self.saved(NodeArgs { recipe, ..NodeArgs::of(node.as_str()) }).await?
+                }
+            };
+            nodes.insert(name.to_string(), self.shipped(&of, scene_node)?);
+        }
+        Ok(SceneSetup { scene: scene.clone(), nodes })
+    }
+
+    async fn saved(&mut self, args: NodeArgs) -> Result<Rc<SavedNode>> {
+        if let Some((_, known)) = self.saved.iter().find(|(other, _)| *other == args) {
+            return Ok(known.clone());
+        }
+        let saved = Saved::up_to_date(self.session, &args).await?;
+        let container = Container::read(&saved.bundle.node_definition.text)?;
+        let shipped = Shipped { container, archive: saved.bundle.archive.path.clone() };
+        let node = Rc::new(SavedNode { saved, shipped });
+        self.saved.push((args, node.clone()));
+        Ok(node)
+    }
+
+    /// A saved node with the switches that the scene sets.
+    fn shipped(&self, of: &SavedNode, scene_node: &SceneNode) -> Result<Shipped> {
+        if scene_node.switches.is_empty() {
+            return Ok(of.shipped.clone());
+        }
+        let mut plan = of.saved.built.plan.clone();
+        for (name, value) in &scene_node.switches {
+            let near = text::near(name, plan.switches.keys().map(String::as_str));
+            let switch = plan.switches.get_mut(name);
+            *switch.ok_or_else(|| anyhow!("node {} has no switch `{name}`: {near}", plan.node))? = *value;
+        }
+        let definitions = render(self.session, &plan)?.with_image_id(&of.saved.bundle.image_id)?;
+        Ok(Shipped { container: Container::read(&definitions.node)?, archive: of.shipped.archive.clone() })
+    }
+}
+
+fn matching<'a>(node: &'a Manifest, filter: Option<&str>) -> Result<Vec<&'a Scene>> {
+    let is_asked_for = |scene: &&Scene| filter.is_none_or(|text| scene.name.contains(text));
+    let scenes: Vec<&Scene> = node.scenes.iter().filter(is_asked_for).collect();
+    if let Some(text) = filter.filter(|_| scenes.is_empty()) {
+        let known = node.scenes.iter().map(|scene| scene.name.as_str());
+        bail!("{} has no scene `{text}`: {}", node.node, text::near(text, known));
+    }
+    Ok(scenes)
+}

@@ -1,0 +1,54 @@
+//! Proves a node: as it is shipped, and in its scenes.
+
+use std::num::NonZero;
+use std::time::Instant;
+
+use anyhow::Result;
+use futures_util::{StreamExt, stream};
+
+use crate::lab::Lab;
+use crate::proof::report::{Outcome, Row, VerifyReport};
+use crate::proof::subject::{SceneSetup, Subject};
+use crate::proof::testbed::Testbed;
+use crate::proof::{scene, shipped};
+
+/// Proves `subject` in `lab`. Failed checks are in the report.
+///
+/// # Errors
+/// If the engine does not do what it should.
+pub async fn prove(lab: &Lab<'_>, subject: &Subject) -> Result<VerifyReport> {
+    let testbed = Testbed::new(lab, subject);
+    let mut report = VerifyReport::new(&subject.node.container.id);
+    if let Some(running) = shipped::boot(&testbed, &mut report).await? {
+        // While the node is at rest, the scenes run.
+        let (examined, rows_of_scenes) =
+            tokio::join!(shipped::examine(&testbed, &mut report, running), run_scenes(&testbed));
+        examined?;
+        report.rows.extend(rows_of_scenes);
+    }
+    Ok(report)
+}
+
+/// Runs the scenes, one more at a time than this machine has processors, because they wait a lot;
+/// yields their rows in the order of the manifest.
+async fn run_scenes(testbed: &Testbed<'_>) -> Vec<Row> {
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get) + 1;
+    let scenes = stream::iter(testbed.subject.scenes.iter().enumerate());
+    let running = scenes.map(async |(place, setup)| (place, run_scene(testbed, setup).await));
+    let mut done: Vec<(usize, Vec<Row>)> = running.buffer_unordered(at_once).collect().await;
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().flat_map(|(_, rows)| rows).collect()
+}
+
+async fn run_scene(testbed: &Testbed<'_>, setup: &SceneSetup) -> Vec<Row> {
+    let (ui, name, since) = (testbed.lab.ui, &setup.scene.name, Instant::now());
+    let spinner = ui.spinner(format!("scene: {name}"));
+    let rows = scene::run(testbed, setup).await;
+    spinner.finish_and_clear();
+    let failed = match rows.iter().filter(|row| row.outcome == Outcome::Failed).count() {
+        0 => String::new(),
+        count => format!(", {count} failed"),
+    };
+    ui.note(format_args!("scene {name}: {} checks{failed}, {}", rows.len(), text::duration(since.elapsed())));
+    rows
+}

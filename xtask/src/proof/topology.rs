@@ -1,0 +1,117 @@
+//! The running nodes of a scene, with the links between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use futures_util::future::join_all;
+
+use crate::lab::{self, Asked, Bridge, Node};
+use crate::proof::report::{Outcome, Row};
+use crate::proof::subject::{SceneSetup, Shipped};
+use crate::proof::testbed::Testbed;
+use catalog::names::Name;
+use catalog::scene::SceneNode;
+
+pub(super) struct Topology<'a> {
+    pub testbed: &'a Testbed<'a>,
+    scene: &'a str,
+    nodes: BTreeMap<String, Node>,
+    /// What was checked so far.
+    pub rows: Vec<Row>,
+}
+
+/// Whether the nodes of a scene run.
+pub(super) enum Ready {
+    /// Perhaps without something that their definitions ask for; that is reported of the node as shipped.
+    Yes { without: String },
+    /// Something is missing on this host.
+    No { missing: String },
+}
+
+impl<'a> Topology<'a> {
+    pub fn new(testbed: &'a Testbed<'a>, scene: &'a str) -> Self {
+        Self { testbed, scene, nodes: BTreeMap::new(), rows: Vec::new() }
+    }
+
+    pub fn add_row(&mut self, check: &str, outcome: Outcome, since: Instant, message: String) {
+        self.rows.push(Row::new(self.scene, check, outcome, since.elapsed(), message));
+    }
+
+    /// Boots all nodes at once, unless something is missing on this host for one of them.
+    pub async fn start(&mut self, setup: &SceneSetup) -> Result<Ready> {
+        let lab = self.testbed.lab;
+        let mut links: BTreeMap<&str, Vec<Bridge>> = BTreeMap::new();
+        for [one, other] in &setup.scene.links {
+            let bridge = lab.link().await?;
+            links.entry(one.as_str()).or_default().push(bridge.clone());
+            links.entry(other.as_str()).or_default().push(bridge);
+        }
+        let mut without = BTreeSet::new();
+        for (name, scene_node) in &setup.scene.nodes {
+            let shipped = setup.nodes.get(name.as_str()).with_context(|| format!("node {name} was not saved"))?;
+            let mut shipped = self.adapt(shipped, scene_node)?;
+            let unmet = lab.fit(&mut shipped.container).await?;
+            if let Some(need) = unmet.missing.into_iter().next() {
+                return Ok(Ready::No { missing: format!("{name}: {}: {}", need.what, need.remedy) });
+            }
+            without.extend(unmet.left_out.into_iter().map(|need| format!("without {}", need.what)));
+            let image = self.testbed.image(&shipped.archive).await?.image;
+            let asked = Asked { name: name.to_string(), ..Asked::default() };
+            let mut node = lab.create(shipped.container, &image, asked).await?;
+            for bridge in links.remove(name.as_str()).unwrap_or_default() {
+                lab.add_interface(&mut node, Some(&bridge))?;
+            }
+            self.nodes.insert(name.to_string(), node);
+        }
+        let starts = self.nodes.values_mut().map(async |node| {
+            let booted = lab.start(node).await?;
+            match booted.day0 {
+                Some(day0) if day0.code != 0 => {
+                    Err(anyhow!("day0cmd of {} exited with {}:\n{}", node.name, day0.code, lab::tail(&day0.text)))
+                }
+                _ => Ok(()),
+            }
+        });
+        join_all(starts).await.into_iter().collect::<Result<()>>()?;
+        Ok(Ready::Yes { without: without.into_iter().collect::<Vec<_>>().join("\n") })
+    }
+
+    /// A node with the changes that the scene makes to its definition.
+    fn adapt(&self, shipped: &Shipped, scene_node: &SceneNode) -> Result<Shipped> {
+        let mut shipped = shipped.clone();
+        for (file, content) in &scene_node.files {
+            shipped.container.set_file(file, content.render(&self.testbed.subject.context)?)?;
+        }
+        for argument in &scene_node.without {
+            shipped.container.config.docker.remove_argument(argument)?;
+        }
+        Ok(shipped)
+    }
+
+    pub fn node(&self, name: &Name) -> Result<&Node> {
+        self.nodes.get(name.as_str()).with_context(|| format!("the scene has no node {name}"))
+    }
+
+    pub fn node_mut(&mut self, name: &Name) -> Result<&mut Node> {
+        self.nodes.get_mut(name.as_str()).with_context(|| format!("the scene has no node {name}"))
+    }
+
+    /// For a step that works with several nodes at the same time; [`Self::put_back`] follows.
+    pub fn take(&mut self, name: &Name) -> Result<Node> {
+        self.nodes.remove(name.as_str()).with_context(|| format!("the scene has no node {name}, or names it twice"))
+    }
+
+    pub fn put_back(&mut self, node: Node) {
+        self.nodes.insert(node.name.clone(), node);
+    }
+
+    /// Removes the containers, for the next scene; what cannot be removed now goes with the lab.
+    pub async fn remove(&self) {
+        if self.testbed.lab.is_lasting() {
+            return;
+        }
+        let removals = self.nodes.values().map(|node| self.testbed.lab.engine.remove_container(node.id()));
+        join_all(removals).await;
+    }
+}
