@@ -1,9 +1,9 @@
-//! `cargo xtask ci`: what a pull request must pass, here as there.
+//! `cargo xtask dev ci`: what a pull request must pass, here as there.
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use ui::Ui;
 use xshell::{Shell, cmd};
 
 use crate::commands::args::consent;
@@ -14,173 +14,171 @@ use crate::engine::connect::choice::EngineChoice;
 use crate::engine::embedded::paths::EmbeddedPaths;
 use crate::{machine, setup};
 
-/// The end-to-end tests for which any engine serves. The others bring engines of their own, or are about Docker.
-const OF_ANY_ENGINE: [&str; 12] = [
-    "a_node_is_data",
-    "builder",
-    "failing_builds",
-    "interrupted",
-    "lint",
-    "new",
-    "real_data",
-    "upload_api",
-    "variants",
-    "verify",
-    "virl2_client",
-    "wrong_input",
-];
-/// Any engine serves, but the server to which they upload is a container of Docker's.
-const WITH_A_SERVER_ON_DOCKER: [&str; 1] = ["upload_real"];
-/// Of either kind, and so long that the embedded engine has them only on demand: hundreds of uploads, of which the engine sees nothing
-/// but that the archive is up to date.
-const LONG_OF_ANY_ENGINE: [&str; 1] = ["upload_faults"];
-const LONG_WITH_A_SERVER_ON_DOCKER: [&str; 1] = ["upload_ssh"];
+/// Folders of end-to-end tests; `xtask/tests/it/main.rs` says what each needs.
+const NO_ENGINE: &str = "no_engine";
+const ANY_ENGINE: &str = "any_engine";
+const DOCKER_SERVER: &str = "docker_server";
+const DOCKER: &str = "docker";
 
-/// The end-to-end tests that mostly wait: for answers that do not come, and for what is tried again later.
-const THAT_WAIT: [&str; 4] = ["addresses", "builder", "upload_api", "upload_faults"];
-/// So many of these run side by side.
+/// Tests that mostly wait run side by side, so many at once.
 const WAITING_AT_ONCE: &str = "--test-threads=8";
+
+/// Formatting, lints, documentation, and that the fuzz target compiles. That the program compiles with the oldest Rust
+/// that Cargo.toml names is clippy's to find: its lint `incompatible_msrv` knows since when each function exists.
+const SOURCE_CHECKS: [(&str, &[&str]); 4] = [
+    ("format", &["fmt", "--all", "--check"]),
+    ("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
+    ("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
+    // Without the library, which is C++ and takes longer to compile than all the rest.
+    ("fuzz target", &["check", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features", "--quiet"]),
+];
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Install and start what this machine lacks, without asking
+    /// Install and start what is missing on this machine without asking
     #[arg(long, short)]
     yes: bool,
-    /// Run the tests of broken uploads and of those by ssh on the embedded engine, too: some eight minutes more
+    /// Also run the longest tests on the embedded engine: broken uploads and uploads over SSH, about eight minutes more
     #[arg(long)]
     thorough: bool,
+    /// Run the tests with `cargo test` even if cargo-nextest is installed
+    #[arg(long)]
+    without_nextest: bool,
 }
 
-impl Args {
-    fn of_any_engine(&self) -> Vec<&'static str> {
-        [&OF_ANY_ENGINE[..], if self.thorough { &LONG_OF_ANY_ENGINE } else { &[] }].concat()
-    }
-
-    fn with_a_server_on_docker(&self) -> Vec<&'static str> {
-        [&WITH_A_SERVER_ON_DOCKER[..], if self.thorough { &LONG_WITH_A_SERVER_ON_DOCKER } else { &[] }].concat()
-    }
-}
-
-/// # Errors
-/// At the first step that fails.
+/// Stops at the first step that fails. How long each step took is shown at the end in any case.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let (ui, since) = (session.ui, Instant::now());
-    cargo(session, "format", &["fmt", "--all", "--check"], &[])?;
-    cargo(session, "clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"], &[])?;
-    cargo(session, "unit tests", &["test", "--workspace", "--lib", "--quiet"], &[])?;
-    setup::test_tools(ui, consent(args.yes)).await?;
-    on_the_embedded_engine(session, &args).await?;
-    if machine::is_root() {
-        as_an_ordinary_user(session, &args)?;
+    let mut steps = Steps { ui: session.ui, since: Instant::now(), durations: Vec::new() };
+    let result = all(session, &args, &mut steps).await;
+    steps.show_durations();
+    result
+}
+
+async fn all(session: &Session<'_>, args: &Args, steps: &mut Steps<'_>) -> Result<()> {
+    let cargo = Cargo::in_repository(session, args);
+    for (name, words) in SOURCE_CHECKS {
+        steps.step(name, async { cargo.run(words, &[]) }).await?;
     }
-    on_docker(session, &args).await?;
-    ui.headline(format_args!("all passed in {}", text::duration(since.elapsed())));
-    Ok(())
+    steps.step("unit tests and tests of the source", async { cargo.test_without_engine() }).await?;
+    steps.step("tools for the tests", setup::test_tools(session.ui, consent(args.yes))).await?;
+    on_the_embedded_engine(session, args, &cargo, steps).await?;
+    on_docker(session, args, &cargo, steps).await
 }
 
-async fn on_docker(session: &Session<'_>, args: &Args) -> Result<()> {
-    let session = session.with_engine(EngineChoice::Docker)?;
-    session.ensure_engine(consent(args.yes)).await?;
-    let all = all_tests(&session)?;
-    let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    end_to_end(&session, "on Docker", &all, &[("XTASK_ENGINE", "docker")])?;
-    let storage = storage(&session);
-    end_to_end(
-        &session,
-        "on the embedded engine, to a server on Docker",
-        &args.with_a_server_on_docker(),
-        &embedded(&storage),
-    )?;
-    session.ui.headline("every node is built, saved and proved on Docker");
-    verify::run(&session, verify::Args::all(args.yes)).await
-}
-
-async fn on_the_embedded_engine(session: &Session<'_>, args: &Args) -> Result<()> {
+async fn on_the_embedded_engine(
+    session: &Session<'_>,
+    args: &Args,
+    cargo: &Cargo<'_>,
+    steps: &mut Steps<'_>,
+) -> Result<()> {
     let session = session.with_engine(EngineChoice::Embedded)?;
     session.ensure_engine(consent(args.yes)).await?;
-    session.ui.headline("every node is built, saved and proved on the embedded engine");
-    verify::run(&session, verify::Args::all(args.yes)).await?;
-    end_to_end(&session, "on the embedded engine", &args.of_any_engine(), &embedded(&storage(&session)))
-}
-
-fn storage(session: &Session<'_>) -> String {
-    EmbeddedPaths::in_cache(&session.cache).storage.display().to_string()
-}
-
-/// The variables by which tests use the embedded engine with this storage: each of them has a cache folder of its own.
-fn embedded(storage: &str) -> [(&'static str, &str); 2] {
-    [("XTASK_ENGINE", "embedded"), ("XTASK_EMBEDDED_STORAGE", storage)]
-}
-
-/// A user of this machine for as long as it takes, whose engine is their own. The programs are those that were tested as root.
-fn as_an_ordinary_user(session: &Session<'_>, args: &Args) -> Result<()> {
-    let guest = Guest::invite(session.ui)?;
-    session.ui.headline("end-to-end tests on the embedded engine, as an ordinary user");
-    guest.borrow_caches(&EmbeddedPaths::in_cache(&session.cache))?;
-    let program = test_program(session)?.display().to_string();
-    let (waiting, others): (Vec<&str>, Vec<&str>) = args.of_any_engine().iter().copied().partition(waits);
-    for (modules, threads) in [(waiting, Some(WAITING_AT_ONCE)), (others, None)] {
-        let filters = filters(&modules);
-        let words = [program.as_str()].into_iter().chain(filters.iter().map(String::as_str)).chain(threads);
-        guest.run(session.ui, &session.repository.root, &words.collect::<Vec<&str>>())?;
+    steps.step("verify every node, embedded engine", verify::run(&session, verify::Args::all(args.yes))).await?;
+    let engine = embedded(&session);
+    steps.step("tests, embedded engine", async { cargo.test(&[ANY_ENGINE], args.thorough, &engine) }).await?;
+    if machine::is_root() {
+        let name = "tests, embedded engine, as an ordinary user";
+        steps.step(name, async { as_an_ordinary_user(&session, args, cargo) }).await?;
     }
     Ok(())
 }
 
-fn waits(test: &&str) -> bool {
-    THAT_WAIT.contains(test)
+async fn on_docker(session: &Session<'_>, args: &Args, cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
+    let session = session.with_engine(EngineChoice::Docker)?;
+    session.ensure_engine(consent(args.yes)).await?;
+    let docker = [("XTASK_ENGINE".to_owned(), "docker".to_owned())];
+    let all = [ANY_ENGINE, DOCKER_SERVER, DOCKER];
+    steps.step("tests, Docker", async { cargo.test(&all, true, &docker) }).await?;
+    let engine = embedded(&session);
+    let name = "tests, embedded engine, server on Docker";
+    steps.step(name, async { cargo.test(&[DOCKER_SERVER], args.thorough, &engine) }).await?;
+    steps.step("verify every node, Docker", verify::run(&session, verify::Args::all(args.yes))).await
 }
 
-fn end_to_end(session: &Session<'_>, place: &str, which: &[&str], variables: &[(&str, &str)]) -> Result<()> {
-    let (waiting, others): (Vec<&str>, Vec<&str>) = which.iter().copied().partition(waits);
-    let waiting =
-        (filters(&waiting), format!("end-to-end tests {place}, those that mostly wait"), Some(WAITING_AT_ONCE));
-    for (filters, name, threads) in [waiting, (filters(&others), format!("end-to-end tests {place}"), None)] {
-        if !filters.is_empty() {
-            let words = ["test", "--package", "xtask", "--test", "it", "--"].into_iter();
-            let words = words.chain(filters.iter().map(String::as_str)).chain(threads);
-            cargo(session, &name, &words.collect::<Vec<&str>>(), variables)?;
+/// The variables with which tests use the embedded engine and this storage: each test has its own cache folder.
+fn embedded(session: &Session<'_>) -> [(String, String); 2] {
+    let storage = EmbeddedPaths::in_cache(&session.cache).storage.display().to_string();
+    [("XTASK_ENGINE", "embedded".to_owned()), ("XTASK_EMBEDDED_STORAGE", storage)]
+        .map(|(name, value)| (name.to_owned(), value))
+}
+
+/// As a user of this machine who is created for these tests. The programs are those that were tested as root.
+fn as_an_ordinary_user(session: &Session<'_>, args: &Args, cargo: &Cargo<'_>) -> Result<()> {
+    let guest = Guest::create(session.ui, &session.repository.root)?;
+    guest.copy_caches(&EmbeddedPaths::in_cache(&session.cache))?;
+    cargo.test(&[ANY_ENGINE], args.thorough, &guest.cargo_variables()?)
+}
+
+/// The steps so far, with the time that each took.
+struct Steps<'a> {
+    ui: &'a Ui,
+    since: Instant,
+    durations: Vec<[String; 2]>,
+}
+
+impl Steps<'_> {
+    async fn step(&mut self, name: &str, work: impl Future<Output = Result<()>>) -> Result<()> {
+        self.ui.headline(name);
+        let since = Instant::now();
+        let result = work.await.with_context(|| format!("{name} failed"));
+        self.durations.push([text::duration(since.elapsed()), name.to_owned()]);
+        result
+    }
+
+    fn show_durations(&self) {
+        let total = [text::duration(self.since.elapsed()), "in total".to_owned()];
+        self.ui.headline("time of each step");
+        for line in text::table(&[self.durations.as_slice(), &[total]].concat()) {
+            self.ui.note(line);
         }
     }
-    Ok(())
 }
 
-/// What selects the tests of these modules.
-fn filters(modules: &[&str]) -> Vec<String> {
-    modules.iter().map(|module| format!("{module}::")).collect()
+/// Runs cargo in the repository. Every test is built by one selection of packages, so that no crate is compiled twice
+/// with different features.
+struct Cargo<'a> {
+    session: &'a Session<'a>,
+    has_nextest: bool,
 }
 
-/// The modules of the end-to-end tests.
-fn all_tests(session: &Session<'_>) -> Result<Vec<String>> {
-    let folder = session.repository.root.join("xtask/tests/it");
-    let mut names = Vec::new();
-    for entry in folder.read_dir().with_context(|| format!("{} can't be read", folder.display()))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        names.extend(name.strip_suffix(".rs").filter(|name| *name != "main").map(str::to_owned));
+impl<'a> Cargo<'a> {
+    fn in_repository(session: &'a Session<'a>, args: &Args) -> Self {
+        let has_nextest = !args.without_nextest && machine::is_installed("cargo-nextest");
+        Self { session, has_nextest }
     }
-    names.sort();
-    Ok(names)
-}
 
-/// Where cargo has put the program of the end-to-end tests.
-fn test_program(session: &Session<'_>) -> Result<std::path::PathBuf> {
-    let sh = Shell::new()?;
-    sh.change_dir(&session.repository.root);
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let arguments = ["test", "--package", "xtask", "--test", "it", "--no-run", "--message-format=json"];
-    let said = cmd!(sh, "{cargo} {arguments...}").ignore_stderr().quiet().read()?;
-    let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let path = messages
-        .filter(|message| message["target"]["name"] == "it")
-        .find_map(|message| message["executable"].as_str().map(|path| Path::new(path).to_owned()));
-    path.context("cargo does not say where the end-to-end tests are")
-}
+    fn run<W: AsRef<str>>(&self, words: &[W], variables: &[(String, String)]) -> Result<()> {
+        let sh = Shell::new()?;
+        sh.change_dir(&self.session.repository.root);
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let words = words.iter().map(AsRef::as_ref);
+        let command = cmd!(sh, "{cargo} {words...}").env("RUSTDOCFLAGS", "--deny warnings");
+        process::run(self.session.ui, command.envs(variables.iter().map(|(name, value)| (name, value))))
+    }
 
-fn cargo(session: &Session<'_>, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Result<()> {
-    let sh = Shell::new()?;
-    sh.change_dir(&session.repository.root);
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    session.ui.headline(name);
-    let command = cmd!(sh, "{cargo} {words...}").envs(variables.iter().copied());
-    process::run(session.ui, command).with_context(|| format!("{name} failed"))
+    fn test_without_engine(&self) -> Result<()> {
+        if self.has_nextest {
+            let filter = format!("kind(lib) | test(/^{NO_ENGINE}::/)");
+            return self.run(&["nextest", "run", "--workspace", "--lib", "--test", "it", "-E", &filter], &[]);
+        }
+        self.run(&["test", "--workspace", "--lib", "--quiet"], &[])?;
+        self.run(&["test", "--workspace", "--test", "it", "--quiet", "--", &format!("{NO_ENGINE}::")], &[])
+    }
+
+    /// Runs the end-to-end tests of these folders, those in folders `long` only if they are wanted.
+    fn test(&self, folders: &[&str], long: bool, variables: &[(String, String)]) -> Result<()> {
+        if self.has_nextest {
+            let without = if long { "" } else { " - test(/::long::/)" };
+            let filter = format!("test(/^({})::/){without}", folders.join("|"));
+            return self.run(&["nextest", "run", "--workspace", "--test", "it", "-E", &filter], variables);
+        }
+        let test = ["test", "--workspace", "--test", "it", "--"];
+        let without: &[&str] = if long { &[] } else { &["--skip", "::long::"] };
+        let waiting: Vec<String> = folders.iter().map(|folder| format!("{folder}::waiting::")).collect();
+        let working: Vec<String> = folders.iter().map(|folder| format!("{folder}::")).collect();
+        let waiting = waiting.iter().map(String::as_str).chain([WAITING_AT_ONCE]);
+        let working = working.iter().map(String::as_str).chain(["--skip", "::waiting::"]);
+        self.run(&test.into_iter().chain(waiting).chain(without.iter().copied()).collect::<Vec<_>>(), variables)?;
+        self.run(&test.into_iter().chain(working).chain(without.iter().copied()).collect::<Vec<_>>(), variables)
+    }
 }

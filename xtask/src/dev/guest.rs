@@ -1,39 +1,43 @@
-//! An ordinary user of this machine for the tests, who goes when they are done. Only root can make one.
+//! An ordinary user of this machine for the tests, removed when they are done. Only root can create one.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
+use ui::Ui;
 use xshell::{Shell, cmd};
 
 use crate::engine::embedded::paths::EmbeddedPaths;
-use ui::Ui;
 
-/// Nobody's name but ours.
+/// A name that no user of this machine has.
 const NAME: &str = "cml-nodes-guest";
 
-/// See the module's head.
+/// The user, whose embedded engine keeps its images in the user's home.
 pub struct Guest {
     home: PathBuf,
+    /// The folder of this checkout, which the user may read.
+    repository: PathBuf,
+    scripts: TempDir,
 }
 
 impl Guest {
-    /// # Errors
-    /// If the user can't be made.
-    pub fn invite(ui: &Ui) -> Result<Self> {
+    pub fn create(ui: &Ui, repository: &Path) -> Result<Self> {
+        let (home, repository) = (Path::new("/home").join(NAME), repository.to_owned());
+        let guest = Self { home, repository, scripts: tempfile::tempdir()? };
+        // A killed command may have left one behind.
+        guest.remove();
         let sh = Shell::new()?;
-        let guest = Self { home: Path::new("/home").join(NAME) };
-        // One whom a killed command did not send away.
-        guest.send_away();
         process::read(ui, cmd!(sh, "useradd --create-home --shell /bin/sh {NAME}"))
-            .context("a user for the tests can't be made")?;
+            .context("could not create a user for the tests")?;
+        let runner = guest.runner();
+        sh.write_file(&runner, include_str!("guest.sh"))?;
+        cmd!(sh, "chmod 755 {runner}").quiet().run()?;
         Ok(guest)
     }
 
-    /// Gives the user a copy of the caches of builds, so that the compiler and the package manager need not do all again.
-    ///
-    /// # Errors
-    /// If they can't be copied.
-    pub fn borrow_caches(&self, from: &EmbeddedPaths) -> Result<()> {
+    /// Gives the user a copy of the caches of builds, so that the compiler and the package manager need not do everything
+    /// again.
+    pub fn copy_caches(&self, from: &EmbeddedPaths) -> Result<()> {
         let sh = Shell::new()?;
         let to = self.home.join(".cache/cml-nodes/engine/tmp");
         sh.create_dir(&to)?;
@@ -41,37 +45,40 @@ impl Guest {
             cmd!(sh, "cp -a {folder} {to}").quiet().run()?;
         }
         let cache = self.home.join(".cache");
-        cmd!(sh, "chown -R {NAME}: {cache}").quiet().run().context("the caches can't be given away")
+        cmd!(sh, "chown -R {NAME}: {cache}").quiet().run().context("could not give the caches to the user")
     }
 
-    /// Runs a command in `folder` as the user, with an embedded engine of the user's own.
-    ///
-    /// # Errors
-    /// If it fails.
-    pub fn run(&self, ui: &Ui, folder: &Path, words: &[&str]) -> Result<()> {
+    /// With these variables, cargo and cargo-nextest start each program of tests as the user.
+    pub fn cargo_variables(&self) -> Result<Vec<(String, String)>> {
         let sh = Shell::new()?;
-        sh.change_dir("/");
-        let (home, path) = (&self.home, std::env::var("PATH").unwrap_or_default());
-        let storage = home.join(".cache/cml-nodes/engine");
-        let script = include_str!("guest.sh");
-        process::run(
-            ui,
-            cmd!(sh, "unshare --mount sh -euc {script} guest {NAME} {folder} {words...}")
-                .env("GUEST_HOME", home)
-                .env("GUEST_PATH", path)
-                .env("GUEST_STORAGE", storage),
-        )
+        let about = cmd!(sh, "rustc --version --verbose").quiet().read()?;
+        let host =
+            about.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not name its host")?;
+        let runner = format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_"));
+        let storage = self.home.join(".cache/cml-nodes/engine");
+        let variables = [
+            (runner.as_str(), self.runner()),
+            ("GUEST_NAME", NAME.into()),
+            ("GUEST_FOLDER", self.repository.clone()),
+            ("GUEST_HOME", self.home.clone()),
+            ("GUEST_STORAGE", storage),
+        ];
+        Ok(variables.map(|(name, value)| (name.to_owned(), value.display().to_string())).to_vec())
     }
 
-    fn send_away(&self) {
-        for words in [&["pkill", "-KILL", "-u", NAME][..], &["userdel", "--force", "--remove", NAME]] {
-            let _ = duct::cmd(words[0], &words[1..]).stdin_null().stdout_null().stderr_null().unchecked().run();
+    fn runner(&self) -> PathBuf {
+        self.scripts.path().join("guest.sh")
+    }
+
+    fn remove(&self) {
+        for args in [&["pkill", "-KILL", "-u", NAME][..], &["userdel", "--force", "--remove", NAME]] {
+            let _ = duct::cmd(args[0], &args[1..]).stdin_null().stdout_null().stderr_null().unchecked().run();
         }
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.send_away();
+        self.remove();
     }
 }

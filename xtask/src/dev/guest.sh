@@ -1,12 +1,14 @@
-# guest.sh USER FOLDER COMMAND…: runs the command in the folder as the user. What it needs may lie in a folder that only root may
-# enter; so it runs where that folder shows nothing but what is needed.
-user=$1 folder=$2
-shift 2
-setting="HOME=$GUEST_HOME USER=$user LOGNAME=$user PATH=$GUEST_PATH XTASK_ENGINE=embedded XTASK_EMBEDDED_STORAGE=$GUEST_STORAGE"
+#!/bin/sh
+# guest.sh PROGRAM ARGUMENT…: runs a program of tests as the user GUEST_NAME, in the package's folder. What it needs may
+# be in a folder that only root may enter; so it runs where that folder shows nothing but what is needed.
+set -eu
+if [ -z "${GUEST_MOUNTS-}" ]; then
+  exec env GUEST_MOUNTS=own unshare --mount "$0" "$@"
+fi
 
 as_user() {
-  # shellcheck disable=SC2086 # these are words
-  setpriv --reuid "$user" --regid "$user" --init-groups env -i $setting "$@"
+  setpriv --reuid "$GUEST_NAME" --regid "$GUEST_NAME" --init-groups env -i HOME="$GUEST_HOME" USER="$GUEST_NAME" \
+    LOGNAME="$GUEST_NAME" PATH="$PATH" XTASK_ENGINE=embedded XTASK_EMBEDDED_STORAGE="$GUEST_STORAGE" "$@"
 }
 
 show() {
@@ -23,7 +25,8 @@ show() {
   rmdir "$held"
 }
 
-show "$folder"
+show "$GUEST_FOLDER"
+# The folder `target`: the program is in target/debug/deps.
 show "$(dirname "$(dirname "$(dirname "$1")")")"
-cd "$folder/xtask"
+cd "$GUEST_FOLDER/xtask"
 as_user "$@"

@@ -1,31 +1,67 @@
 //! The end-to-end tests: the program as a user runs it. They are one crate, so that `common` is compiled and linked once.
+//!
+//! The folder of a test says which engines it can use. `cargo xtask dev ci` selects by it, so that a test that an engine
+//! can't serve is not run there at all:
+//!
+//! | folder | `XTASK_ENGINE` | Docker |
+//! | --- | --- | --- |
+//! | `no_engine` | is not looked at | is not needed |
+//! | `any_engine` | names the engine that builds and runs the nodes, whichever it is | is not needed |
+//! | `docker_server` | names that engine | runs the server to which nodes are uploaded |
+//! | `docker` | is `docker`, or not looked at | runs private engines, servers and what Docker alone does |
+//!
+//! Inside of these, `waiting` has tests that mostly wait, so that many of them run side by side, and `long` has those of
+//! which another engine would show nothing new: hundreds of uploads of one archive. Other engines have them on demand.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
 
 mod common;
 
-mod a_node_is_data;
-mod addresses;
-mod builder;
-mod builder_machine;
-mod choosing_an_engine;
-mod docs;
-mod embedded;
-mod engines;
-mod failing_builds;
-mod install_script;
-mod interrupted;
-mod lint;
-mod lost_engine;
-mod new;
-mod no_engine;
-mod real_data;
-mod tidy;
-mod upload_api;
-mod upload_faults;
-mod upload_real;
-mod upload_ssh;
-mod variants;
-mod verify;
-mod virl2_client;
-mod wrong_input;
+mod no_engine {
+    mod docs;
+    mod tidy;
+}
+
+mod any_engine {
+    mod a_node_is_data;
+    mod failing_builds;
+    mod interrupted;
+    mod lint;
+    mod new;
+    mod real_data;
+    mod variants;
+    mod verify;
+    mod virl2_client;
+    mod wrong_input;
+
+    mod waiting {
+        mod builder;
+        mod upload_api;
+
+        mod long {
+            mod upload_faults;
+        }
+    }
+}
+
+mod docker_server {
+    mod upload_real;
+
+    mod long {
+        mod upload_ssh;
+    }
+}
+
+mod docker {
+    mod builder_machine;
+    mod choosing_an_engine;
+    mod embedded;
+    mod engines;
+    mod incomplete_machine;
+    mod install_script;
+    mod lost_engine;
+
+    mod waiting {
+        mod addresses;
+    }
+}

@@ -11,10 +11,10 @@ use crate::common::cml::{PASSWORD, Stage, USER};
 const CLIENT: &str = "virl2_client==2.10.1";
 
 /// Does with the client what `upload`, `status` and `remove` do.
-const SCRIPT: &str = include_str!("common/cml/client.py");
+const SCRIPT: &str = include_str!("../common/cml/client.py");
 
 /// Does with the client what `builder` does.
-const LABS: &str = include_str!("common/cml/labs.py");
+const LABS: &str = include_str!("../common/cml/labs.py");
 
 /// A Python with the client, made once in the cache folder.
 fn python() -> PathBuf {
