@@ -1,4 +1,4 @@
-//! Which Ubuntu a server has.
+//! Choosing the server's Ubuntu image.
 
 use anyhow::{Result, anyhow, bail};
 
@@ -6,10 +6,10 @@ use crate::NODE_DEFINITION;
 use cml::api::labs::Image;
 use text::printable;
 
-/// The image definition of that id, or else the newest Ubuntu 24.04.
+/// The image definition with that id; without an id, the newest Ubuntu 24.04.
 ///
 /// # Errors
-/// If it is not there; says which are.
+/// If the server does not have it; the error lists those that it has.
 pub fn choose<'a>(images: &'a [Image], asked: Option<&str>, server: &str) -> Result<&'a Image> {
     if let Some(id) = asked {
         return images.iter().find(|image| image.id == id).ok_or_else(|| missing(images, id, server));
@@ -18,8 +18,8 @@ pub fn choose<'a>(images: &'a [Image], asked: Option<&str>, server: &str) -> Res
     match fitting.max_by_key(|image| numbers(&image.id)) {
         Some(image) => Ok(image),
         None => bail!(
-            "{server} has no image of Ubuntu 24.04; {}\nCisco's reference platform images hold one; another of these can be \
-             named with --image-definition",
+            "{server} has no image of Ubuntu 24.04; {}\nInstall the one from Cisco's reference platform images, or choose \
+             another image with --image-definition",
             there_are(images)
         ),
     }
@@ -32,8 +32,8 @@ fn missing(images: &[Image], id: &str, server: &str) -> anyhow::Error {
 fn there_are(images: &[Image]) -> String {
     let ids: Vec<String> = ubuntus(images).map(|image| printable(&image.id)).collect();
     match ids.len() {
-        0 => "there is none of the node definition `ubuntu`".to_owned(),
-        _ => format!("of the node definition `ubuntu` there are: {}", ids.join(", ")),
+        0 => "there is none for the node definition `ubuntu`".to_owned(),
+        _ => format!("for the node definition `ubuntu` there are: {}", ids.join(", ")),
     }
 }
 
@@ -41,13 +41,13 @@ fn ubuntus(images: &[Image]) -> impl Iterator<Item = &Image> {
     images.iter().filter(|image| image.node_definition_id == NODE_DEFINITION)
 }
 
-/// Cisco's ids are `ubuntu-24-04-20250503`; people's own ones say it in one of these ways, too.
+/// Cisco's ids look like `ubuntu-24-04-20250503`. Images that people add themselves may be named in other ways.
 fn is_noble(image: &Image) -> bool {
     let text = format!("{} {}", image.id, image.label).to_lowercase();
     ["24-04", "24.04", "2404", "noble"].iter().any(|name| text.contains(name))
 }
 
-/// The numbers of an id: a later date is greater.
+/// The numbers in an id. A later date compares as greater.
 fn numbers(id: &str) -> Vec<u64> {
     id.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_ubuntu_24_04_is_chosen_by_its_date_and_not_by_its_letters() {
+    fn the_newest_ubuntu_24_04_is_chosen_by_date_and_not_alphabetically() {
         let there =
             images(&["ubuntu-24-04-20250503", "ubuntu-24-04-20251201", "ubuntu-24-04", "ubuntu-25-10-20260101"]);
         assert_eq!(choose(&there, None, "cml").unwrap().id, "ubuntu-24-04-20251201");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_together_with_what_is_there() {
+    fn an_error_names_what_is_missing_and_what_is_there() {
         let there = images(&["ubuntu-22-04-20240126"]);
         let said = choose(&there, Some("ubuntu-24-04-x"), "cml").unwrap_err().to_string();
         assert!(said.contains("`ubuntu-24-04-x`") && said.contains("ubuntu-22-04-20240126"), "{said}");

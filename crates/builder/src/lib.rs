@@ -1,26 +1,26 @@
-//! The build machine: an Ubuntu node inside CML, in a lab of its own, for people whose only Linux is CML.
+//! The build machine: an Ubuntu node inside CML, in a lab of its own, if you have no other Linux machine.
 //!
-//! [`machine`] turns facts about the caller into the lab's topology, with the templates in `builder/`. [`labs`] finds such
-//! labs again and tells them from everybody else's. [`life`] starts, stops and deletes them. What the machine says about
-//! itself on its console is read by [`console`].
+//! [`environment`] collects facts about the user's machine, and [`topology`] turns them into a lab by the templates in
+//! `builder/`. [`lookup`] finds such labs and tells them from other people's. [`lifecycle`] starts, stops and deletes them.
+//! [`console`] reads what the machine reports on its console.
 
-pub mod caller;
 pub mod console;
+pub mod environment;
 pub mod image;
-pub mod labs;
-pub mod life;
-pub mod machine;
+pub mod lifecycle;
+pub mod lookup;
 pub mod password;
+pub mod topology;
 
-/// The title of the lab, unless another is asked for.
+/// The default title of the lab.
 pub const TITLE: &str = "Create Docker Image";
 
 /// The node's name.
 pub const HOSTNAME: &str = "builder";
 
-/// Begins a line of the description, and is a tag of the node, of every lab that this project made. A lab that lacks one of them is
-/// somebody's own.
+/// Every lab that this project made has a line in its description that starts with this, and a node with this tag. A lab
+/// without one of them belongs to somebody else.
 pub const MARK: &str = "cml-nodes.builder";
 
-/// CML's definition of an Ubuntu.
+/// The id of CML's node definition of Ubuntu.
 pub const NODE_DEFINITION: &str = "ubuntu";

@@ -233,6 +233,23 @@ impl<'a> Target<'a> {
         Lock::acquire(&path, &self.access.ui, &format!("works on {}", self.address)).await
     }
 
+    /// Asks before something is changed, unless `yes`.
+    ///
+    /// # Errors
+    /// If the answer is no, or nobody can be asked.
+    pub async fn agree(&self, yes: bool, question: &str) -> Result<()> {
+        if yes {
+            return Ok(());
+        }
+        let (ui, _one_at_a_time) = (&self.access.ui, self.access.questions.lock().await);
+        anyhow::ensure!(
+            ui.can_ask() && ui.ask(question).await?,
+            "{}: nothing was changed; pass --yes to confirm",
+            self.address
+        );
+        Ok(())
+    }
+
     /// Makes contact with the controller, works on it logged in, and logs out, however that ended.
     ///
     /// # Errors

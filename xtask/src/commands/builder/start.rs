@@ -2,13 +2,13 @@
 
 use anyhow::{Result, bail};
 
-use crate::commands::builder::{LabArgs, WaitArgs, logged_in, meant};
+use crate::commands::builder::args::{LabArgs, WaitArgs};
+use crate::commands::builder::lab::{logged_in, select};
 use crate::commands::servers;
 use crate::commands::servers::Target;
 use crate::commands::session::Session;
 use builder::HOSTNAME;
-use builder::labs::Own;
-use builder::life::{self, Addresses};
+use builder::lifecycle::{self, Addresses};
 use cml::api::labs::Lab;
 use cml::ssh;
 use text::printable;
@@ -21,52 +21,39 @@ pub struct Args {
     wait: WaitArgs,
 }
 
-/// # Errors
-/// If there is none, or it does not get ready.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.lab.servers)?;
     let target = servers.only_by_api()?;
     logged_in(&target, async |controller| {
-        let Some((lab, own)) = meant(controller, &args.lab).await? else {
-            bail!("there is nothing to start; `cargo xtask builder create` makes it");
+        let Some((lab, machine)) = select(controller, &args.lab).await? else {
+            bail!("there is no build machine to start; create one with `cargo xtask builder create`");
         };
-        let addresses = life::start(controller, &lab, &own, args.wait.patience()).await?;
-        tell(session, &target, &lab, &own, &addresses)
+        let addresses = lifecycle::start(controller, &lab, &machine, args.wait.timeout()).await?;
+        show_login(session, &target, &lab, &machine.user, &addresses)
     })
     .await
 }
 
-/// How to log in.
-fn tell(session: &Session<'_>, target: &Target<'_>, lab: &Lab, own: &Own, addresses: &Addresses) -> Result<()> {
-    let ui = session.ui;
+fn show_login(
+    session: &Session<'_>,
+    target: &Target<'_>,
+    lab: &Lab,
+    user: &str,
+    Addresses { list, from_console }: &Addresses,
+) -> Result<()> {
+    let (ui, server) = (session.ui, target.address.url_host());
+    let on_server = ssh::user(target.access, None);
     ui.note(format_args!("{}: the build machine is ready", target.address));
-    let console = format!("open /{}/{HOSTNAME}/0", printable(&lab.title));
-    match addresses.list.first() {
-        Some(address) => {
-            if addresses.by_itself {
-                ui.note("its address is from its own console: the server's table of addresses does not have it");
-            }
-            ui.note("log in, by way of the server (its network is the server's NAT, which nobody else reaches), with:");
-            let user = ssh::user(target.access, None);
-            ui.result(format_args!(
-                "ssh -J {user}@{}:{} {}@{address}",
-                target.address.url_host(),
-                ssh::PORT,
-                own.user
-            ))?;
-            ui.note(format_args!(
-                "or at CML's console server: `ssh {user}@{}`, then `{console}`",
-                target.address.url_host()
-            ));
+    if let Some(address) = list.first() {
+        if *from_console {
+            ui.note("its address is from its own console: the server's table of addresses does not have it");
         }
-        None => {
-            ui.warn("no address of it is known, neither to the server nor from its console");
-            ui.note(format_args!(
-                "log in at CML's console server: `ssh {}@{}`, then `{console}`",
-                ssh::user(target.access, None),
-                target.address.url_host()
-            ));
-        }
+        ui.note("it is behind the server's NAT; log in by way of the server:");
+        ui.result(format_args!("ssh -J {on_server}@{server}:{} {user}@{address}", ssh::PORT))?;
+    } else {
+        ui.warn("its address is unknown, both to the server and from its console");
     }
+    let console = format!("open /{}/{HOSTNAME}/0", printable(&lab.title));
+    ui.note(format_args!("or use CML's console server: `ssh {on_server}@{server}`, then `{console}`"));
     Ok(())
 }

@@ -3,11 +3,12 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::commands::builder::{LabArgs, logged_in};
+use crate::commands::builder::args::LabArgs;
+use crate::commands::builder::lab::logged_in;
 use crate::commands::servers;
 use crate::commands::session::Session;
-use builder::labs::{self, Found};
-use builder::{console, life};
+use builder::lookup::{self, Found};
+use builder::{console, lifecycle};
 use cml::api::Controller;
 use text::printable;
 
@@ -15,7 +16,7 @@ use text::printable;
 pub struct Args {
     #[command(flatten)]
     lab: LabArgs,
-    /// The result as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -28,20 +29,18 @@ struct Status {
     /// Whether this project made it.
     own: bool,
     state: String,
-    /// How far the machine is.
+    /// The machine's state in words.
     machine: Option<String>,
     user: Option<String>,
     addresses: Vec<String>,
 }
 
-/// # Errors
-/// If the server does not answer.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.lab.servers)?;
     let target = servers.only_by_api()?;
     let all = logged_in(&target, async |controller| {
         let mut all = Vec::new();
-        for found in labs::find(controller, &args.lab.title, args.lab.lab.as_deref()).await? {
+        for found in lookup::find(controller, &args.lab.title, args.lab.lab.as_deref()).await? {
             all.push(status(controller, found).await?);
         }
         Ok(all)
@@ -52,7 +51,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         return ui.result(serde_json::to_string_pretty(&all)?);
     }
     if all.is_empty() {
-        ui.note(format_args!("{}: there is no lab called `{}`", target.address, args.lab.title));
+        ui.note(format_args!("{}: there is no lab with the title `{}`", target.address, args.lab.title));
     }
     for one in all {
         print(session, &one)?;
@@ -61,9 +60,9 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 }
 
 fn print(session: &Session<'_>, status: &Status) -> Result<()> {
-    let whose = if status.own { "" } else { "  not made by this project" };
+    let owner = if status.own { "" } else { "  not created by this project" };
     let Status { server, lab, title, state, .. } = status;
-    session.ui.result(format_args!("{server}  {}  {}  {state}{whose}", printable(lab), printable(title)))?;
+    session.ui.result(format_args!("{server}  {}  {}  {state}{owner}", printable(lab), printable(title)))?;
     if let Some(machine) = &status.machine {
         let addresses = status.addresses.join(" ");
         session.ui.result(format!("    machine: {machine}  {addresses}").trim_end())?;
@@ -76,9 +75,9 @@ async fn status(controller: &Controller<'_>, found: Found) -> Result<Status> {
     if let Some(own) = &found.own {
         let state = controller.node_state(&found.lab.id, &own.node).await?;
         let runs = state.as_ref().is_some_and(cml::api::labs::State::runs);
-        // A machine that is off says nothing; its log is of the past.
+        // The log of a machine that is off is an old one.
         let log = if runs { controller.console_log(&found.lab.id, &own.node).await? } else { String::new() };
-        machine = Some(life::story(state.as_ref(), console::boots(&log).last()));
+        machine = Some(lifecycle::describe(state.as_ref(), console::boots(&log).last()));
         if runs {
             addresses = controller.addresses(&found.lab.id, &own.node).await?;
         }

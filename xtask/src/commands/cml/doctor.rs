@@ -14,19 +14,19 @@ use cml::ssh::doctor::{self, Finding, Needs, Verdict};
 pub struct Args {
     #[command(flatten)]
     servers: ServerArgs,
-    /// Write what is missing to files of our own in /etc/sysctl.d and /etc/modules-load.d; shows it first
+    /// Write what is missing to files in /etc/sysctl.d and /etc/modules-load.d, after showing it
     #[arg(long)]
     fix: bool,
-    /// With --fix: reboot the server, too, if that is due
+    /// With --fix: also reboot the server if that is necessary
     #[arg(long, requires = "fix")]
     reboot: bool,
-    /// Without a question
+    /// Change the server without asking
     #[arg(long, short)]
     yes: bool,
-    /// Say what would be done, and change nothing
+    /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// The result as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -38,8 +38,6 @@ struct Examined<'a> {
     findings: &'a [Finding],
 }
 
-/// # Errors
-/// If a server can't be asked, or something is wrong that the nodes here need.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
     let needs = servers::needs(&servers::saved(session))?;
@@ -51,7 +49,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 }
 
 async fn examine(target: &Target<'_>, needs: Needs, args: &Args) -> Result<()> {
-    // Whatever the way in for everything else.
+    // Always by ssh: the API does not tell what is examined.
     let ssh = Ssh::open(target.access, &target.address.by(Scheme::Ssh)).await?;
     let (version, findings) = doctor::examine(&ssh, needs).await?;
     let examined = Examined { server: target.address.to_string(), version: version.as_deref(), findings: &findings };
@@ -68,11 +66,11 @@ async fn examine(target: &Target<'_>, needs: Needs, args: &Args) -> Result<()> {
         0 => Ok(()),
         _ if findings.iter().any(Finding::can_be_fixed) => {
             bail!(
-                "{} is not ready for the nodes here: {wrong} findings; `cargo xtask cml doctor --fix` puts right what it can",
+                "{} is not ready for the nodes here: {wrong} problems; `cargo xtask cml doctor --fix` fixes what it can",
                 target.address
             )
         }
-        _ => bail!("{} is not ready for the nodes here: {wrong} findings", target.address),
+        _ => bail!("{} is not ready for the nodes here: {wrong} problems", target.address),
     }
 }
 
@@ -105,31 +103,17 @@ async fn fix(target: &Target<'_>, ssh: &Ssh<'_>, findings: &[Finding], args: &Ar
         return Ok(());
     }
     if !changes.is_empty() {
-        agree(target, args.yes, "Write this?").await?;
+        target.agree(args.yes, "Write this?").await?;
         doctor::apply(ssh, &changes).await?;
         ui.note(format_args!("{at}: written"));
     }
     if !doctor::needs_reboot(findings) {
-        ui.note(format_args!("{at}: nothing else is to be put right"));
+        ui.note(format_args!("{at}: there is nothing else to fix"));
     } else if args.reboot {
         doctor::reboot(ssh).await?;
         ui.note(format_args!("{at}: rebooting"));
     } else {
-        ui.warn(format_args!("{at}: a reboot is due before it counts; `--fix --reboot` does it"));
+        ui.warn(format_args!("{at}: the changes take effect after a reboot; `--fix --reboot` reboots the server"));
     }
-    Ok(())
-}
-
-async fn agree(target: &Target<'_>, yes: bool, question: &str) -> Result<()> {
-    if yes {
-        return Ok(());
-    }
-    let _one_at_a_time = target.access.questions.lock().await;
-    let ui = &target.access.ui;
-    anyhow::ensure!(
-        ui.can_ask() && ui.ask(question).await?,
-        "{}: nothing was changed; --yes agrees to it",
-        target.address
-    );
     Ok(())
 }

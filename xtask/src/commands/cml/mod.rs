@@ -1,4 +1,4 @@
-//! `cargo xtask cml …`: what stands on a server, and taking it off or back.
+//! `cargo xtask cml …`: what is installed on servers, and removing or restoring it.
 
 mod doctor;
 mod reverse;
@@ -18,18 +18,16 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Version, readiness and free space; each node here: absent, the same, or what differs.
+    /// Show version, readiness and free space of servers, and how the nodes there differ
     Status(status::Args),
-    /// Takes a node's three artefacts off again.
+    /// Remove a node: its image and both definitions
     Remove(reverse::Args),
-    /// Back to what the last installation replaced.
+    /// Restore what the last installation replaced
     Rollback(reverse::Args),
-    /// Whether servers are ready for the nodes here; --fix puts right what it can.
+    /// Check that servers are ready for the nodes here; --fix fixes what it can
     Doctor(doctor::Args),
 }
 
-/// # Errors
-/// If a server can't be worked on.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     match args.command {
         Command::Status(args) => status::run(session, args).await,

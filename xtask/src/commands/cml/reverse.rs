@@ -1,4 +1,4 @@
-//! `cargo xtask cml remove` and `cargo xtask cml rollback`: one node, taken off or back.
+//! `cargo xtask cml remove` and `cargo xtask cml rollback`: one node, removed or restored.
 
 use anyhow::Result;
 
@@ -14,22 +14,20 @@ pub struct Args {
     node: String,
     #[command(flatten)]
     servers: ServerArgs,
-    /// By the API: what is read-only, too, and what somebody else has changed since
+    /// By the API: also what is read-only, or was changed by somebody else since
     #[arg(long)]
     force: bool,
-    /// By ssh: do not restart CML afterwards; it counts from its next restart
+    /// By ssh: do not restart CML; the change takes effect at its next restart
     #[arg(long)]
     no_restart: bool,
-    /// Say what would be done, and change nothing
+    /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// The result as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// # Errors
-/// If a server refuses, or does not answer.
 pub async fn run(session: &Session<'_>, reversal: Reversal, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
     let id = servers::id_of(session, &args.node)?;

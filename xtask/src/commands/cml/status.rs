@@ -13,18 +13,16 @@ use cml::{Bundle, api};
 pub struct Args {
     #[command(flatten)]
     servers: ServerArgs,
-    /// The result as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// # Errors
-/// If a server does not answer.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
     let bundles = servers::saved(session);
     if bundles.is_empty() {
-        session.ui.note("no node is saved here; `cargo xtask save` makes one");
+        session.ui.note("no node is saved here; save one with `cargo xtask save`");
     }
     let reports = servers::each(&servers, |target| {
         let bundles = &bundles;

@@ -53,7 +53,7 @@ fn user_data(controller: &Controller) -> serde_yaml::Value {
 fn a_lab_is_made_as_one_topology_with_the_newest_ubuntu_and_a_repeat_leaves_it_alone() {
     let (controller, stage) = scene();
     let outcome = create(&stage, &[]).success();
-    assert!(outcome.stdout.contains("  made"), "{outcome}");
+    assert!(outcome.stdout.contains("  created"), "{outcome}");
     assert_eq!(changes(&controller), ["POST import"]);
     {
         let mut state = controller.state();
@@ -67,7 +67,7 @@ fn a_lab_is_made_as_one_topology_with_the_newest_ubuntu_and_a_repeat_leaves_it_a
         let size = ["cpus", "ram", "boot_disk_size"].map(|key| builder.says[key].as_i64().unwrap());
         assert_eq!(size, [4, 4096, 32]);
     }
-    let again = create(&stage, &["--cpus", "8"]).success().says(["left alone", "--replace"]);
+    let again = create(&stage, &["--cpus", "8"]).success().says(["left unchanged", "--replace"]);
     assert!(again.stdout.contains("  unchanged"), "{again}");
     assert_eq!(changes(&controller), [""; 0]);
 }
@@ -117,7 +117,7 @@ fn without_a_password_one_logs_in_by_key_and_with_neither_nobody_could() {
         let line = outcome
             .stderr
             .lines()
-            .find_map(|line| line.split_once("shown this once: "))
+            .find_map(|line| line.split_once("shown only once: "))
             .map(|(_, word)| word.to_owned());
         line.unwrap_or_else(|| panic!("{outcome}"))
     };
@@ -139,10 +139,10 @@ fn a_password_is_asked_for_twice_on_a_terminal_and_weak_ones_are_refused() {
     let refused = stage.repo.in_dialogue(&line(&CREATE), &[(QUESTION, "cisco\n")]);
     assert_eq!(refused.code, Some(1), "{refused}");
     assert!(refused.stdout.contains("at least 8 characters"), "{refused}");
-    let differ = stage.repo.in_dialogue(&line(&CREATE), &[first, ("Once more: ", &format!("{SECRET}x\n"))]);
-    assert!(differ.code == Some(1) && differ.stdout.contains("the two differ"), "{differ}");
+    let differ = stage.repo.in_dialogue(&line(&CREATE), &[first, ("Repeat the password: ", &format!("{SECRET}x\n"))]);
+    assert!(differ.code == Some(1) && differ.stdout.contains("the passwords differ"), "{differ}");
     assert!(titles(&controller).is_empty());
-    let outcome = stage.repo.in_dialogue(&line(&CREATE), &[first, ("Once more: ", &right)]);
+    let outcome = stage.repo.in_dialogue(&line(&CREATE), &[first, ("Repeat the password: ", &right)]);
     assert_eq!(outcome.code, Some(0), "{outcome}");
     assert!(!outcome.stdout.contains(SECRET), "it is not shown: {outcome}");
     assert_eq!(user_data(&controller)["ssh_pwauth"], true);
@@ -166,10 +166,10 @@ fn an_image_that_is_missing_is_named_together_with_those_that_are_there() {
 fn what_cannot_work_is_refused_before_anything_is_done() {
     let (controller, stage) = scene();
     for (arguments, says) in [
-        (["--user", "Me"], "is no name of a user"),
-        (["--timezone", "../etc"], "is no time zone"),
+        (["--user", "Me"], "is not a valid user name"),
+        (["--timezone", "../etc"], "is not a time zone"),
         (["--repository", "/srv/cml-nodes"], "folder of this machine"),
-        (["--key", "/nonexistent"], "can't be read"),
+        (["--key", "/nonexistent"], "could not read"),
         (["--title", "x\ny"], "on one line"),
     ] {
         create(&stage, &arguments).failure().says([says]);
@@ -178,7 +178,7 @@ fn what_cannot_work_is_refused_before_anything_is_done() {
         .repo
         .xtask(&["builder", "create"])
         .failure()
-        .says(["`127.0.0.1` would be the build machine itself", "--server-address"]);
+        .says(["`127.0.0.1` is the build machine itself", "--server-address"]);
     stage.repo.xtask(&["builder", "status", "--via", "ssh"]).failure().says(["API only"]);
     stage.repo.xtask(&["builder", "status", "--cml", "one", "--cml", "two"]).failure().says(["one server at a time"]);
     assert_eq!(changes(&controller), [""; 0]);
@@ -200,7 +200,7 @@ fn a_file_holds_the_same_lab_and_needs_no_server_if_the_image_is_named() {
     let lab: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
     let written = lab["nodes"][1]["configuration"][0]["content"].as_str().unwrap();
     assert_eq!(serde_yaml::from_str::<serde_yaml::Value>(written).unwrap(), imported);
-    create(&stage, &words).failure().says(["is there already; it is not overwritten"]);
+    create(&stage, &words).failure().says(["exists already and is not overwritten"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 }
 
@@ -223,7 +223,7 @@ fn a_machine_is_started_waited_for_stopped_started_again_and_deleted() {
 
     stage.repo.xtask(&["builder", "stop"]).success();
     let again = stage.repo.xtask(&["builder", "stop"]).success();
-    assert!(again.stdout.contains("does not run"), "{again}");
+    assert!(again.stdout.contains("not running"), "{again}");
     let outcome = stage.repo.xtask(&["builder", "status"]).success();
     assert!(outcome.stdout.contains("stopped"), "{outcome}");
 
@@ -238,10 +238,10 @@ fn a_machine_is_started_waited_for_stopped_started_again_and_deleted() {
     assert_eq!(done[..2], ["stop", "wipe"]);
     assert!(titles(&controller).is_empty());
     for repeat in ["delete", "stop"] {
-        stage.repo.xtask(&["builder", repeat]).success().says(["there is no build machine"]);
+        stage.repo.xtask(&["builder", repeat]).success().says(["no lab `", "with a build machine"]);
     }
     stage.repo.xtask(&["builder", "start"]).failure().says(["builder create"]);
-    stage.repo.xtask(&["builder", "status"]).success().says(["there is no lab called"]);
+    stage.repo.xtask(&["builder", "status"]).success().says(["there is no lab with the title"]);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_node_that_never_boots_is_shown_with_its_console() {
     controller.state().labs.boot = Boot::Never;
     let outcome = stage.repo.xtask(&["builder", "start", "--wait", "3"]).failure();
     outcome.says([
-        "was not ready after 3 s (--wait); last it was: booting",
+        "was not ready after 3 s (--wait); its last state: booting",
         "  | [    1.2] Kernel panic - not syncing: VFS",
     ]);
     controller.state().labs.boot = Boot::Ready;
@@ -274,7 +274,7 @@ fn a_machine_that_cannot_be_prepared_or_falls_over_says_why_and_is_tried_again()
     create(&stage, &[]).success();
     controller.state().labs.boot = Boot::Unprepared;
     let start = || stage.repo.xtask(&["builder", "start"]);
-    start().failure().says(["its step `packages` failed", "E: Unable to locate package docker.io", "builder stop"]);
+    start().failure().says(["its preparation failed at the step `packages`", "E: Unable to locate package docker.io", "builder stop"]);
     stage.repo.xtask(&["builder", "stop"]).success();
     controller.state().labs.boot = Boot::Stops;
     start().failure().says(["was stopped, or stopped by itself", "Linux version 6.8.0"]);
@@ -288,11 +288,11 @@ fn only_labs_of_this_project_are_touched_though_others_bear_their_title() {
     let foreign = controller.state().labs.add(TITLE, "ubuntu");
     for command in ["stop", "delete"] {
         let outcome = stage.repo.xtask(&["builder", command, "--title", TITLE]).success();
-        outcome.says(["is not this project's, and is left alone"]);
+        outcome.says(["is not this project's and is left unchanged"]);
         stage.repo.xtask(&["builder", command, "--lab", &foreign]).failure().says(["did not make the lab"]);
     }
     for replace in [&[][..], &["--replace", "--yes"]] {
-        create(&stage, replace).failure().says(["this project did not make", "choose another --title"]);
+        create(&stage, replace).failure().says(["this project did not create", "choose another --title"]);
     }
     // One whose description somebody copied.
     let copied = {
@@ -328,7 +328,7 @@ fn of_several_of_ours_none_is_guessed_and_one_with_other_peoples_nodes_is_not_de
     let ids: Vec<String> = controller.state().labs.all.keys().cloned().collect();
     changes(&controller);
     for command in ["start", "stop", "delete"] {
-        stage.repo.xtask(&["builder", command]).failure().says(["which one? Name it with --lab", &ids[0], &ids[1]]);
+        stage.repo.xtask(&["builder", command]).failure().says(["choose one with --lab", &ids[0], &ids[1]]);
     }
     assert_eq!(changes(&controller), [""; 0]);
     stage.repo.xtask(&["builder", "delete", "--yes", "--lab", &ids[0]]).success();
@@ -356,7 +356,7 @@ fn replacing_makes_the_new_lab_before_the_old_one_goes() {
     controller.state().labs.limit = 1;
     changes(&controller);
     let refused = create(&stage, &["--replace", "--yes"]).failure();
-    refused.says(["The limit of 1 labs is reached", "make room on the server"]);
+    refused.says(["The limit of 1 labs is reached", "free resources on the server"]);
     assert_eq!(changes(&controller), ["POST import"]);
     controller.state().labs.limit = 2;
     create(&stage, &["--replace", "--yes", "--cpus", "8"]).success();
@@ -369,7 +369,7 @@ fn replacing_makes_the_new_lab_before_the_old_one_goes() {
 fn a_lab_limit_and_a_missing_licence_are_told_in_the_servers_words_with_a_remedy() {
     let (controller, stage) = scene();
     controller.state().labs.limit = 0;
-    create(&stage, &[]).failure().says(["The limit of 0 labs is reached", "make room on the server"]);
+    create(&stage, &[]).failure().says(["The limit of 0 labs is reached", "free resources on the server"]);
     controller.state().labs.limit = 9;
     create(&stage, &[]).success();
     controller.state().labs.licensed = false;
@@ -399,7 +399,7 @@ fn whatever_request_is_lost_a_repeat_completes_the_work() {
     // What was made without our knowing is found again.
     controller.trouble("POST import", 1, Trouble::AnswerLost);
     create(&stage, &[]).failure().says(["the connection to", "was cut"]);
-    create(&stage, &[]).success().says(["left alone"]);
+    create(&stage, &[]).success().says(["left unchanged"]);
     assert_eq!(titles(&controller).len(), 1);
     // A short breakdown is passed over; a long one ends the command, not the lab.
     let id = controller.state().labs.only().0.clone();

@@ -449,7 +449,7 @@ fn that_forwards(stage: &Stage) {
 }
 
 #[test]
-fn doctor_finds_a_ready_host_ready_and_shows_what_it_would_put_right() {
+fn doctor_accepts_a_ready_host_and_shows_what_it_would_fix() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     that_forwards(&stage);
@@ -471,7 +471,7 @@ fn doctor_finds_a_ready_host_ready_and_shows_what_it_would_put_right() {
     );
     // Nobody here needs that one by itself, so it is only worth knowing.
     assert!(outcome.stdout.contains("note   net.ipv4.ip_forward is on, but not at the next boot"), "{outcome}");
-    outcome.says(["`cargo xtask cml doctor --fix` puts right what it can"]);
+    outcome.says(["`cargo xtask cml doctor --fix` fixes what it can"]);
     for words in [["cml", "doctor", "--fix", "--dry-run"].as_slice(), &["cml", "doctor", "--fix"]] {
         let outcome = stage.repo.xtask(words);
         outcome.says(["/etc/sysctl.d/99-zz-cml-nodes.conf becomes:", "+ net.ipv6.conf.all.forwarding = 1"]);
@@ -494,7 +494,7 @@ fn doctor_fix_writes_drop_ins_and_reboots_only_when_told() {
         "--force",
     ]);
     assert!(host.held(&stage.repo.id()).is_none() && host.left_in_var_tmp().is_empty());
-    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success().says(["a reboot is due before it counts"]);
+    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success().says(["the changes take effect after a reboot"]);
     assert_eq!(host.sh("cat /etc/sysctl.conf"), "net.ipv6.conf.all.forwarding=0\n", "what is not ours is let be");
     assert!(host.sh("cat /etc/sysctl.d/99-zz-cml-nodes.conf").contains("net.ipv6.conf.all.forwarding = 1"));
     stage

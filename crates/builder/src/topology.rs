@@ -1,14 +1,14 @@
-//! From facts about the caller to a lab in CML's topology format, by the templates in `builder/`.
+//! The build machine's lab in CML's topology format, from the templates in `builder/`.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use tera::{Kwargs, State, Tera};
 
-use crate::caller::Origin;
-use crate::{HOSTNAME, MARK, labs};
+use crate::environment::Origin;
+use crate::{HOSTNAME, MARK, lookup};
 
-/// What the build machine is to be.
+/// The build machine's properties.
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub title: String,
@@ -20,24 +20,21 @@ pub struct Machine {
     /// In GB.
     pub disk: u32,
     pub user: String,
-    /// As in `/etc/shadow`; without it nobody logs in by password.
+    /// As in `/etc/shadow`. Without it, passwords are not accepted.
     pub password_hash: Option<String>,
     /// SSH public keys.
     pub keys: Vec<String>,
     pub time_zone: String,
     pub locale: String,
     pub repository: Origin,
-    /// How the machine calls the CML server.
+    /// The CML server's host name or address, as the machine reaches it.
     pub server: String,
-    /// Whom it logs in as there, by ssh.
+    /// The user that the machine logs in as on the server, by ssh.
     pub server_user: String,
 }
 
 impl Machine {
-    /// The lab, as CML imports it.
-    ///
-    /// # Errors
-    /// If a template is missing or wrong.
+    /// The lab as CML imports it, from the templates of the repository at `root`.
     pub fn topology(&self, root: &Path) -> Result<String> {
         let folder = root.join("builder");
         let mut context = self.context();
@@ -46,10 +43,7 @@ impl Machine {
         render(&folder, "lab.yaml", &context)
     }
 
-    /// What cloud-init is told.
-    ///
-    /// # Errors
-    /// As [`Self::topology`].
+    /// The user data for cloud-init.
     pub fn user_data(&self, root: &Path) -> Result<String> {
         let folder = root.join("builder");
         let mut context = self.context();
@@ -60,11 +54,12 @@ impl Machine {
     fn context(&self) -> tera::Context {
         let mut context = tera::Context::new();
         let description = format!(
-            "A machine that builds container nodes, made by `cargo xtask builder create`.\n{}",
-            labs::mark(&self.user)
+            "A machine that builds container nodes, created by `cargo xtask builder create`.\n{}",
+            lookup::mark(&self.user)
         );
         let notes = format!(
-            "It is prepared when it first starts. Then, as {}:\n\n    cd {}\n    cargo xtask save --yes\n    cargo xtask upload --cml cml\n",
+            "It prepares itself when it starts for the first time. Then, as {}:\n\n    \
+             cd {}\n    cargo xtask save --yes\n    cargo xtask upload --cml cml\n",
             self.user, self.repository.folder
         );
         for (name, text) in [
@@ -96,7 +91,7 @@ impl Machine {
 
 fn read(folder: &Path, name: &str) -> Result<String> {
     let path = folder.join(name);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
     Ok(text.trim_end().to_owned())
 }
 
@@ -107,16 +102,16 @@ fn render(folder: &Path, name: &str, context: &tera::Context) -> Result<String> 
     let text = read(folder, name)? + "\n";
     tera.add_raw_template(name, &text)
         .and_then(|()| tera.render(name, context))
-        .map_err(|error| anyhow!("{} can't be used: {error}", folder.join(name).display()))
+        .map_err(|error| anyhow!("{} is not a valid template: {error}", folder.join(name).display()))
 }
 
-/// `{{ text | quoted }}`: one YAML scalar, whatever the text is.
+/// `{{ text | quoted }}`: one YAML scalar, whatever the text contains.
 fn quoted(text: &str, _: Kwargs, _: &State<'_>) -> String {
     quote(text)
 }
 
-/// A text as a YAML scalar of ASCII alone. JSON's quotes would not do: what is printable to JSON need not be so to YAML, and
-/// YAML does not put two halves of a character together.
+/// A text as a YAML scalar in ASCII. JSON's way of quoting would not do: YAML has other printable characters, and does not join
+/// surrogate pairs.
 fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {
@@ -157,7 +152,7 @@ mod tests {
         }
     }
 
-    /// As CML and cloud-init read it: the project's own reader of PyYAML's YAML.
+    /// As CML and cloud-init read it: PyYAML's YAML, by the project's own reader.
     fn parsed(text: &str) -> serde_yaml::Value {
         assert!(text.is_ascii(), "{text}");
         assert!(located_yaml::read(text.as_bytes()).is_ok(), "{text}");
@@ -165,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_caller_says_stays_one_text() {
+    fn values_from_the_user_stay_single_scalars() {
         let machine = machine();
         let lab = parsed(&machine.topology(root()).unwrap());
         assert_eq!(lab["lab"]["title"], machine.title.as_str());
@@ -181,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn the_script_arrives_as_it_is() {
+    fn the_script_is_unchanged_in_the_user_data() {
         let user_data = parsed(&machine().user_data(root()).unwrap());
         let script = user_data["write_files"].as_sequence().unwrap().last().unwrap()["content"].as_str().unwrap();
         assert_eq!(script, std::fs::read_to_string(root().join("builder/prepare.sh")).unwrap());
     }
 
     #[test]
-    fn without_a_password_nobody_logs_in_by_one() {
+    fn without_a_password_hash_passwords_are_not_accepted() {
         let machine = Machine { password_hash: None, ..machine() };
         let user_data = parsed(&machine.user_data(root()).unwrap());
         assert_eq!(user_data["ssh_pwauth"], false);
