@@ -7,7 +7,7 @@ use crate::commands::flow::Saved;
 use crate::commands::running_nodes;
 use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
-use crate::lab::{self, Asked, Lab};
+use crate::lab::{Lab, NodeOptions, QUOTED_LINES};
 use catalog::labels;
 use definitions::container::Container;
 
@@ -41,15 +41,13 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let shell = container.config.shell.clone();
     let interfaces = args.interfaces.unwrap_or(container.default_interfaces);
     let labels = vec![(labels::RUN, node.clone()), (labels::SHELL, shell.clone().unwrap_or_default())];
-    let asked = Asked { name: node.clone(), container_name: Some(name.clone()), labels };
-    let mut node = lab.create(container, &image, asked).await?;
-    for _ in 0..interfaces {
-        lab.add_interface(&mut node, None)?;
-    }
+    let options = NodeOptions { name: node.clone(), container_name: Some(name.clone()), labels };
+    let mut node = lab.create(container, &image, options).await?;
+    lab.add_interfaces(&mut node, interfaces)?;
     let booted = lab.start(&mut node).await?;
     spinner.finish_and_clear();
     if let Some(day0) = booted.day0.filter(|day0| day0.code != 0) {
-        ui.warn(format_args!("day0cmd exited with {}:\n{}", day0.code, lab::tail(&day0.text)));
+        ui.warn(format_args!("day0cmd exited with {}:\n{}", day0.code, text::tail(&day0.text, QUOTED_LINES)));
     }
     lab.outlive_this_process()?;
     ui.note(format_args!("{} is READY {} after its creation began", bundle.id, text::duration(booted.time)));
@@ -64,7 +62,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 
 /// Refuses a node if this host does not have what it needs; warns about what the node runs without.
 async fn check_host(lab: &Lab<'_>, container: &mut Container) -> Result<()> {
-    let unmet = lab.fit(container).await?;
+    let unmet = lab.check_host(container).await?;
     for need in &unmet.left_out {
         lab.ui.warn(format_args!("{} runs without {}", container.id, need.what));
     }

@@ -1,4 +1,4 @@
-//! The line by which CML's docker-shim creates a container. [docs/cml.md 5]
+//! The command with which CML's docker-shim creates a container. [docs/cml.md 5]
 
 use std::collections::BTreeMap;
 
@@ -7,35 +7,32 @@ use anyhow::Result;
 use definitions::container::Container;
 
 /// What is not in the definition.
-pub(super) struct Here<'a> {
+pub(super) struct Target<'a> {
     pub image: &'a str,
     /// The node's folder on the engine's host.
     pub folder: &'a str,
-    /// By which this program knows its containers again.
+    /// By which this program finds its containers.
     pub labels: &'a BTreeMap<String, String>,
     pub name: Option<&'a str>,
-    /// What this engine must be told, so that the container is as Docker makes it.
+    /// Arguments that make this engine create the container as Docker does.
     pub as_docker: Vec<&'static str>,
-    /// The capabilities that this engine does not give unasked, and Docker does.
-    pub withheld: &'static [&'static str],
+    /// The capabilities that Docker grants by default, and this engine does not.
+    pub missing_capabilities: &'static [&'static str],
 }
 
-/// The arguments of `docker`, `create` being the first.
-///
-/// # Errors
-/// If a mount is not of a file of the definition.
-pub(super) fn words(container: &Container, here: &Here<'_>) -> Result<Vec<String>> {
+/// The arguments of `docker`, beginning with `create`.
+pub(super) fn args(container: &Container, target: &Target<'_>) -> Result<Vec<String>> {
     let docker = &container.config.docker;
-    let mut words = ["create", "--interactive", "--tty", "--network", "none"].map(str::to_owned).to_vec();
-    let mut put = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
-    for (key, value) in here.labels {
+    let mut args = ["create", "--interactive", "--tty", "--network", "none"].map(str::to_owned).to_vec();
+    let mut put = |flag: &str, value: String| args.extend([flag.to_owned(), value]);
+    for (key, value) in target.labels {
         put("--label", format!("{key}={value}"));
     }
-    if let Some(name) = here.name {
+    if let Some(name) = target.name {
         put("--name", name.to_owned());
     }
     if docker.caps.is_empty() {
-        here.withheld.iter().for_each(|capability| put("--cap-add", (*capability).to_owned()));
+        target.missing_capabilities.iter().for_each(|capability| put("--cap-add", (*capability).to_owned()));
     } else {
         put("--cap-drop", "ALL".to_owned());
     }
@@ -46,18 +43,18 @@ pub(super) fn words(container: &Container, here: &Here<'_>) -> Result<Vec<String
         put("--env", variable);
     }
     for mount in container.mounts()? {
-        put("--mount", mount.argument(here.folder));
+        put("--mount", mount.argument(target.folder));
     }
-    // Before the definition's own, which so have the last word.
-    words.extend(here.as_docker.iter().map(|word| (*word).to_owned()));
+    // Before the definition's own, which therefore take precedence.
+    args.extend(target.as_docker.iter().map(|arg| (*arg).to_owned()));
     for (_, list) in docker.arguments() {
-        words.extend(list.iter().cloned());
+        args.extend(list.iter().cloned());
     }
-    words.push(here.image.to_owned());
-    Ok(words)
+    args.push(target.image.to_owned());
+    Ok(args)
 }
 
-/// The definition's, and NET_ADMIN: the shim adds that for `day0cmd` unless it is told not to.
+/// The definition's capabilities and NET_ADMIN, which the shim adds for `day0cmd` unless it is configured not to.
 fn capabilities(caps: &[String]) -> Vec<String> {
     let is_net_admin = |cap: &String| cap.trim_start_matches("CAP_") == "NET_ADMIN";
     let mut all = caps.to_vec();
@@ -67,7 +64,7 @@ fn capabilities(caps: &[String]) -> Vec<String> {
     all
 }
 
-/// A file called `environment` sets variables; Cisco's own nodes use it so, without mounting it.
+/// A file called `environment` sets variables; Cisco's own nodes use it like this, without mounting it.
 /// [docs/cml.md 5, cisco]
 fn environment(container: &Container) -> Vec<String> {
     let text = container.files.get("environment").map(String::as_str).unwrap_or_default();
@@ -75,14 +72,9 @@ fn environment(container: &Container) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// For people: as it could be typed.
-pub(super) fn shown(words: &[String]) -> String {
-    let plain = |word: &str| word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=./:,@+".contains(&b));
-    let quoted = |word: &String| match word.as_str() {
-        word if !word.is_empty() && plain(word) => word.to_owned(),
-        word => format!("'{}'", word.replace('\'', "'\\''")),
-    };
-    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+/// The arguments as they could be typed.
+pub(super) fn shown(args: &[String]) -> String {
+    args.iter().map(|arg| shell_escape::unix::escape(arg.into())).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -95,7 +87,7 @@ mod tests {
 
     fn created_by(
         as_docker: Vec<&'static str>,
-        withheld: &'static [&'static str],
+        missing_capabilities: &'static [&'static str],
         config: &str,
         environment: &str,
     ) -> String {
@@ -103,15 +95,17 @@ mod tests {
             "{{id: t, boot: {{timeout: 1}}, sim: {{linux_native: {{libvirt_domain_driver: docker}}}},
               device: {{interfaces: {{physical: [eth0]}}}},
               configuration: {{provisioning: {{volume_name: cfg, files: [
-                {{name: a, content: x}}, {{name: environment, content: '{environment}'}}, {{name: config.json, content: '{config}'}}]}}}}}}"
+                {{name: a, content: x}}, {{name: environment, content: '{environment}'}},
+                {{name: config.json, content: '{config}'}}]}}}}}}"
         );
         let labels = BTreeMap::from([("l".to_owned(), "1".to_owned())]);
-        let here = Here { image: "i:1", folder: "/f", labels: &labels, name: Some("n"), as_docker, withheld };
-        shown(&words(&Container::read(&text).unwrap(), &here).unwrap())
+        let target =
+            Target { image: "i:1", folder: "/f", labels: &labels, name: Some("n"), as_docker, missing_capabilities };
+        shown(&args(&Container::read(&text).unwrap(), &target).unwrap())
     }
 
     #[test]
-    fn the_line_is_the_one_that_the_shim_would_give() {
+    fn the_command_is_that_of_the_shim() {
         let line = created(
             r#"{"docker": {"caps": ["CAP_CHOWN"], "env": ["A=b c"], "mounts": ["type=bind,source=cfg/a,target=/a"],
                "misc_args": ["--shm-size=1m"], "run_args": ["--sysctl", "x=1"], "extra_args": ["-h", "y"]}}"#,
@@ -119,8 +113,8 @@ mod tests {
         );
         assert_eq!(
             line,
-            "create --interactive --tty --network none --label l=1 --name n --cap-drop ALL --cap-add CAP_CHOWN --cap-add NET_ADMIN \
-             --env 'A=b c' --mount type=bind,target=/a,source=/f/a --shm-size=1m --sysctl x=1 -h y i:1"
+            "create --interactive --tty --network none --label l=1 --name n --cap-drop ALL --cap-add CAP_CHOWN \
+             --cap-add NET_ADMIN --env 'A=b c' --mount type=bind,target=/a,source=/f/a --shm-size=1m --sysctl x=1 -h y 'i:1'"
         );
     }
 
@@ -131,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_is_told_what_docker_does_unasked_before_what_the_definition_wants() {
+    fn dockers_defaults_come_before_what_the_definition_asks_for() {
         let sysctl = r#"{"docker": {"run_args": ["--sysctl", "x=1"]}}"#;
         let line = created_by(vec!["--sysctl", "x=0"], &["MKNOD"], sysctl, "");
-        assert!(line.contains("--cap-add MKNOD --cap-add NET_ADMIN --sysctl x=0 --sysctl x=1 i:1"), "{line}");
+        assert!(line.contains("--cap-add MKNOD --cap-add NET_ADMIN --sysctl x=0 --sysctl x=1 'i:1'"), "{line}");
         let line = created_by(Vec::new(), &["MKNOD"], r#"{"docker": {"caps": ["CAP_CHOWN"]}}"#, "");
         assert!(!line.contains("MKNOD"), "{line}");
     }

@@ -1,106 +1,102 @@
-//! What the engine's refusals mean for a node definition. The engine's own words are quoted: they
-//! are what stands in the server's syslog. [docs/cml.md 5, seed]
+//! What the engine's refusals mean for a node definition. The engine's own message is quoted: it
+//! is what the server's syslog shows. [docs/cml.md 5, seed]
 
 use crate::engine::abilities::Make;
 use definitions::container::Container;
 
-/// The engine's words, and what they mean for the definition.
-pub(super) fn explain(said: &str, make: Make, container: &Container) -> String {
-    let meaning = meaning(said, container).unwrap_or_else(|| "the engine refuses what config.json asks for".to_owned());
-    format!("{} does not start. {make} says: {}\n  {meaning}", container.id, quoted(said))
+/// The engine's message, and what it means for the definition.
+pub(super) fn explain(message: &str, make: Make, container: &Container) -> String {
+    let meaning =
+        meaning(message, container).unwrap_or_else(|| "the engine refuses what config.json asks for".to_owned());
+    format!("{} does not start. {make} says: {}\n  {meaning}", container.id, quoted(message))
 }
 
-/// The first line, without what the command line or the API put before it.
-fn quoted(said: &str) -> String {
-    let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing");
+/// The first line, without the prefixes of the command line and the API.
+fn quoted(message: &str) -> String {
+    let line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing");
     let line = ["docker: ", "Error: "].iter().find_map(|head| line.strip_prefix(head)).unwrap_or(line);
     let answer = line.split_once("responded with status code ").and_then(|(_, answer)| answer.split_once(": "));
     text::printable(answer.map_or(line, |(_code, answer)| answer))
 }
 
 /// Runtimes differ in capital letters and in quotation marks.
-fn meaning(said: &str, container: &Container) -> Option<String> {
+fn meaning(message: &str, container: &Container) -> Option<String> {
     let docker = &container.config.docker;
-    let lower = said.to_lowercase();
-    let says = |words: &str| lower.contains(words);
-    if says("unknown flag") || says("unknown shorthand flag") {
-        return Some(of_a_flag(said, container));
-    }
-    if says("bind source path does not exist") || (says("statfs ") && says("no such file or directory")) {
-        return Some("a mount names a file that is not in the node's folder".to_owned());
-    }
-    if says("is already in use by") {
-        return Some(
-            "a container of that name is there already: choose another with --name, or stop that one".to_owned(),
-        );
-    }
-    if says("capability") && (says("invalid") || says("unknown")) {
+    let lower = message.to_lowercase();
+    let says = |part: &str| lower.contains(part);
+    let meaning = if says("unknown flag") || says("unknown shorthand flag") {
+        return Some(unknown_flag(message, container));
+    } else if says("bind source path does not exist") || (says("statfs ") && says("no such file or directory")) {
+        "a mount names a file that is not in the node's folder"
+    } else if says("is already in use by") {
+        "there is already a container with that name: choose another name with --name, or stop that container"
+    } else if says("capability") && (says("invalid") || says("unknown")) {
         return Some(format!("`docker.caps` names a capability that does not exist: {}", docker.caps.join(", ")));
-    }
-    if says("apply caps") {
-        return Some("`docker.caps` asks for a capability that the engine itself does not have here".to_owned());
-    }
-    if let Some(fault) = of_the_engine(said) {
-        return Some(fault.to_owned());
-    }
-    if let Some(path) = said.split("/proc/sys/").nth(1) {
-        let name = path.split([':', ' ', '"', '`', '\'']).next().unwrap_or_default().replace('/', ".");
-        return Some(if says("permission denied") || says("operation not permitted") {
-            format!(
-                "a `--sysctl` sets {name}, which this engine may not: one that runs without root sets only what a network has for itself"
-            )
-        } else {
-            format!("a `--sysctl` sets {name}, which the kernel of the engine's host does not have")
-        });
-    }
-    if says("sysctl") {
-        return Some("a `--sysctl` in config.json is wrong: only settings that a container has for itself can be set (net.*, and a few of kernel.*)".to_owned());
-    }
-    if !says("exec") {
+    } else if says("apply caps") {
+        "`docker.caps` asks for a capability that the engine itself does not have here"
+    } else if let Some(problem) = engine_problem(message) {
+        problem
+    } else if let Some(path) = message.split("/proc/sys/").nth(1) {
+        return Some(refused_sysctl(path, says("permission denied") || says("operation not permitted")));
+    } else if says("sysctl") {
+        "a `--sysctl` in config.json is wrong: only settings that each container has for itself can be set \
+         (net.*, and a few of kernel.*)"
+    } else if says("exec") && says("no such file or directory") {
+        "the image's entry point does not exist, or its interpreter (the first line of a script) does not"
+    } else if says("exec") && says("permission denied") {
+        "the image's entry point is not executable (chmod +x), or is on a mount"
+    } else {
         return None;
-    }
-    if says("no such file or directory") {
-        return Some(
-            "the image's entry point is not there, or what interprets it (the first line of a script) is not"
-                .to_owned(),
-        );
-    }
-    says("permission denied")
-        .then(|| "the image's entry point is not executable (chmod +x), or lies on a mount".to_owned())
+    };
+    Some(meaning.to_owned())
 }
 
-/// What is no fault of the node's: the engine can't start any container as it is set up.
-pub(super) fn of_the_engine(said: &str) -> Option<&'static str> {
-    said.to_lowercase().contains("rlimit").then_some(
-        "the engine gives containers higher limits than it may have itself here; say lower ones in its containers.conf, below \
-         [containers]: default_ulimits = [\"nofile=N:N\", \"nproc=M:M\"], with what `ulimit -Hn` and `ulimit -Hu` print",
+fn refused_sysctl(path: &str, is_forbidden: bool) -> String {
+    let name = path.split([':', ' ', '"', '`', '\'']).next().unwrap_or_default().replace('/', ".");
+    if is_forbidden {
+        format!(
+            "a `--sysctl` sets {name}, which this engine is not allowed to: an engine without root can set only what \
+             each network has for itself"
+        )
+    } else {
+        format!("a `--sysctl` sets {name}, which the kernel of the engine's host does not have")
+    }
+}
+
+/// What has nothing to do with the node: as it is configured, the engine cannot start any container.
+pub(super) fn engine_problem(message: &str) -> Option<&'static str> {
+    message.to_lowercase().contains("rlimit").then_some(
+        "the engine gives containers higher limits than it has itself here; set lower ones in its containers.conf, \
+         below [containers]: default_ulimits = [\"nofile=N:N\", \"nproc=M:M\"], with what `ulimit -Hn` and \
+         `ulimit -Hu` print",
     )
 }
 
-/// The command line reads `"--flag value"` in one element as one flag of that whole name.
-fn of_a_flag(said: &str, container: &Container) -> String {
+/// The command line takes `"--flag value"` in one element for the name of a flag.
+fn unknown_flag(message: &str, container: &Container) -> String {
     for (list, elements) in container.config.docker.arguments() {
         let one = elements.iter().find(|element| element.starts_with('-') && element.contains(char::is_whitespace));
         if let Some(element) = one {
             let (flag, value) = element.split_once(char::is_whitespace).unwrap_or((element, ""));
             let list_of_sysctls = match (list, flag) {
-                ("misc_args", "--sysctl") => ", and by custom in `run_args`",
+                ("misc_args", "--sysctl") => ", usually in `run_args`",
                 _ => "",
             };
             return format!(
-                "`{list}` holds \"{}\" as one element. Each element is one argument: write \"{}\", \"{}\"{list_of_sysctls}",
+                "`{list}` has \"{}\" as one element. Each element is one argument: \
+                 write \"{}\", \"{}\"{list_of_sysctls}",
                 text::printable(element),
                 text::printable(flag),
                 text::printable(value.trim())
             );
         }
     }
-    let flag = said.split("flag: ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();
+    let flag = message.split("flag: ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();
     let holds = |elements: &Vec<String>| elements.iter().any(|element| element.starts_with(flag));
     let lists = container.config.docker.arguments();
     let list = lists.iter().find(|(_, elements)| !flag.is_empty() && holds(elements));
     format!(
-        "`{}` holds an argument that `docker create` does not know: {}",
+        "`{}` has an argument that `docker create` does not know: {}",
         list.map_or("config.json", |(list, _)| list),
         text::printable(flag)
     )
@@ -122,63 +118,63 @@ mod tests {
     #[test]
     fn a_flag_and_its_value_in_one_element_are_told_apart() {
         let node = node(r#"{"docker": {"misc_args": ["--sysctl net.ipv6.conf.all.forwarding=1"]}}"#);
-        let said = explain(
+        let message = explain(
             "unknown flag: --sysctl net.ipv6.conf.all.forwarding\nSee 'docker create --help'.",
             Make::Docker,
             &node,
         );
-        assert!(said.contains("Docker says: unknown flag: --sysctl net.ipv6.conf.all.forwarding\n"), "{said}");
+        assert!(message.contains("Docker says: unknown flag: --sysctl net.ipv6.conf.all.forwarding\n"), "{message}");
         assert!(
-            said.contains(r#"write "--sysctl", "net.ipv6.conf.all.forwarding=1", and by custom in `run_args`"#),
-            "{said}"
+            message.contains(r#"write "--sysctl", "net.ipv6.conf.all.forwarding=1", usually in `run_args`"#),
+            "{message}"
         );
     }
 
     #[test]
     fn an_argument_that_docker_does_not_know_is_found_in_its_list() {
         let node = node(r#"{"docker": {"extra_args": ["--frobnicate"]}}"#);
-        let said = explain("Error: unknown flag: --frobnicate\nSee 'podman create --help'", Make::Podman, &node);
-        assert!(said.contains("Podman says: unknown flag: --frobnicate\n"), "{said}");
+        let message = explain("Error: unknown flag: --frobnicate\nSee 'podman create --help'", Make::Podman, &node);
+        assert!(message.contains("Podman says: unknown flag: --frobnicate\n"), "{message}");
         assert!(
-            said.contains("`extra_args` holds an argument that `docker create` does not know: --frobnicate"),
-            "{said}"
+            message.contains("`extra_args` has an argument that `docker create` does not know: --frobnicate"),
+            "{message}"
         );
     }
 
     #[test]
-    fn a_setting_that_the_kernel_lacks_is_named() {
-        let said = "OCI runtime create failed: write sysctl key net.vrf.strict_mode: open /proc/sys/net/vrf/strict_mode: no such file";
-        assert!(means(said).contains("sets net.vrf.strict_mode, which the kernel"));
-        let said = "runc: runc create failed: unable to start container process: error during container init: open \
+    fn a_setting_that_is_missing_in_the_kernel_is_named() {
+        let message = "OCI runtime create failed: write sysctl key net.vrf.strict_mode: open /proc/sys/net/vrf/strict_mode: no such file";
+        assert!(means(message).contains("sets net.vrf.strict_mode, which the kernel"));
+        let message = "runc: runc create failed: unable to start container process: error during container init: open \
                     /proc/sys/kernel/msgmax: permission denied: OCI permission denied";
-        assert!(means(said).contains("sets kernel.msgmax, which this engine may not"));
+        assert!(means(message).contains("sets kernel.msgmax, which this engine is not allowed to"));
     }
 
     /// What runc and crun say of it through Docker and Podman.
     #[test]
     fn an_entry_point_is_explained_whatever_the_runtime() {
-        for said in [
+        for message in [
             "Docker responded with status code 400: OCI runtime create failed: exec: \"/x\": stat /x: no such file or directory: unknown",
             "Docker responded with status code 500: runc: runc create failed: unable to start container process: exec: \"/x\": \
              stat /x: no such file or directory: OCI runtime attempted to invoke a command that was not found",
             "crun: executable file `/x` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found",
         ] {
-            assert!(means(said).contains("entry point is not there"), "{said}");
-            assert!(!means(said).contains("status code"), "{said}");
+            assert!(means(message).contains("entry point does not exist"), "{message}");
+            assert!(!means(message).contains("status code"), "{message}");
         }
-        let said = "crun: open executable: Permission denied: OCI permission denied";
-        assert!(means(said).contains("is not executable"));
+        let message = "crun: open executable: Permission denied: OCI permission denied";
+        assert!(means(message).contains("is not executable"));
     }
 
     #[test]
-    fn what_is_the_engines_own_fault_is_not_laid_on_the_definition() {
-        let said = "runc: runc create failed: unable to start container process: error during container init: error setting rlimits \
+    fn a_problem_of_the_engine_is_not_blamed_on_the_definition() {
+        let message = "runc: runc create failed: unable to start container process: error during container init: error setting rlimits \
                     for ready process: error setting rlimit type 7: operation not permitted: OCI permission denied";
-        assert!(means(said).contains("default_ulimits"));
+        assert!(means(message).contains("default_ulimits"));
         assert!(means("something new").contains("refuses what config.json asks for"));
     }
 
-    fn means(said: &str) -> String {
-        explain(said, Make::Podman, &node("{}"))
+    fn means(message: &str) -> String {
+        explain(message, Make::Podman, &node("{}"))
     }
 }

@@ -6,15 +6,15 @@
 //! a node ends, its interfaces and their ports vanish with its network namespace.
 
 use anyhow::{Context, Result};
-use bollard::models::HostConfig;
 
-use crate::lab::{Lab, explain};
+use crate::engine::containers::exec::Output;
+use crate::lab::Lab;
 
 /// Forward frames to all link-local group addresses that a bridge may forward, LLDP's among them: a
 /// link is a cable, not a switch.
 const FORWARD_GROUPS: u32 = 0xfff8;
 
-/// A link, as its bridge is called.
+/// A link, by the name of its bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bridge(String);
 
@@ -28,34 +28,14 @@ pub(super) struct Port {
     link: Option<Bridge>,
 }
 
-pub(super) async fn start_helper(lab: &Lab<'_>) -> Result<String> {
-    let strings = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
-    let host = HostConfig {
-        network_mode: Some("none".to_owned()),
-        // To reach the network namespaces of nodes by their process ids. [namespaces(7), ptrace(2)]
-        pid_mode: Some("host".to_owned()),
-        cap_drop: strings(&["ALL"]),
-        cap_add: strings(&["NET_ADMIN", "SYS_PTRACE"]),
-        ..HostConfig::default()
-    };
-    let id = lab.engine.create_helper(&lab.helper_image, &lab.labels(), &["sleep", "infinity"], host).await?;
-    if let Err(error) = lab.engine.start(&id).await {
-        let fault = explain::of_the_engine(&format!("{error:#}")).map_or_else(String::new, |why| format!(": {why}"));
-        return Err(error.context(format!("starting the helper container{fault}")));
-    }
-    Ok(id)
-}
-
 impl Lab<'_> {
-    /// A new link, without any end yet.
-    ///
-    /// # Errors
-    /// If the engine or its kernel does not do it.
+    /// A new link, with nothing connected yet.
     pub async fn link(&self) -> Result<Bridge> {
         let bridge = format!("l{}", self.next());
         self.ip(&[
             format!(
-                "link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0 group_fwd_mask {FORWARD_GROUPS}"
+                "link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0 \
+                 group_fwd_mask {FORWARD_GROUPS}"
             ),
             format!("link set {bridge} up"),
         ])
@@ -75,8 +55,8 @@ impl Lab<'_> {
         }
     }
 
-    /// Moves interfaces into the network namespace of a process. Each gets a peer of a new name: the kernel takes its time to
-    /// clear away the interfaces of a process that has just ended.
+    /// Moves interfaces into the network namespace of a process. Each gets a peer with a new name: the kernel takes
+    /// a while to remove the interfaces of a process that has just ended.
     pub(super) async fn plug(&self, ports: &[Port], process: i64) -> Result<()> {
         let mut lines = Vec::new();
         for Port { interface, address, link } in ports {
@@ -88,22 +68,22 @@ impl Lab<'_> {
         self.ip(&lines).await
     }
 
-    /// Runs lines of `ip` in the helper. Every word in them is a number, made here, or a checked name.
+    /// Runs `ip` in the helper, once per line. Every word is a number, a name from here, or a checked name.
     async fn ip(&self, lines: &[String]) -> Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
         let script = ["sh", "-ec", "for line; do ip $line; done", "sh"].map(str::to_owned);
-        let words: Vec<String> = script.into_iter().chain(lines.iter().cloned()).collect();
+        let args: Vec<String> = script.into_iter().chain(lines.iter().cloned()).collect();
         for line in lines {
             self.ui.command(format_args!("ip {line} # in the link helper"));
         }
-        let output = self.in_helper(&words).await?;
-        anyhow::ensure!(output.code == 0, "a link can't be made: {}", output.text.trim());
+        let output = self.in_helper(&args).await?;
+        anyhow::ensure!(output.code == 0, "could not set up the links: {}", output.text.trim());
         Ok(())
     }
 
-    pub(super) async fn in_helper(&self, words: &[String]) -> Result<crate::engine::containers::exec::Output> {
-        self.engine.exec(&self.helper, words).await.context("running a command in the link helper")
+    pub(super) async fn in_helper(&self, args: &[String]) -> Result<Output> {
+        self.engine.exec(&self.helper, args).await.context("running a command in the link helper")
     }
 }

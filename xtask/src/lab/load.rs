@@ -1,4 +1,4 @@
-//! Archives into the engine, without touching the images that it has.
+//! Loads archives into the engine, without touching the images that it has.
 
 use std::io::BufWriter;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::lab::removal::loaded_tag;
 /// An image that was loaded from an archive.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// Its name in the engine, which no other image has.
+    /// Its name on the engine, which is unique.
     pub image: String,
     /// Bytes that it takes there.
     pub size: u64,
@@ -23,9 +23,6 @@ pub struct Loaded {
 
 impl Lab<'_> {
     /// Loads an archive, as CML does before a node's first start.
-    ///
-    /// # Errors
-    /// If it can't be read, or the engine does not take it.
     pub async fn load(&self, path: &Path) -> Result<Loaded> {
         let tag = loaded_tag(&self.id, &self.next().to_string());
         self.ui.command(format_args!("docker load --input {} # as {tag}", path.display()));
@@ -38,7 +35,7 @@ impl Lab<'_> {
 
     async fn import(&self, path: &Path, tag: &str) -> Result<()> {
         let (mut drain, stream) = pipe::drain();
-        // In full: of a short name engines make different ones.
+        // In full: engines complete short names differently.
         let (archive, new_tag) = (path.to_owned(), format!("docker.io/{tag}"));
         let reading = tokio::task::spawn_blocking(move || -> Result<()> {
             archive::retag(archive::open(&archive)?, &new_tag, BufWriter::with_capacity(1 << 18, &mut drain))?;
@@ -50,8 +47,8 @@ impl Lab<'_> {
         let answers = self.engine.docker().import_image(options, bollard::body_try_stream(stream), None);
         let loaded = answers.try_for_each(|_| async { Ok(()) }).await;
         drop(alone);
-        // Why reading failed says more than that the engine got half an archive.
-        reading.await.context("reading the archive")?.with_context(|| format!("{} can't be loaded", path.display()))?;
-        loaded.with_context(|| format!("the engine does not load {}", path.display()))
+        // The reason why reading failed is more useful than that the engine got half an archive.
+        reading.await.context("reading the archive")?.with_context(|| format!("could not load {}", path.display()))?;
+        loaded.with_context(|| format!("the engine could not load {}", path.display()))
     }
 }

@@ -1,12 +1,13 @@
 //! A lab on this machine's engine: nodes that run as CML runs them, and the links between them.
 //!
-//! Everything of a lab bears its label on the engine, and goes with the lab: when it is dropped, also
-//! because of an error or Ctrl-C; and after a crash, when the next lab is opened. A lab that shall
-//! last, because `run` made it, goes with `stop` or `clean`.
+//! Everything of a lab has its label on the engine, and is removed with the lab: when it is dropped, also
+//! because of an error or Ctrl-C; and after a crash, when the next lab is opened. A lasting lab, which
+//! `run` opened, is removed by `stop` or `clean`.
 
 mod boot;
 mod create;
 mod explain;
+mod helper;
 mod host;
 mod links;
 mod load;
@@ -26,20 +27,20 @@ use catalog::labels;
 use files::Lock;
 use ui::Ui;
 
-pub use boot::{Booted, tail};
-pub use host::{Lack, Lacks};
+pub use boot::{Booted, QUOTED_LINES};
+pub use host::{UnmetNeed, UnmetNeeds};
 pub use links::Bridge;
 pub use load::Loaded;
-pub use node::{Asked, Node};
+pub use node::{Node, NodeOptions};
 pub use processes::{Process, memory};
 
 /// Below the cache folder: a file for each lab of this machine, locked while a command works in it.
 const FOLDER: &str = "labs";
 
-/// What the file of a lab says that shall go on.
+/// The content of a lasting lab's file.
 const LASTING: &str = "it runs until `cargo xtask stop`\n";
 
-/// See the module's head.
+/// A lab that this process uses.
 pub struct Lab<'a> {
     pub engine: &'a Engine,
     pub ui: &'a Ui,
@@ -47,7 +48,7 @@ pub struct Lab<'a> {
     /// The container in whose network the links are.
     helper: String,
     helper_image: String,
-    /// Held while this process uses the lab; whoever can take it finds a lab that was left behind.
+    /// Held while this process uses the lab; if another command can take it, the lab was left behind.
     _lock: Lock,
     lock_path: PathBuf,
     lasting: Cell<bool>,
@@ -56,11 +57,8 @@ pub struct Lab<'a> {
 }
 
 impl<'a> Lab<'a> {
-    /// Opens an empty lab, after removing what crashed ones of this machine have left behind.
+    /// Opens an empty lab, after removing what crashed commands of this machine have left behind.
     /// `helper_image` must have a shell and iproute2.
-    ///
-    /// # Errors
-    /// If the engine does not do what it should.
     pub async fn open(engine: &'a Engine, ui: &'a Ui, cache: &Path, helper_image: &str) -> Result<Self> {
         let folder = cache.join(FOLDER);
         sweep(engine, ui, cache).await?;
@@ -79,7 +77,7 @@ impl<'a> Lab<'a> {
             closed: false,
             counter: Cell::new(0),
         };
-        lab.helper = links::start_helper(&lab).await?;
+        lab.helper = helper::start(engine, &lab.helper_image, &lab.labels()).await?;
         Ok(lab)
     }
 
@@ -88,27 +86,21 @@ impl<'a> Lab<'a> {
         &self.id
     }
 
-    /// Lets the lab go on after this process, until [`remove`].
-    ///
-    /// # Errors
-    /// If that can't be written down.
+    /// Lets the lab outlast this process, until [`remove`].
     pub fn outlive_this_process(&self) -> Result<()> {
         std::fs::write(&self.lock_path, LASTING)
-            .with_context(|| format!("{} can't be written", self.lock_path.display()))?;
+            .with_context(|| format!("{} could not be written", self.lock_path.display()))?;
         self.lasting.set(true);
         Ok(())
     }
 
-    /// Whether it goes on after this process.
+    /// Whether it outlasts this process.
     pub fn is_lasting(&self) -> bool {
         self.lasting.get()
     }
 
-    /// Takes everything down. What is still there afterwards under the lab's label is returned: nothing,
-    /// or this program has a fault.
-    ///
-    /// # Errors
-    /// If something can't be removed.
+    /// Removes everything. Returns how many containers, volumes and images still have the lab's label afterwards;
+    /// any at all is a bug of this program.
     pub async fn close(mut self) -> Result<usize> {
         removal::remove_lab(self.engine, &self.id).await?;
         let left = removal::remove_lab(self.engine, &self.id).await?;
@@ -120,7 +112,7 @@ impl<'a> Lab<'a> {
         HashMap::from([(labels::LAB.to_owned(), self.id.clone())])
     }
 
-    /// A number that was not there before.
+    /// A number that is unique in this lab.
     fn next(&self) -> u32 {
         self.counter.replace(self.counter.get() + 1)
     }
@@ -147,9 +139,6 @@ pub fn lasting(cache: &Path) -> Vec<String> {
 }
 
 /// Removes a lab that was left running.
-///
-/// # Errors
-/// If something can't be removed.
 pub async fn remove(engine: &Engine, cache: &Path, id: &str) -> Result<()> {
     removal::remove_lab(engine, id).await?;
     let record = cache.join(FOLDER).join(id);
@@ -163,11 +152,8 @@ fn is_lasting(record: &Path) -> bool {
     std::fs::read_to_string(record).is_ok_and(|text| text == LASTING)
 }
 
-/// Removes labs whose process is gone. Those of other machines that use the same engine have no
-/// lock here, and are let be.
-///
-/// # Errors
-/// If something can't be removed.
+/// Removes labs whose process is gone. Labs of other machines that use the same engine have no file here,
+/// and are left alone.
 pub async fn sweep(engine: &Engine, ui: &Ui, cache: &Path) -> Result<()> {
     for entry in std::fs::read_dir(cache.join(FOLDER)).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -175,7 +161,9 @@ pub async fn sweep(engine: &Engine, ui: &Ui, cache: &Path) -> Result<()> {
         if !Lock::is_held(&path) && !is_lasting(&path) {
             let count = removal::remove_lab(engine, id).await?;
             if count > 0 {
-                ui.note(format_args!("removed what an earlier command left behind on the engine: {count} things"));
+                ui.note(format_args!(
+                    "removed what an earlier command left behind on the engine: {count} containers, volumes and images"
+                ));
             }
             let _ = std::fs::remove_file(&path);
         }

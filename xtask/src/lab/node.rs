@@ -1,4 +1,4 @@
-//! A node of a lab: created, started, and made anew from its definition.
+//! A node of a lab: created and started as CML does it, and recreated from its definition.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use crate::engine::containers::exec::{Command, Output};
 use crate::engine::images::retrying::{is_disturbed, retry_while};
 use crate::lab::Lab;
 use crate::lab::boot;
-use crate::lab::boot::{Booted, Watched};
+use crate::lab::boot::{Booted, QUOTED_LINES, Watched};
 use crate::lab::create;
-use crate::lab::create::Here;
+use crate::lab::create::Target;
 use crate::lab::explain::explain;
 use crate::lab::links::{Bridge, Port};
 use catalog::labels;
@@ -22,14 +22,14 @@ use definitions::container::Container;
 /// How long a node may take to stop before it is killed, as with `docker stop`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// See the module's head. The container is the engine's; it goes with its lab.
+/// A node of a lab. Its container is removed with the lab, not when this is dropped.
 #[derive(Debug)]
 pub struct Node {
     /// What it is called in its lab.
     pub name: String,
     pub container: Container,
     image: String,
-    /// Its name on the engine, where a person chose one.
+    /// Its name on the engine, if the user chose one.
     container_name: Option<String>,
     labels: BTreeMap<String, String>,
     volume: String,
@@ -41,12 +41,12 @@ pub struct Node {
     since: Instant,
 }
 
-/// What a node shall be, apart from its definition.
+/// What is not in a node's definition.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct NodeOptions {
     /// What it is called in its lab.
     pub name: String,
-    /// Its name on the engine; the engine's own choice without one.
+    /// Its name on the engine; without one, the engine chooses.
     pub container_name: Option<String>,
     /// Labels beyond the lab's.
     pub labels: Vec<(&'static str, String)>,
@@ -56,20 +56,19 @@ impl Lab<'_> {
     /// Creates a node, its files in a volume of its own. It does not run yet.
     ///
     /// # Errors
-    /// If the definition can't be obeyed, or the engine refuses; then with the engine's own words, and
-    /// what they mean for the definition.
-    pub async fn create(&self, container: Container, image: &str, asked: Asked) -> Result<Node> {
+    /// If the engine refuses the definition: with the engine's message, and what it means for the definition.
+    pub async fn create(&self, container: Container, image: &str, options: NodeOptions) -> Result<Node> {
         let since = Instant::now();
         let volume = format!("cml-nodes-{}-{}", self.id(), self.next());
         let folder = self.engine.create_volume(&volume, &self.labels()).await?;
         let mut labels: BTreeMap<String, String> = self.labels().into_iter().collect();
-        labels.insert(labels::LAB_NODE.to_owned(), asked.name.clone());
-        labels.extend(asked.labels.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        labels.insert(labels::LAB_NODE.to_owned(), options.name.clone());
+        labels.extend(options.labels.into_iter().map(|(key, value)| (key.to_owned(), value)));
         let mut node = Node {
-            name: asked.name,
+            name: options.name,
             container,
             image: image.to_owned(),
-            container_name: asked.container_name,
+            container_name: options.container_name,
             labels,
             volume,
             folder,
@@ -80,14 +79,14 @@ impl Lab<'_> {
         let files: Vec<(&str, &str)> =
             node.container.files.iter().map(|(name, content)| (name.as_str(), content.as_str())).collect();
         self.write_files(&node.volume, &files).await?;
-        node.id = self.type_create(&node).await?;
+        node.id = self.run_create(&node).await?;
         Ok(node)
     }
 
-    /// Gives the node its next interface, on a link or on none. It comes with the next start.
+    /// Gives the node its next interface, on a link or on none. It exists from the next start on.
     ///
     /// # Errors
-    /// If the definition has no further one.
+    /// If the definition has no more interfaces.
     pub fn add_interface(&self, node: &mut Node, link: Option<&Bridge>) -> Result<()> {
         let have = node.ports.len();
         let Some(interface) = node.container.interfaces.get(have) else {
@@ -98,25 +97,27 @@ impl Lab<'_> {
         Ok(())
     }
 
+    /// Gives the node interfaces that are on no link.
+    pub fn add_interfaces(&self, node: &mut Node, count: usize) -> Result<()> {
+        (0..count).try_for_each(|_| self.add_interface(node, None))
+    }
+
     /// Starts the node, moves its interfaces in, runs `day0cmd`, and waits until the console says
     /// that it is booted.
     ///
     /// # Errors
-    /// If it does not start, ends, or is not booted in time; with the end of its console.
+    /// If it does not start, exits, or is not booted in time: with the end of its console.
     pub async fn start(&self, node: &mut Node) -> Result<Booted> {
         self.boot(node, true).await
     }
 
-    /// Starts the node after a kill. Its `day0cmd` has done its work and does not run again.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
+    /// Starts the node after a kill. Its `day0cmd` does not run again.
     pub async fn revive(&self, node: &mut Node) -> Result<Booted> {
         self.boot(node, false).await
     }
 
     async fn boot(&self, node: &mut Node, is_new: bool) -> Result<Booted> {
-        // An engine may prepare the container as soon as somebody attaches, and refuse then what others refuse at the start.
+        // Some engines prepare the container at the attachment, and refuse then what others refuse at the start.
         let console = match self.engine.attach(&node.id).await {
             Err(error) if is_refusal(&error) => return Err(self.refused(&format!("{error:#}"), node)),
             console => console?,
@@ -137,60 +138,48 @@ impl Lab<'_> {
             Watched::Completed { console } => console,
             Watched::Ended { console } => return Err(self.ended(node, &console).await),
             Watched::TimedOut { console } => bail!(
-                "{} did not say {} within {} s (boot.timeout); its console ends with\n{}",
+                "{} did not print {} within {} s (boot.timeout); the end of its console:\n{}",
                 node.name,
-                words_of(&node.container.boot.completed),
+                alternatives(&node.container.boot.completed),
                 node.container.boot.timeout.as_secs(),
-                boot::tail(&console)
+                text::tail(&console, QUOTED_LINES)
             ),
         };
         Ok(Booted { time: node.since.elapsed(), day0: day0?, console })
     }
 
-    /// Stops the node in order; yields how long that took.
-    ///
-    /// # Errors
-    /// If the engine does not answer.
+    /// Stops the node gracefully. Returns how long that took.
     pub async fn stop(&self, node: &Node) -> Result<Duration> {
         let since = Instant::now();
         self.engine.stop(&node.id, STOP_PATIENCE).await?;
         Ok(since.elapsed())
     }
 
-    /// Ends every process of the node at once.
-    ///
-    /// # Errors
-    /// If the engine does not answer.
+    /// Kills every process of the node at once.
     pub async fn kill(&self, node: &mut Node) -> Result<()> {
         self.engine.kill(&node.id).await?;
         node.since = Instant::now();
         Ok(())
     }
 
-    /// Stops and starts the node: the same container.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
+    /// Stops and starts the node, in the same container.
     pub async fn restart(&self, node: &mut Node) -> Result<Booted> {
         self.stop(node).await?;
         node.since = Instant::now();
         self.start(node).await
     }
 
-    /// Removes the container and creates it anew from the same files, as CML does when a node is
+    /// Removes the container and creates a new one from the same files, as CML does when a node is
     /// stopped and started there.
-    ///
-    /// # Errors
-    /// As [`Self::create`] and [`Self::start`].
     pub async fn recreate(&self, node: &mut Node) -> Result<Booted> {
         self.stop(node).await?;
         self.engine.remove_container(&node.id).await?;
         node.since = Instant::now();
-        node.id = self.type_create(node).await?;
+        node.id = self.run_create(node).await?;
         self.start(node).await
     }
 
-    /// Gives a file of the node's folder other content, as its user does in CML.
+    /// Replaces a file in the node's folder, as its user can in CML.
     ///
     /// # Errors
     /// If the definition has no such file.
@@ -200,72 +189,67 @@ impl Lab<'_> {
     }
 
     /// Runs a command in the node.
-    ///
-    /// # Errors
-    /// If the engine can't start it.
-    pub async fn exec(&self, node: &Node, words: &[String]) -> Result<Output> {
-        self.begin(node, words).await?.end().await
+    pub async fn exec(&self, node: &Node, args: &[String]) -> Result<Output> {
+        self.begin(node, args).await?.end().await
     }
 
     /// Starts a command in the node.
-    ///
-    /// # Errors
-    /// If the engine can't start it.
-    pub async fn begin(&self, node: &Node, words: &[String]) -> Result<Command<'_>> {
+    pub async fn begin(&self, node: &Node, args: &[String]) -> Result<Command<'_>> {
         self.ui.command(format_args!(
             "{} exec {} {}",
             self.engine.command_line().shown(),
             node.short(),
-            create::shown(words)
+            create::shown(args)
         ));
-        self.engine.begin(&node.id, words).await
+        self.engine.begin(&node.id, args).await
     }
 
     async fn day0(&self, node: &Node) -> Result<Option<Output>> {
         match node.container.config.day0cmd.as_slice() {
             [] => Ok(None),
-            words => self.exec(node, words).await.context("day0cmd can't be run").map(Some),
+            args => self.exec(node, args).await.context("could not run day0cmd").map(Some),
         }
     }
 
     async fn ended(&self, node: &Node, console: &str) -> anyhow::Error {
         let code = match self.engine.end_of(&node.id).await {
             Ok(Err(code)) => format!("with exit code {code}"),
-            Ok(Ok(_)) => "its console, but runs on".to_owned(),
-            Err(error) => return error.context(format!("{} is out of reach", node.name)),
+            Ok(Ok(_)) => "its console, but keeps running".to_owned(),
+            Err(error) => return error.context(format!("could not examine {}", node.name)),
         };
-        let tail = boot::tail(console);
-        let said =
-            if tail.is_empty() { "; it printed nothing".to_owned() } else { format!("; its last words:\n{tail}") };
-        anyhow!("{} ended {code} before it was booted{said}", node.name)
+        let output = match text::tail(console, QUOTED_LINES) {
+            tail if tail.is_empty() => "it printed nothing".to_owned(),
+            tail => format!("the end of its console:\n{tail}"),
+        };
+        anyhow!("{} ended {code} before it was booted; {output}", node.name)
     }
 
-    /// All that the console has shown since the container was created.
+    /// Everything that the console has shown since the container was created.
     async fn log(&self, node: &Node) -> String {
         self.engine.console_log(&node.id).await.unwrap_or_default()
     }
 
-    fn refused(&self, said: &str, node: &Node) -> anyhow::Error {
-        anyhow!("{}", explain(said, self.engine.abilities.make(), &node.container))
+    fn refused(&self, message: &str, node: &Node) -> anyhow::Error {
+        anyhow!("{}", explain(message, self.engine.abilities.make(), &node.container))
     }
 
-    /// By the engine's own command line, as the shim does it: what it refuses in these arguments, and how
-    /// it says so, is a part of what is to be found out.
-    async fn type_create(&self, node: &Node) -> Result<String> {
+    /// Creates the container by the engine's own command line, as the shim does it, because its error messages are
+    /// what a user of CML sees. Returns the container's ID.
+    async fn run_create(&self, node: &Node) -> Result<String> {
         let command_line = self.engine.command_line();
         let abilities = &self.engine.abilities;
-        let here = Here {
+        let target = Target {
             image: &node.image,
             folder: &node.folder,
             labels: &node.labels,
             name: node.container_name.as_deref(),
             as_docker: [command_line.docker_default_args(), abilities.docker_default_args()].concat(),
-            withheld: abilities.missing_default_capabilities(),
+            missing_capabilities: abilities.missing_default_capabilities(),
         };
-        let words = create::words(&node.container, &here)?;
-        self.ui.command(format_args!("{} {}", command_line.shown(), create::shown(&words)));
+        let args = create::args(&node.container, &target)?;
+        self.ui.command(format_args!("{} {}", command_line.shown(), create::shown(&args)));
         let program = command_line.program;
-        let expression = command_line.expression(&words).stdin_null().stdout_capture().stderr_capture().unchecked();
+        let expression = command_line.expression(&args).stdin_null().stdout_capture().stderr_capture().unchecked();
         let create = || {
             let expression = expression.clone();
             async { tokio::task::spawn_blocking(move || expression.run()).await? }
@@ -275,19 +259,19 @@ impl Lab<'_> {
         };
         let output = retry_while(disturbed, create)
             .await
-            .with_context(|| format!("the {program} command line can't be run; `cargo xtask setup` brings it"))?;
+            .with_context(|| format!("could not run the {program} command line; `cargo xtask setup` installs it"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if !output.status.success() {
-            let said = match text(&output.stderr) {
-                nothing if nothing.is_empty() => format!("nothing ({})", output.status),
-                said => said,
+            let message = match text(&output.stderr) {
+                empty if empty.is_empty() => format!("nothing ({})", output.status),
+                message => message,
             };
-            return Err(self.refused(&said, node));
+            return Err(self.refused(&message, node));
         }
         Ok(text(&output.stdout))
     }
 
-    /// Writes into a volume, by way of a container that is never started.
+    /// Writes into a volume, through a container that is never started.
     async fn write_files(&self, volume: &str, files: &[(&str, &str)]) -> Result<()> {
         const INSIDE: &str = "/cfg";
         let mount = Mount {
@@ -319,6 +303,6 @@ impl Node {
     }
 }
 
-fn words_of(completed: &[String]) -> String {
+fn alternatives(completed: &[String]) -> String {
     completed.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" or ")
 }

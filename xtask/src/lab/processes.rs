@@ -1,5 +1,5 @@
-//! What runs in a node, as the link helper sees it among the processes of the engine's host. Engines list processes each in a way of
-//! its own, and count memory only where they may.
+//! What runs in a node, as the link helper sees it among the processes of the engine's host. Each engine lists
+//! processes differently, and not all can count memory.
 
 use anyhow::Result;
 
@@ -13,12 +13,12 @@ pub struct Process {
     /// `ps`'s letter: `Z` is a zombie.
     pub state: String,
     pub command: String,
-    /// Bytes of anonymous memory that it holds, a share of what it has in common with others; a zombie holds none.
+    /// Bytes of anonymous memory, with its share of what it has in common with others; a zombie has none.
     pub memory: Option<u64>,
 }
 
-/// A line for each process whose PID namespace is that of the process `$1`: number, state, KiB or `-`, name. All by the shell itself: a
-/// program started for each process of a large host would take seconds. [proc(5): status, smaps_rollup]
+/// Prints a line for each process in the PID namespace of the process `$1`: number, state, KiB or `-`, name. It uses
+/// shell builtins only: a program for each process of a large host would take seconds. [proc(5): status, smaps_rollup]
 const SCRIPT: &str = r#"
 for process in /proc/[0-9]*; do
   [ "$process/ns/pid" -ef "/proc/$1/ns/pid" ] || continue
@@ -30,21 +30,18 @@ done 2> /dev/null
 true"#;
 
 impl Lab<'_> {
-    /// The processes of a node that runs, without those to which it gave a PID namespace of their own. Nothing, if the
-    /// helper may not look.
-    ///
-    /// # Errors
-    /// If the engine does not answer, or the node has ended.
+    /// The processes of a running node, without those in a PID namespace of their own. Nothing, if the helper cannot
+    /// see them.
     pub async fn processes(&self, node: &Node) -> Result<Option<Vec<Process>>> {
         let process = self.engine.process_of(node.id()).await?;
         let process = process.map_err(|code| anyhow::anyhow!("{} has ended, with exit code {code}", node.name))?;
-        let words = ["sh", "-c", SCRIPT, "sh", &process.to_string()].map(str::to_owned);
-        let seen: Vec<Process> = self.in_helper(&words).await?.text.lines().filter_map(read).collect();
+        let args = ["sh", "-c", SCRIPT, "sh", &process.to_string()].map(str::to_owned);
+        let seen: Vec<Process> = self.in_helper(&args).await?.text.lines().filter_map(read).collect();
         Ok((!seen.is_empty()).then_some(seen))
     }
 }
 
-/// Bytes that all of them hold for themselves, if the kernel tells of each.
+/// The memory of all of them, if it is known of each.
 pub fn memory(processes: &[Process]) -> Option<u64> {
     processes.iter().filter(|process| process.state != "Z").map(|process| process.memory).sum()
 }
@@ -62,8 +59,8 @@ mod tests {
 
     /// What the script prints of this test's own PID namespace.
     fn here() -> Vec<Process> {
-        let words = ["-c", SCRIPT, "sh", "self"];
-        let printed = duct::cmd("sh", words).read().unwrap();
+        let args = ["-c", SCRIPT, "sh", "self"];
+        let printed = duct::cmd("sh", args).read().unwrap();
         printed.lines().filter_map(read).collect()
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::lab::{self, Asked, Booted, Lack, Node, Process};
+use crate::lab::{self, Booted, Node, NodeOptions, Process, QUOTED_LINES, UnmetNeed};
 use crate::proof::identity;
 use crate::proof::report::{Outcome, Row, VerifyReport};
 use crate::proof::testbed::Testbed;
@@ -28,7 +28,7 @@ pub(super) struct Running {
     node: Node,
     booted: Booted,
     /// Settings of the definition that it runs without.
-    left_out: Vec<Lack>,
+    left_out: Vec<UnmetNeed>,
 }
 
 /// Boots the node. Nothing, if no further check makes sense: the report says why.
@@ -46,7 +46,7 @@ pub(super) async fn boot(testbed: &Testbed<'_>, report: &mut VerifyReport) -> Re
     rows.add_timed("archive and definitions agree", examining, problems.join("\n"));
     let since = Instant::now();
     let mut container = testbed.subject.node.container.clone();
-    let unmet = testbed.lab.fit(&mut container).await?;
+    let unmet = testbed.lab.check_host(&mut container).await?;
     let (missing, left_out) = (describe(&unmet.missing), describe(&unmet.left_out));
     rows.add_partly("the engine's host has what the node needs", since, missing, &left_out);
     if !unmet.missing.is_empty() || !problems.is_empty() {
@@ -64,11 +64,9 @@ pub(super) async fn boot(testbed: &Testbed<'_>, report: &mut VerifyReport) -> Re
 
 async fn start(testbed: &Testbed<'_>, container: Container, image: &str) -> Result<(Node, Booted)> {
     let interfaces = container.default_interfaces;
-    let asked = Asked { name: container.id.clone(), ..Asked::default() };
-    let mut node = testbed.lab.create(container, image, asked).await?;
-    for _ in 0..interfaces {
-        testbed.lab.add_interface(&mut node, None)?;
-    }
+    let options = NodeOptions { name: container.id.clone(), ..NodeOptions::default() };
+    let mut node = testbed.lab.create(container, image, options).await?;
+    testbed.lab.add_interfaces(&mut node, interfaces)?;
     let booted = testbed.lab.start(&mut node).await?;
     Ok((node, booted))
 }
@@ -160,7 +158,7 @@ impl Rows<'_> {
     }
 }
 
-fn describe(needs: &[Lack]) -> String {
+fn describe(needs: &[UnmetNeed]) -> String {
     needs.iter().map(|need| format!("{}: {}", need.what, need.remedy)).collect::<Vec<_>>().join("\n")
 }
 
@@ -168,7 +166,7 @@ fn day0_problem(code: i64, output: &str) -> String {
     if code == 0 {
         return String::new();
     }
-    let output = lab::tail(output);
+    let output = text::tail(output, QUOTED_LINES);
     let hint = if output.contains("Read-only file system") {
         "\na running container cannot change sysctls: /proc/sys is read-only in it. Set them at creation, with \
          `--sysctl` in `run_args`"

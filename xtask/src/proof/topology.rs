@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use futures_util::future::join_all;
 
-use crate::lab::{self, Asked, Bridge, Node};
+use crate::lab::{Bridge, Node, NodeOptions, QUOTED_LINES};
 use crate::proof::report::{Outcome, Row};
 use crate::proof::subject::{SceneSetup, Shipped};
 use crate::proof::testbed::Testbed;
@@ -51,14 +51,14 @@ impl<'a> Topology<'a> {
         for (name, scene_node) in &setup.scene.nodes {
             let shipped = setup.nodes.get(name.as_str()).with_context(|| format!("node {name} was not saved"))?;
             let mut shipped = self.adapt(shipped, scene_node)?;
-            let unmet = lab.fit(&mut shipped.container).await?;
+            let unmet = lab.check_host(&mut shipped.container).await?;
             if let Some(need) = unmet.missing.into_iter().next() {
                 return Ok(Ready::No { missing: format!("{name}: {}: {}", need.what, need.remedy) });
             }
             without.extend(unmet.left_out.into_iter().map(|need| format!("without {}", need.what)));
             let image = self.testbed.image(&shipped.archive).await?.image;
-            let asked = Asked { name: name.to_string(), ..Asked::default() };
-            let mut node = lab.create(shipped.container, &image, asked).await?;
+            let options = NodeOptions { name: name.to_string(), ..NodeOptions::default() };
+            let mut node = lab.create(shipped.container, &image, options).await?;
             for bridge in links.remove(name.as_str()).unwrap_or_default() {
                 lab.add_interface(&mut node, Some(&bridge))?;
             }
@@ -67,9 +67,12 @@ impl<'a> Topology<'a> {
         let starts = self.nodes.values_mut().map(async |node| {
             let booted = lab.start(node).await?;
             match booted.day0 {
-                Some(day0) if day0.code != 0 => {
-                    Err(anyhow!("day0cmd of {} exited with {}:\n{}", node.name, day0.code, lab::tail(&day0.text)))
-                }
+                Some(day0) if day0.code != 0 => Err(anyhow!(
+                    "day0cmd of {} exited with {}:\n{}",
+                    node.name,
+                    day0.code,
+                    text::tail(&day0.text, QUOTED_LINES)
+                )),
                 _ => Ok(()),
             }
         });

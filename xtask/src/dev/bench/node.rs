@@ -12,7 +12,7 @@ use crate::commands::session::Session;
 use crate::commands::verify;
 use crate::dev::bench::{Figure, Times};
 use crate::lab;
-use crate::lab::{Asked, Lab, Node};
+use crate::lab::{Lab, Node, NodeOptions};
 use crate::setup::Consent;
 use definitions::container::Container;
 
@@ -59,10 +59,8 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
 }
 
 async fn boot(lab: &Lab<'_>, container: &Container, image: &str) -> Result<(Node, Duration)> {
-    let mut node = lab.create(container.clone(), image, Asked::default()).await?;
-    for _ in 0..container.default_interfaces {
-        lab.add_interface(&mut node, None)?;
-    }
+    let mut node = lab.create(container.clone(), image, NodeOptions::default()).await?;
+    lab.add_interfaces(&mut node, container.default_interfaces)?;
     let booted = lab.start(&mut node).await?;
     Ok((node, booted.time))
 }

@@ -82,12 +82,9 @@ fn a_node_that_works_is_proved_with_its_figures() {
     for figure in ["ready_seconds", "memory", "processes", "image", "stop_seconds"] {
         assert!(report[0]["figures"][figure].as_f64().is_some_and(|value| value > 0.0), "{figure}: {outcome}");
     }
-    for check in [
-        "archive and definitions agree",
-        "boots within boot.timeout",
-        "day0cmd succeeds",
-        "each --sysctl has its value inside",
-    ] {
+    for check in
+        ["archive and definitions agree", "boots within boot.timeout", "day0cmd succeeds", "each --sysctl is in effect"]
+    {
         assert_eq!(row(&outcome, check)["outcome"], "passed");
     }
     assert_eq!(nothing_left(&repo), (0, 0, 0));
@@ -105,7 +102,7 @@ fn the_line_for_docker_is_shown_argument_by_argument() {
         "--cap-drop ALL --cap-add CAP_NET_RAW --cap-add NET_ADMIN",
         "--env 'WORD=secret sauce'",
         "--mount type=bind,target=/greeting,source=/",
-        "--sysctl net.ipv4.ip_default_ttl=77 cml-nodes/loaded:",
+        "--sysctl net.ipv4.ip_default_ttl=77 'cml-nodes/loaded:",
     ] {
         assert!(line.contains(part), "`{part}` is not in {line}");
     }
@@ -151,7 +148,11 @@ fn a_node_that_ends_at_once_is_told_with_its_last_words() {
 fn a_node_that_never_says_ready_is_told_with_the_end_of_its_console() {
     let repo = node_that("echo still thinking; exec sleep 1000");
     define(&repo, "timeout: 20", "timeout: 2");
-    fails_at(&repo, "boots within boot.timeout", &["did not say `READY` within 2 s (boot.timeout)", "still thinking"]);
+    fails_at(
+        &repo,
+        "boots within boot.timeout",
+        &["did not print `READY` within 2 s (boot.timeout)", "still thinking"],
+    );
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn a_process_that_stays_a_zombie_is_told_by_name() {
 fn an_entry_point_that_is_not_there_is_told() {
     let repo = node();
     repo.edit(&repo.dockerfile(), "\"/bin/sh\"", "\"/bin/nothing\"");
-    fails_at(&repo, "boots within boot.timeout", &[" says: ", "entry point is not there"]);
+    fails_at(&repo, "boots within boot.timeout", &[" says: ", "entry point does not exist"]);
 }
 
 // The attempts that failed on a server, with what they looked like in its syslog.
@@ -178,7 +179,7 @@ fn a_flag_and_its_value_in_one_element_are_explained() {
         "boots within boot.timeout",
         &[
             " says: unknown flag: --sysctl net.ipv6.conf.all.forwarding",
-            "`run_args` holds \"--sysctl net.ipv6.conf.all.forwarding=1\" as one element",
+            "`run_args` has \"--sysctl net.ipv6.conf.all.forwarding=1\" as one element",
             "write \"--sysctl\", \"net.ipv6.conf.all.forwarding=1\"",
         ],
     );
@@ -191,7 +192,7 @@ fn a_sysctl_in_misc_args_as_one_element_is_explained() {
         &repo,
         (r#""misc_args": []"#, r#""misc_args": ["--sysctl net.ipv6.conf.all.forwarding=1"]"#),
         "boots within boot.timeout",
-        &[" says: unknown flag", "`misc_args` holds", "by custom in `run_args`"],
+        &[" says: unknown flag", "`misc_args` has", "usually in `run_args`"],
     );
     // Nobody comes so far with a definition of this repository.
     define(&repo, r#""misc_args": []"#, r#""misc_args": ["--sysctl net.ipv6.conf.all.forwarding=1"]"#);
@@ -221,7 +222,7 @@ fn an_sshd_without_audit_write_is_explained() {
     a_definition_fails_at(
         &repo,
         ("CAP_AUDIT_WRITE", "CAP_KILL"),
-        "sshd may log people in",
+        "sshd can log users in",
         &["does not grant AUDIT_WRITE", "Add \"CAP_AUDIT_WRITE\""],
     );
 }
@@ -234,7 +235,7 @@ fn what_the_host_lacks_is_found_before_the_node_is_created() {
     assert_eq!(outcome.code, Some(1), "{outcome}");
     assert_fault(&outcome, "the engine's host has what the node needs", &["has no net.ipv4.no_such_setting"]);
     outcome.does_not_say([" create --interactive"]);
-    repo.xtask(&["run"]).failure().says(["can't run here", "net.ipv4.no_such_setting"]);
+    repo.xtask(&["run"]).failure().says(["cannot run here", "net.ipv4.no_such_setting"]);
 }
 
 #[test]
