@@ -11,6 +11,7 @@ use crate::commands;
 use crate::commands::session::Session;
 use crate::engine::connect::choice::EngineChoice;
 use crate::engine::connect::find::Finder;
+use crate::engine::embedded::guard;
 use ui::Ui;
 
 /// The exit code of a shell whose command was ended by Ctrl-C.
@@ -87,6 +88,9 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    if let Some(code) = guard::run() {
+        return code;
+    }
     if cml::ssh::askpass::answered() {
         return ExitCode::SUCCESS;
     }

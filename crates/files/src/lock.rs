@@ -36,6 +36,18 @@ impl Lock {
         wait(path, File::try_lock_shared, || note(ui, holder)).await
     }
 
+    /// A shared lock for a program without a runtime: it blocks.
+    pub fn share_blocking(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        file.lock_shared().with_context(|| format!("could not lock {}", path.display()))?;
+        Ok(Self(file))
+    }
+
+    /// Turns a shared lock into an exclusive one, if nobody else shares it now.
+    pub fn try_make_exclusive(&self) -> bool {
+        self.0.try_lock().is_ok()
+    }
+
     /// The lock, if nobody else holds it now.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
         let file = open(path)?;
@@ -100,6 +112,11 @@ mod tests {
         let shared = Lock::share(&path, &ui, "tests").await.unwrap();
         let further = Lock::share(&path, &ui, "tests").await.unwrap();
         drop(shared);
+        assert!(further.try_make_exclusive() && Lock::is_held(&path));
+        let further = {
+            drop(further);
+            Lock::share_blocking(&path).unwrap()
+        };
         assert!(Lock::try_acquire(&path).unwrap().is_none());
         drop(further);
         assert!(Lock::try_acquire(&path).unwrap().is_some());

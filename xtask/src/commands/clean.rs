@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::commands::running_nodes;
 use crate::commands::session::Session;
 use crate::engine::build::checks;
-use crate::engine::embedded::service;
+use crate::engine::embedded::storage;
 use crate::engine::handle::Engine;
 use crate::engine::images::image::Image;
 use crate::lab;
@@ -34,7 +34,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         }
     };
     // Connecting to it would make one.
-    let has_embedded = service::has_images(&session.cache);
+    let has_embedded = storage::has_images(&session.cache);
     let files = remove_files(session, &names).await?;
     let removed = match session.engine_if_any().await {
         // Its storage goes as a whole.
@@ -74,7 +74,7 @@ async fn clean_embedded(session: &Session<'_>, images: bool, caches: bool) -> Re
         }
     }
     session.disconnect();
-    service::clean(session.ui, &session.cache, images, caches).await
+    storage::clean(session.ui, &session.cache, images, caches).await
 }
 
 async fn remove_files(session: &Session<'_>, nodes: &[String]) -> Result<usize> {

@@ -61,7 +61,7 @@ fn known<'a>(ui: &Ui, packages: &[&'a str]) -> Result<Vec<&'a str>> {
 
 fn podman_or_docker(ui: &Ui, policy: &str) -> &'static str {
     match candidate(policy) {
-        Some(version) if version < probe::OLDEST => {
+        Some(version) if version < probe::OLDEST_PODMAN => {
             ui.note(format_args!(
                 "this system's Podman ({version}) is too old for the embedded engine; Docker instead"
             ));

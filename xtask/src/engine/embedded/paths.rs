@@ -1,58 +1,55 @@
-//! Where the embedded engine keeps its things. Nothing of it is the user's own Podman's.
+//! Where the embedded engine keeps its files. The user's own Podman uses none of these.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-
 use digests::Digest;
 
-/// Another folder than the one in the cache, for a disk with more room.
+/// Names another folder than the one in the cache, for a disk with more room.
 pub const VARIABLE: &str = "XTASK_EMBEDDED_STORAGE";
 
-/// See the module's head.
+/// The folders and files of one embedded engine's storage.
 #[derive(Clone, Debug)]
 pub struct EmbeddedPaths {
     /// Images, caches and the log.
     pub storage: PathBuf,
-    /// Sockets, locks and what is mounted: good until the machine starts again.
+    /// Sockets, locks and mounts: valid until the machine restarts.
     pub runtime: PathBuf,
 }
 
 impl EmbeddedPaths {
-    /// Where it is, without making anything.
+    /// The paths for this cache folder. Creates nothing.
     pub fn in_cache(cache: &Path) -> Self {
         let storage = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|path| path.is_absolute());
-        let storage = storage.unwrap_or_else(|| cache.join("engine"));
-        let runtime = runtime_of(&storage);
-        Self { storage, runtime }
+        Self::of_storage(storage.unwrap_or_else(|| cache.join("engine")))
     }
 
-    /// A paths for a moment, beside this one.
-    pub fn beside(&self, name: &str) -> Self {
-        let storage = self.storage.join(name);
-        let runtime = runtime_of(&storage);
-        Self { storage, runtime }
+    /// Paths for temporary use, inside this storage.
+    pub fn nested(&self, name: &str) -> Self {
+        Self::of_storage(self.storage.join(name))
     }
 
-    /// Makes its folders, for nobody but this user.
-    ///
-    /// # Errors
-    /// If they can't be made, or somebody else's stand there.
+    fn of_storage(storage: PathBuf) -> Self {
+        // Short, since the path of a socket has 107 bytes at most, and different for each storage.
+        let name = Digest::of(storage.as_os_str().as_encoded_bytes());
+        Self { runtime: runtime_root().join(&name.hex()[..12]), storage }
+    }
+
+    /// Creates the folders, for this user only. Fails if they are there and somebody else's.
     pub fn create(&self) -> Result<()> {
-        for folder in [&self.storage, &self.temporary(), &self.marks()] {
-            std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
+        for folder in [&self.storage, &self.temporary(), &self.markers()] {
+            std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
         }
         let parent = self.runtime.parent().context("the runtime folder has no parent")?;
-        make_private(parent)?;
-        make_private(&self.runtime)?;
-        make_private(&self.session())?;
-        self.follow()
+        create_private(parent)?;
+        create_private(&self.runtime)?;
+        create_private(&self.session())?;
+        self.adapt_to_runtime()
     }
 
-    /// Podman's list of containers is bound to the folder of the running ones. Where that is another now, the old one went with a
-    /// login session, and all that ran in it.
-    fn follow(&self) -> Result<()> {
+    /// Podman's list of containers is bound to the runtime folder. If that is not the same as before, the old one ended with
+    /// a login session, together with all that ran in it.
+    fn adapt_to_runtime(&self) -> Result<()> {
         let record = self.storage.join("runtime");
         let runtime = self.runtime.as_os_str().as_encoded_bytes();
         let before = std::fs::read(&record).ok();
@@ -60,20 +57,35 @@ impl EmbeddedPaths {
             return Ok(());
         }
         if before.is_some() {
-            for images in std::fs::read_dir(self.storage.join("images")).into_iter().flatten().flatten() {
+            for images in std::fs::read_dir(self.all_images()).into_iter().flatten().flatten() {
                 let _ = std::fs::remove_dir_all(images.path().join("libpod"));
             }
-            std::fs::write(self.marks().join("moved"), "").context("noting that the embedded engine has moved")?;
+            std::fs::write(self.markers().join("moved"), "").context("recording that the embedded engine has moved")?;
         }
-        std::fs::write(&record, runtime).with_context(|| format!("{} can't be written", record.display()))
+        std::fs::write(&record, runtime).with_context(|| format!("could not write {}", record.display()))
     }
 
-    /// The storage of images; each storage driver has its own.
+    /// The images of all storage drivers.
+    pub fn all_images(&self) -> PathBuf {
+        self.storage.join("images")
+    }
+
+    /// The images of one storage driver.
     pub fn images(&self, driver: &str) -> PathBuf {
-        self.storage.join("images").join(driver)
+        self.all_images().join(driver)
     }
 
-    /// For files under way, and for the caches of builds, which are to outlive the images.
+    /// What Podman calls `runroot`: the state of running containers.
+    pub fn running(&self) -> PathBuf {
+        self.runtime.join("containers")
+    }
+
+    /// Podman's own state of containers and namespaces.
+    pub fn libpod(&self) -> PathBuf {
+        self.runtime.join("libpod")
+    }
+
+    /// Temporary files, and the caches of builds, which are to outlive the images.
     pub fn temporary(&self) -> PathBuf {
         self.storage.join("tmp")
     }
@@ -83,39 +95,29 @@ impl EmbeddedPaths {
         self.runtime.join("session")
     }
 
-    /// Held, shared, by whoever uses the engine.
+    /// The lock that every command which uses the engine shares.
     pub fn lock(&self) -> PathBuf {
         self.storage.join("lock")
     }
 
-    /// There while the engine with this socket runs, and afterwards if it did not end in order.
-    pub fn mark(&self, socket: &Path) -> PathBuf {
-        self.marks().join(socket.file_name().unwrap_or_default())
+    /// A file that is there while the engine with this socket runs, and afterwards if it did not end properly.
+    pub fn marker(&self, socket: &Path) -> PathBuf {
+        self.markers().join(socket.file_name().unwrap_or_default())
     }
 
-    /// See [`Self::mark`].
-    pub fn marks(&self) -> PathBuf {
+    /// The folder of all [markers](Self::marker).
+    pub fn markers(&self) -> PathBuf {
         self.storage.join("running")
     }
 
-    /// What the engine says.
+    /// What the engine prints.
     pub fn log(&self) -> PathBuf {
         self.storage.join("log")
     }
 
-    /// The opened lock file, not locked yet.
-    pub fn open_lock(&self) -> Result<File> {
-        std::fs::create_dir_all(&self.storage)
-            .with_context(|| format!("could not create {}", self.storage.display()))?;
-        let file = File::options().create(true).append(true).open(self.lock());
-        file.with_context(|| format!("could not open {}", self.lock().display()))
-    }
-
-    /// The last lines of what the engine printed, indented.
+    /// The last lines of the log, indented.
     pub fn end_of_log(&self) -> String {
-        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(5)..].iter().map(|line| format!("  | {}\n", text::printable(line))).collect()
+        text::tail(&std::fs::read_to_string(self.log()).unwrap_or_default(), 5)
     }
 
     /// The caches of builds: the compiler's and the packages'.
@@ -126,13 +128,7 @@ impl EmbeddedPaths {
     }
 }
 
-/// Short, since a socket's path has 107 bytes at most, and another one for each storage.
-fn runtime_of(storage: &Path) -> PathBuf {
-    let name = Digest::of(storage.as_os_str().as_encoded_bytes());
-    runtime_root().join(&name.hex()[..12])
-}
-
-/// Not by the environment, which is another in another terminal: Podman insists on finding things where they were.
+/// Not read from the environment, which differs between terminals: Podman must find everything where it was.
 fn runtime_root() -> PathBuf {
     let id = crate::machine::user_id();
     let session = PathBuf::from(format!("/run/user/{id}"));
@@ -143,17 +139,17 @@ fn runtime_root() -> PathBuf {
     }
 }
 
-/// Below /tmp anybody could have made it before us, to look at what we do.
-fn make_private(folder: &Path) -> Result<()> {
+/// Below /tmp, another user could have created it first, to read or change what we put there.
+fn create_private(folder: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     match std::fs::DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error).with_context(|| format!("{} can't be made", folder.display())),
+        Err(error) => return Err(error).with_context(|| format!("could not create {}", folder.display())),
     }
     let found = folder.symlink_metadata().with_context(|| folder.display().to_string())?;
     if !found.is_dir() || found.uid() != crate::machine::user_id() || found.mode() & 0o022 != 0 {
-        bail!("{} is somebody else's: remove it, or set XDG_RUNTIME_DIR to a folder of yours", folder.display());
+        bail!("{} belongs to another user or is writable by others: remove it, then try again", folder.display());
     }
     Ok(())
 }

@@ -1,26 +1,26 @@
-//! The embedded engine's own configuration. What the user has set for Podman does not reach it, apart from
-//! registries and the logins for them.
+//! The embedded engine's own configuration. The user's settings for Podman do not reach it, apart from registries and the
+//! logins for them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::engine::embedded::paths::EmbeddedPaths;
 
-/// How images are stored. [containers-storage.conf(5)]
+/// How images are stored. (containers-storage.conf(5))
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Storage {
     /// The kernel's overlay file system.
     Overlay,
-    /// The same by a process for each mount, where the kernel does not let us.
+    /// The same by a process for each mount, where the kernel does not allow it.
     FuseOverlayfs,
-    /// Copies, which work everywhere and take time and room.
+    /// Copies, which work everywhere and cost time and space.
     Vfs,
 }
 
-/// How containers are started. [containers.conf(5)]
+/// How containers are started. (containers.conf(5))
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Runtime {
     /// The name of an OCI runtime that Podman knows.
@@ -30,7 +30,7 @@ pub struct Runtime {
 }
 
 impl Storage {
-    /// What it is called here and by its folder.
+    /// Its name, for people and for its folder.
     pub fn name(self) -> &'static str {
         match self {
             Self::Overlay => "overlay",
@@ -41,7 +41,7 @@ impl Storage {
 
     fn text(self, paths: &EmbeddedPaths) -> String {
         let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
-        let (images, running) = (paths.images(self.name()), paths.runtime.join("containers"));
+        let (images, running) = (paths.images(self.name()), paths.running());
         format!(
             "[storage]\ndriver = \"{}\"\ngraphroot = {}\nrunroot = {}\n",
             self.driver(),
@@ -54,38 +54,49 @@ impl Storage {
         if self == Self::Vfs { "vfs" } else { "overlay" }
     }
 
-    /// What tells Podman. In arguments, too, since an ordinary user's Podman takes no folders from a configuration that a
-    /// variable names.
+    /// Global arguments for Podman. They repeat the configuration, since an ordinary user's Podman ignores folders in a
+    /// configuration that a variable names.
     fn arguments(self, paths: &EmbeddedPaths) -> Vec<OsString> {
-        let mut words: Vec<OsString> = vec!["--storage-driver".into(), self.driver().into()];
+        let mut args: Vec<OsString> = vec!["--storage-driver".into(), self.driver().into()];
         if self == Self::FuseOverlayfs
             && let Ok(program) = which::which("fuse-overlayfs")
         {
-            words.extend(["--storage-opt".into(), format!("overlay.mount_program={}", program.display()).into()]);
+            args.extend(["--storage-opt".into(), format!("overlay.mount_program={}", program.display()).into()]);
         }
-        words.extend(["--root".into(), paths.images(self.name()).into()]);
-        words.extend(["--runroot".into(), paths.runtime.join("containers").into()]);
-        words.extend(["--tmpdir".into(), paths.runtime.join("libpod").into()]);
-        words
+        args.extend(["--root".into(), paths.images(self.name()).into()]);
+        args.extend(["--runroot".into(), paths.running().into()]);
+        args.extend(["--tmpdir".into(), paths.libpod().into()]);
+        args
     }
 }
 
-/// How Podman is called.
+/// How to run Podman.
 pub struct Settings {
     /// Before the subcommand.
     pub arguments: Vec<OsString>,
     pub variables: Vec<(&'static str, OsString)>,
 }
 
-/// Writes the configuration; yields how Podman is made to use it.
-///
-/// # Errors
-/// If it can't be written.
+impl Settings {
+    /// A command of Podman, which reads nothing.
+    pub fn podman(&self, args: impl IntoIterator<Item = OsString>) -> duct::Expression {
+        let command = duct::cmd("podman", self.arguments.iter().cloned().chain(args)).stdin_null();
+        self.variables.iter().fold(command, |command, (name, value)| command.env(name, value))
+    }
+
+    /// All arguments of such a command, for people.
+    pub fn shown(&self, args: &[OsString]) -> String {
+        let all = self.arguments.iter().chain(args).map(|arg| arg.to_string_lossy());
+        all.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Writes the configuration. Returns how to make Podman use it.
 pub fn write(paths: &EmbeddedPaths, storage: Storage, runtime: Option<&Runtime>) -> Result<Settings> {
     let (containers, images) = (paths.runtime.join("containers.conf"), paths.runtime.join("storage.conf"));
-    put(&containers, &containers_conf(runtime))?;
-    // Nothing of the user's or the system's, such as further storages.
-    put(&images, &storage.text(paths))?;
+    write_if_changed(&containers, &containers_conf(runtime))?;
+    // Without the user's or the system's settings, such as additional storages.
+    write_if_changed(&images, &storage.text(paths))?;
     let mut variables: Vec<(&'static str, OsString)> = vec![
         ("CONTAINERS_CONF", containers.into()),
         ("CONTAINERS_STORAGE_CONF", images.into()),
@@ -96,16 +107,16 @@ pub fn write(paths: &EmbeddedPaths, storage: Storage, runtime: Option<&Runtime>)
     Ok(Settings { arguments: storage.arguments(paths), variables })
 }
 
-/// A process that looks after a command in a container stays for ten seconds after it, not for Podman's five minutes: its exit
-/// code is asked for at once. Locks of its own: those in shared memory are one set for all of a user's Podmans. Nothing needs a network of
-/// its own: builds use the machine's, nodes get their links from us.
+/// The monitor of a command in a container stays for ten seconds after the command, not for Podman's five minutes: its exit
+/// code is asked for at once. Locks are files: those in shared memory are one set for all storages of a user. Nothing
+/// needs a network of its own: builds use the machine's, nodes get their links from the link helper.
 fn containers_conf(runtime: Option<&Runtime>) -> String {
     let engine = "[engine]\nlock_type = \"file\"\nevents_logger = \"none\"\nexit_command_delay = 10\n";
     let runtime = runtime.map_or_else(String::new, |Runtime { name, cgroups }| {
         format!("runtime = \"{name}\"\ncgroup_manager = \"{cgroups}\"\n")
     });
     let own = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    // Podman bounds itself by this.
+    // Podman itself allows no more.
     let most_processes = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
     let most_processes = most_processes.and_then(|text| text.trim().parse().ok()).unwrap_or(32768);
     format!(
@@ -114,8 +125,8 @@ fn containers_conf(runtime: Option<&Runtime>) -> String {
     )
 }
 
-/// Podman gives each container of root's more than a root without all rights may give: what this process may have, then.
-/// `own` is `/proc/self/limits`. [getrlimit(2)]
+/// `default_ulimits`: by default, root's Podman gives each container higher limits than a root user without all
+/// capabilities may set, so give no more than this process has. `own` is `/proc/self/limits`. (getrlimit(2))
 fn limits(own: &str, most_processes: u64) -> String {
     const MOST_FILES: u64 = 1 << 20;
     let hard = |name: &str| own.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().nth(1);
@@ -127,7 +138,7 @@ fn limits(own: &str, most_processes: u64) -> String {
     limits.into_iter().filter_map(limit).collect::<Vec<_>>().join(", ")
 }
 
-/// A user's systemd is asked over this bus for control groups.
+/// The bus over which Podman asks a user's systemd for control groups.
 fn session_bus() -> Option<OsString> {
     if let Some(address) = std::env::var_os("DBUS_SESSION_BUS_ADDRESS") {
         return Some(address);
@@ -136,16 +147,12 @@ fn session_bus() -> Option<OsString> {
     socket.exists().then(|| format!("unix:path={}", socket.display()).into())
 }
 
-/// Whole or not at all: another command may be reading it.
-fn put(path: &Path, text: &str) -> Result<()> {
-    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
+/// Atomically: another command may be reading the file.
+fn write_if_changed(path: &Path, text: &str) -> Result<()> {
+    if std::fs::read_to_string(path).is_ok_and(|existing| existing == text) {
         return Ok(());
     }
-    let folder = path.parent().context("a file without a folder")?;
-    let file = tempfile::NamedTempFile::new_in(folder).with_context(|| folder.display().to_string())?;
-    std::fs::write(file.path(), text).with_context(|| file.path().display().to_string())?;
-    file.persist(path).with_context(|| path.display().to_string())?;
-    Ok(())
+    files::write(path, text)
 }
 
 #[cfg(test)]

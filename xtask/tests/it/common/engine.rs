@@ -23,6 +23,11 @@ use xtask::engine::images::retrying::retry_disturbed;
 
 use super::{as_root, signal, userland, wait_until};
 
+/// An embedded engine that a test starts itself is guarded by `cargo xtask`, not by the test's own program.
+pub fn start_guards_by_the_program() {
+    xtask::engine::embedded::guard::use_program(env!("CARGO_BIN_EXE_xtask"));
+}
+
 /// A client of an engine.
 pub struct Engine {
     runtime: Runtime,
@@ -34,6 +39,7 @@ pub struct Engine {
 impl Engine {
     /// The engine that the program uses, too.
     pub fn here() -> Self {
+        start_guards_by_the_program();
         let cache = xtask::machine::cache_folder().expect("a cache folder");
         let finder = Finder::from_options(None, cache).expect("XTASK_ENGINE names an engine");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::common::engine::Storage;
+use crate::common::engine::{Storage, start_guards_by_the_program};
 use crate::common::node::node;
 use crate::common::{Outcome, Repo, as_root, runs, signal, userland, wait_until};
 use tempfile::TempDir;
@@ -163,6 +163,7 @@ fn commands_that_come_and_go_let_the_steps_of_a_build_be() {
 /// Of Podman's own they are not: one of some ten is lost. Two engines with one storage, as two commands have them.
 #[test]
 fn names_that_are_given_and_taken_at_once_are_all_kept() {
+    start_guards_by_the_program();
     let cache = Storage::new();
     let mut repo = Repo::tiny();
     repo.set("XTASK_ENGINE", "embedded");

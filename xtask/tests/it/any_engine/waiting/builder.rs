@@ -274,7 +274,11 @@ fn a_machine_that_cannot_be_prepared_or_falls_over_says_why_and_is_tried_again()
     create(&stage, &[]).success();
     controller.state().labs.boot = Boot::Unprepared;
     let start = || stage.repo.xtask(&["builder", "start"]);
-    start().failure().says(["its preparation failed at the step `packages`", "E: Unable to locate package docker.io", "builder stop"]);
+    start().failure().says([
+        "its preparation failed at the step `packages`",
+        "E: Unable to locate package docker.io",
+        "builder stop",
+    ]);
     stage.repo.xtask(&["builder", "stop"]).success();
     controller.state().labs.boot = Boot::Stops;
     start().failure().says(["was stopped, or stopped by itself", "Linux version 6.8.0"]);

@@ -1,0 +1,74 @@
+//! Repairs the storage after an embedded engine, or what it ran, was killed.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use files::Lock;
+use ui::Ui;
+
+use crate::engine::embedded::folders;
+use crate::engine::embedded::paths::EmbeddedPaths;
+use crate::engine::embedded::probe;
+use crate::engine::embedded::processes::Process;
+use crate::engine::embedded::settings;
+
+/// Removes the containers of builds whose engine was killed, since they would keep their images; only if nobody else uses
+/// the storage now.
+pub fn remove_build_containers(ui: &Ui, paths: &EmbeddedPaths) -> Result<()> {
+    let markers: Vec<_> =
+        std::fs::read_dir(paths.markers()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let lock = Lock::try_acquire(&paths.lock())?;
+    if markers.is_empty() || lock.is_none() {
+        return Ok(());
+    }
+    paths.create()?;
+    let support = probe::machine_support(ui, paths)?;
+    let settings = settings::write(paths, support.storage, support.runtime.as_ref().ok())?;
+    let podman = |args: Vec<OsString>| settings.podman(args).stderr_null().unchecked();
+    // Containers that Podman itself created have another state.
+    let list = ["ps", "--all", "--external", "--filter", "status=unknown", "--format", "{{.ID}} {{.Status}}"];
+    let listed = podman(list.map(OsString::from).to_vec()).read().context("could not run podman")?;
+    let ids: Vec<&str> = listed.lines().filter_map(|line| line.split_once(' ')).map(|(id, _)| id).collect();
+    if !ids.is_empty() {
+        ui.note(format_args!("removing the {} containers of a build whose engine was killed", ids.len()));
+        let remove = ["rm", "--force"].into_iter().chain(ids).map(OsString::from).collect();
+        let _ = podman(remove).stdout_null().run();
+    }
+    for marker in markers {
+        let _ = std::fs::remove_file(marker);
+    }
+    Ok(())
+}
+
+/// Makes Podman check its containers as after a reboot, if their monitors were killed: it has not heard that they ended, and
+/// never will. It would list them as running, refuse to remove them, and not find an ordinary user's namespace. Only
+/// if nobody else uses the storage now, whose containers could be about to start.
+pub fn forget_dead_containers(paths: &EmbeddedPaths) -> Result<()> {
+    let running = paths.running();
+    if !has_started_containers(&running) {
+        return Ok(());
+    }
+    let lock = Lock::try_acquire(&paths.lock())?;
+    if lock.is_none() || Process::monitors(&running).next().is_some() {
+        return Ok(());
+    }
+    // This file says that Podman has checked its containers since the machine started.
+    let _ = std::fs::remove_file(paths.libpod().join("alive"));
+    // After a reboot nothing would be mounted. Podman does not check, and fails to remove a container with a mount.
+    folders::unmount_below(&paths.all_images());
+    // This one names the process that holds a user's namespace, which Podman does not check either.
+    let pause = paths.libpod().join("pause.pid");
+    let is_dead = |pid: &str| !Path::new("/proc").join(pid.trim()).exists();
+    if std::fs::read_to_string(&pause).is_ok_and(|pid| is_dead(&pid)) {
+        let _ = std::fs::remove_file(&pause);
+    }
+    Ok(())
+}
+
+/// Whether a container was started here and not removed.
+fn has_started_containers(running: &Path) -> bool {
+    let folders = ["overlay-containers", "vfs-containers"].map(|name| std::fs::read_dir(running.join(name)));
+    let mut containers = folders.into_iter().flatten().flatten().flatten();
+    containers.any(|container| container.path().join("userdata/conmon.pid").exists())
+}
