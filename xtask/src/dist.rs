@@ -1,10 +1,9 @@
-//! `dist/`: the three artefacts of each node, laid out as on the CML server, and what is known of
+//! `dist/`: the three artefacts of each node, laid out as on the CML server, and what is known about
 //! them. [docs/cml.md 1]
 //!
-//! Every file is written under a temporary name in its folder, synced and renamed, so that a
-//! reader finds the old one or the new one, whole, whatever happens in between.
+//! Every file is written as a whole, so that a reader finds the old one or the new one, whatever
+//! happens in between.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -17,30 +16,29 @@ use digests::Digest;
 use files::Lock;
 use ui::Ui;
 
-/// Where the sums stand; `sha256sum -c SHA256SUMS` checks them.
+/// The file with the sums; `sha256sum -c SHA256SUMS` checks them.
 const SUMS: &str = "SHA256SUMS";
-/// What this program remembers of its own steps. Not part of the server's tree.
+/// What this program remembers about its own steps. Not part of the server's tree.
 const RECORDS: &str = ".records";
-const TEMPORARY: &str = ".cml-nodes-tmp-";
 
 /// The output folder.
 pub struct Dist {
     root: PathBuf,
 }
 
-/// What is known of the artefacts with one id.
+/// What is known about the artefacts with one id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub node: String,
     pub variant: String,
-    /// The engine's name of the image, to notice that it has become another.
+    /// The engine's ID of the image, to notice when the tag has moved.
     pub engine_id: String,
     /// The digest of the image's configuration: what CML sees.
     pub image_id: Digest,
     pub archive: Option<ArchiveRecord>,
 }
 
-/// A finished archive, and enough to notice that somebody changed the file.
+/// A complete archive, and enough to notice when the file was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveRecord {
     pub size: u64,
@@ -78,10 +76,7 @@ impl Dist {
         self.root.join(RECORDS).join(format!("{id}.json"))
     }
 
-    /// Waits until no other command writes here, then clears away what a killed one left behind.
-    ///
-    /// # Errors
-    /// If the folder can't be made.
+    /// Waits until no other command writes here, then removes what a killed one left behind.
     pub async fn lock(&self, ui: &Ui) -> Result<Lock> {
         let path = self.root.join(RECORDS).join("lock");
         let lock = Lock::acquire(&path, ui, &format!("writes to {}", self.root.display())).await?;
@@ -89,7 +84,7 @@ impl Dist {
         Ok(lock)
     }
 
-    /// Under the lock every temporary file is a dead one.
+    /// Under the lock, every draft is a leftover.
     fn sweep(&self) {
         let images = std::fs::read_dir(self.root.join("virl-base-images")).into_iter().flatten().flatten();
         let folders = images.map(|entry| entry.path()).chain([
@@ -98,73 +93,42 @@ impl Dist {
             self.root.join(RECORDS),
         ]);
         for entry in folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            if entry.file_name().to_string_lossy().starts_with(files::DRAFT) {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
     }
 
-    /// A file that becomes `path` when it is whole.
-    ///
-    /// # Errors
-    /// If the folder can't be made or written.
-    pub fn draft(&self, path: &Path) -> Result<NamedTempFile> {
-        let folder = path.parent().unwrap_or(&self.root);
-        make_folder(folder)?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(TEMPORARY);
-        // Temporary files are private by default; artefacts are for everybody to read.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-        builder.tempfile_in(folder).with_context(|| format!("{} can't be written", folder.display()))
-    }
-
-    /// Makes a draft the file at `path`.
-    ///
-    /// # Errors
-    /// If it can't be synced or renamed.
-    pub fn publish(&self, draft: NamedTempFile, path: &Path) -> Result<()> {
-        draft.as_file().sync_all().with_context(|| format!("{} can't be written", path.display()))?;
-        draft.persist(path).with_context(|| format!("{} can't be replaced", path.display()))?;
-        // The rename itself reaches the disk with its folder.
-        path.parent().map(File::open).transpose()?.map(|folder| folder.sync_all()).transpose()?;
-        Ok(())
-    }
-
-    /// Writes a small file, unless it stands there already. True if it was written.
-    ///
-    /// # Errors
-    /// As [`Self::publish`].
-    pub fn write(&self, path: &Path, text: &str) -> Result<bool> {
+    /// Writes a small file, unless it has this content already.
+    pub fn write(&self, path: &Path, text: &str) -> Result<()> {
         if self.has(path, text) {
-            return Ok(false);
+            return Ok(());
         }
         let mut draft = self.draft(path)?;
-        draft.write_all(text.as_bytes()).with_context(|| format!("{} can't be written", path.display()))?;
-        self.publish(draft, path)?;
-        Ok(true)
+        draft.write_all(text.as_bytes()).with_context(|| format!("could not write {}", path.display()))?;
+        files::publish(draft, path)
     }
 
-    /// Whether the file says exactly this.
+    /// A file that becomes `path` by [`files::publish`]; artefacts can be read by everybody.
+    pub fn draft(&self, path: &Path) -> Result<NamedTempFile> {
+        files::draft(path, 0o644)
+    }
+
+    /// Whether the file has exactly this content.
     pub fn has(&self, path: &Path, text: &str) -> bool {
         std::fs::read(path).is_ok_and(|there| there == text.as_bytes())
     }
 
-    /// What is known of an id. A record that can't be read counts as none.
+    /// What is known about an id. A record that cannot be read counts as none.
     pub fn record(&self, id: &str) -> Option<Record> {
         serde_json::from_slice(&std::fs::read(self.record_path(id)).ok()?).ok()
     }
 
-    /// # Errors
-    /// As [`Self::publish`].
     pub fn remember(&self, id: &str, record: &Record) -> Result<()> {
-        self.write(&self.record_path(id), &format!("{}\n", serde_json::to_string_pretty(record)?)).map(drop)
+        self.write(&self.record_path(id), &format!("{}\n", serde_json::to_string_pretty(record)?))
     }
 
     /// The record of a file that was just published.
-    ///
-    /// # Errors
-    /// If it can't be looked at.
     pub fn archive_record(&self, id: &str, digest: Digest, image_id: Digest) -> Result<ArchiveRecord> {
         let (size, modified) = stamp(&self.archive(id))?;
         Ok(ArchiveRecord { size, digest, image_id, modified })
@@ -175,19 +139,12 @@ impl Dist {
         stamp(&self.archive(id)).is_ok_and(|stamp| stamp == (record.size, record.modified))
     }
 
-    /// Writes the sums of every node whose three artefacts are there and agree.
-    ///
-    /// # Errors
-    /// If a definition can't be read, or the sums not written.
+    /// Writes the sums of every node whose three artefacts exist and agree.
     pub fn write_sums(&self) -> Result<()> {
         self.write_sums_of(&self.ids())
     }
 
-    /// Takes the sums of `id` away, before its files change one after the other: a reader must
-    /// never find a sum that is not true.
-    ///
-    /// # Errors
-    /// As [`Self::write_sums`].
+    /// Removes the sums of `id`, before its files change one after the other: a reader must never find a wrong sum.
     pub fn withdraw_sums(&self, id: &str) -> Result<()> {
         let others: Vec<String> = self.ids().into_iter().filter(|other| other != id).collect();
         self.write_sums_of(&others)
@@ -198,17 +155,17 @@ impl Dist {
         for id in ids {
             let Some(archive) = self.whole_archive(id) else { continue };
             for path in [self.node_definition(id), self.image_definition(id)] {
-                let digest = Digest::of_file(&path).with_context(|| format!("{} can't be read", path.display()))?;
+                let digest = Digest::of_file(&path).with_context(|| format!("could not read {}", path.display()))?;
                 lines.push(self.sum_line(&path, &digest)?);
             }
             lines.push(self.sum_line(&self.archive(id), &archive.digest)?);
         }
         if lines.is_empty() {
-            // sha256sum takes an empty list for a mistake.
+            // sha256sum treats an empty list as an error.
             return remove_if_there(&self.root.join(SUMS)).map(drop);
         }
         lines.sort_by(|a, b| a[64..].cmp(&b[64..]));
-        self.write(&self.root.join(SUMS), &lines.concat()).map(drop)
+        self.write(&self.root.join(SUMS), &lines.concat())
     }
 
     fn sum_line(&self, path: &Path, digest: &Digest) -> Result<String> {
@@ -224,7 +181,7 @@ impl Dist {
         (definitions && self.is_untouched(id, &archive)).then_some(archive)
     }
 
-    /// The ids that there is a record of.
+    /// The ids that have a record.
     pub fn ids(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.root.join(RECORDS)).into_iter().flatten().flatten();
         let mut ids: Vec<String> =
@@ -233,10 +190,7 @@ impl Dist {
         ids
     }
 
-    /// Removes the artefacts with that id, and folders that are empty then. Yields what it removed.
-    ///
-    /// # Errors
-    /// If a file can't be removed.
+    /// Removes the artefacts with that id, and folders that become empty. Returns the removed files.
     pub fn remove(&self, id: &str) -> Result<Vec<PathBuf>> {
         let mut removed = Vec::new();
         for path in [self.archive(id), self.image_definition(id), self.node_definition(id), self.record_path(id)] {
@@ -244,12 +198,12 @@ impl Dist {
                 removed.push(path);
             }
         }
-        // Fails while something else is in there, as it should.
+        // Fails if the folder has other files, as it should.
         let _ = std::fs::remove_dir(self.images(id));
         Ok(removed)
     }
 
-    /// Removes the folder's frame when nothing is left in it.
+    /// Removes the folder itself, if it has no artefacts.
     pub fn remove_if_empty(&self) {
         if self.ids().is_empty() {
             let _ = std::fs::remove_file(self.root.join(SUMS));
@@ -266,22 +220,18 @@ pub fn archive_name(id: &str) -> String {
     format!("{id}.tar.gz")
 }
 
-fn make_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))
-}
-
 /// True if there was something to remove.
 fn remove_if_there(path: &Path) -> Result<bool> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("{} can't be removed", path.display())),
+        Err(error) => Err(error).with_context(|| format!("could not remove {}", path.display())),
     }
 }
 
 /// Size, and time of the last change in nanoseconds.
 fn stamp(path: &Path) -> Result<(u64, u128)> {
-    let metadata = path.metadata().with_context(|| format!("{} can't be read", path.display()))?;
+    let metadata = path.metadata().with_context(|| format!("could not read {}", path.display()))?;
     let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok((metadata.len(), modified.as_nanos()))
 }

@@ -77,16 +77,16 @@ impl VerifyReport {
 
     /// A table with a line per check; its message follows below it.
     pub fn lines(&self) -> Vec<String> {
-        let head = ["SCENE", "CHECK", "RESULT", "TIME"];
-        let width = |name: &str, cell: fn(&Row) -> &str| {
-            self.rows.iter().map(|row| cell(row).chars().count()).chain([name.len()]).max().unwrap_or_default()
+        let cells = |scene: &str, check: &str, result: &str, time: &str| {
+            [scene.to_owned(), check.to_owned(), result.to_owned(), format!("{time:>9}")]
         };
-        let (scene, check) = (width(head[0], |row| &row.scene), width(head[1], |row| &row.check));
-        let result = width(head[2], |row| row.outcome.word());
-        let mut lines = vec![format!("{:scene$}  {:check$}  {:result$}  {:>9}", head[0], head[1], head[2], head[3])];
-        for row in &self.rows {
-            let (time, word) = (text::duration(row.time), row.outcome.word());
-            lines.push(format!("{:scene$}  {:check$}  {word:result$}  {time:>9}", row.scene, row.check));
+        let rows =
+            self.rows.iter().map(|row| cells(&row.scene, &row.check, row.outcome.word(), &text::duration(row.time)));
+        let table: Vec<[String; 4]> = [cells("SCENE", "CHECK", "RESULT", "TIME")].into_iter().chain(rows).collect();
+        let mut table = text::table(&table).into_iter();
+        let mut lines: Vec<String> = table.next().into_iter().collect();
+        for (line, row) in table.zip(&self.rows) {
+            lines.push(line);
             lines.extend(row.message.lines().map(|line| format!("    {line}")));
         }
         lines.extend(self.figures.lines());

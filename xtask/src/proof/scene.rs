@@ -11,6 +11,7 @@ use crate::proof::subject::SceneSetup;
 use crate::proof::testbed::Testbed;
 use crate::proof::topology::{Ready, Topology};
 use catalog::scene::{Check, Rewrite, Step};
+use retry::Retry;
 
 /// The pause between two attempts of a check.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -56,10 +57,11 @@ async fn check(topology: &mut Topology<'_>, check: &Check) -> Result<()> {
     let since = Instant::now();
     let context = &topology.testbed.subject.context;
     let (args, expected) = (fill_all(&check.run, context)?, Expected::of(&check.expected, context)?);
+    let (lab, node) = (topology.testbed.lab, topology.node(&check.on)?);
+    let mut retry = Retry::within(check.within, PAUSE);
     let problem = loop {
-        let output = topology.testbed.lab.exec(topology.node(&check.on)?, &args).await?;
-        match expected.problem(&output) {
-            Some(_) if since.elapsed() < check.within => tokio::time::sleep(PAUSE).await,
+        match expected.problem(&lab.exec(node, &args).await?) {
+            Some(_) if retry.pause().await => {}
             problem => break problem,
         }
     };

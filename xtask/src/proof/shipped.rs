@@ -10,14 +10,15 @@ use crate::proof::identity;
 use crate::proof::report::{Outcome, Row, VerifyReport};
 use crate::proof::testbed::Testbed;
 use definitions::container::Container;
+use retry::Retry;
 
 const SCENE: &str = "as shipped";
 
 /// How long a booted node is left alone before its memory counts as that of a node at rest.
 const REST: Duration = Duration::from_secs(2);
 
-/// How often a zombie is looked for before it counts, and the pause in between, for its parent.
-const ZOMBIE_LOOKS: u32 = 4;
+/// How many times more a zombie is looked for before it counts, and the pause in between, for its parent.
+const ZOMBIE_RETRIES: u32 = 3;
 const ZOMBIE_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long the shell of CML's second console may run before it counts as running.
@@ -119,11 +120,8 @@ pub(super) async fn examine(testbed: &Testbed<'_>, report: &mut VerifyReport, ru
 async fn at_rest(testbed: &Testbed<'_>, node: &Node) -> Result<Option<(Vec<Process>, Vec<Process>)>> {
     let Some(mut processes) = testbed.lab.processes(node).await? else { return Ok(None) };
     let mut zombies: Vec<Process> = processes.iter().filter(|process| process.state == "Z").cloned().collect();
-    for _ in 1..ZOMBIE_LOOKS {
-        if zombies.is_empty() {
-            break;
-        }
-        tokio::time::sleep(ZOMBIE_PAUSE).await;
+    let mut retry = Retry::times(ZOMBIE_RETRIES, ZOMBIE_PAUSE);
+    while !zombies.is_empty() && retry.pause().await {
         processes = testbed.lab.processes(node).await?.unwrap_or_default();
         zombies.retain(|zombie| processes.iter().any(|process| process.state == "Z" && process.id == zombie.id));
     }

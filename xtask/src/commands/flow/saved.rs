@@ -99,7 +99,7 @@ impl Draft {
     fn publish(self, session: &Session<'_>, _: &Lock, inspected: Inspected) -> Result<Saved> {
         let (dist, plan) = (&session.dist, &inspected.built.plan);
         let (id, Self { file, archive, since }) = (&plan.names.id, self);
-        dist.publish(file, &dist.archive(id))?;
+        files::publish(file, &dist.archive(id))?;
         let record = dist.archive_record(id, archive.digest, archive.contents.image_id)?;
         dist.remember(id, &inspected.record(Some(record.clone())))?;
         dist.write_sums()?;
