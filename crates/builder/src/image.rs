@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow, bail};
 
 use crate::NODE_DEFINITION;
-use cml::api::labs::Image;
+use cml::api::definitions::Image;
 use text::printable;
 
 /// The image definition with that id; without an id, the newest Ubuntu 24.04.

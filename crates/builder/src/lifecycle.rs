@@ -9,7 +9,7 @@ use retry::Retry;
 
 use crate::console::{self, Boot, Progress};
 use crate::lookup::BuildMachine;
-use cml::api::labs::{Lab, State};
+use cml::api::labs::{Lab, RunState};
 use cml::api::{Controller, Refused};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -51,7 +51,7 @@ pub async fn start(
 ) -> Result<Addresses> {
     let log = controller.console_log(&lab.id, &machine.node).await?;
     let before = controller.node_state(&lab.id, &machine.node).await?;
-    let fresh = !before.as_ref().is_some_and(State::runs);
+    let fresh = !before.as_ref().is_some_and(RunState::is_running);
     let old = if fresh { console::ids(&log) } else { BTreeSet::new() };
     if fresh && let Err(error) = controller.start_lab(&lab.id).await {
         return Err(explain(controller, error).await);
@@ -105,7 +105,7 @@ impl Starting<'_> {
             match boot.map(|boot| boot.progress) {
                 Some(Progress::Failed(step)) => return Err(self.not_ready(&failed(&step), &log)),
                 // If the machine was running already, the report may be of an earlier boot until this boot is complete.
-                Some(Progress::Ready(addresses)) if self.fresh || state == Some(State::Booted) => {
+                Some(Progress::Ready(addresses)) if self.fresh || state == Some(RunState::Booted) => {
                     bar.finish_and_clear();
                     return Ok(addresses);
                 }
@@ -113,8 +113,8 @@ impl Starting<'_> {
             }
             match state {
                 None => return Err(self.not_ready("the lab was deleted meanwhile", &log)),
-                Some(state) if state.runs() => ran = true,
-                Some(State::Stopped | State::Defined) if ran => {
+                Some(state) if state.is_running() => ran = true,
+                Some(RunState::Stopped | RunState::Defined) if ran => {
                     return Err(self.not_ready("the machine was stopped, or stopped by itself", &log));
                 }
                 Some(_) => {}
@@ -158,12 +158,12 @@ fn failed(step: &str) -> String {
 }
 
 /// The machine's state in words.
-pub fn describe(state: Option<&State>, boot: Option<&Boot>) -> String {
+pub fn describe(state: Option<&RunState>, boot: Option<&Boot>) -> String {
     match (state, boot.map(|boot| &boot.progress)) {
         (None, _) => "deleted".to_owned(),
-        (Some(State::Queued), None) => "queued".to_owned(),
-        (Some(State::Booted), None) => "booted; cloud-init is running".to_owned(),
-        (Some(state), None) if state.runs() => "booting".to_owned(),
+        (Some(RunState::Queued), None) => "queued".to_owned(),
+        (Some(RunState::Booted), None) => "booted; cloud-init is running".to_owned(),
+        (Some(state), None) if state.is_running() => "booting".to_owned(),
         (Some(state), None) => state.to_string(),
         (Some(_), Some(Progress::Preparing)) => "preparing".to_owned(),
         (Some(_), Some(Progress::Step(step))) => format!("preparing: {step}"),
@@ -175,12 +175,12 @@ pub fn describe(state: Option<&State>, boot: Option<&Boot>) -> String {
 /// Stops the lab if it is running, and waits until it has stopped. Returns whether it was running.
 pub async fn stop(controller: &Controller<'_>, lab: &Lab, timeout: Timeout) -> Result<bool> {
     let Some(now) = controller.lab(&lab.id).await? else { return Ok(false) };
-    if !now.state.runs() {
+    if !now.state.is_running() {
         return Ok(false);
     }
     controller.access.ui.note(format_args!("{}: stopping the lab", controller.address));
     controller.stop_lab(&lab.id).await?;
-    wait_until(controller, lab, timeout, |state| !state.runs()).await.context("the lab does not stop")?;
+    wait_until(controller, lab, timeout, |state| !state.is_running()).await.context("the lab does not stop")?;
     Ok(true)
 }
 
@@ -188,10 +188,10 @@ pub async fn stop(controller: &Controller<'_>, lab: &Lab, timeout: Timeout) -> R
 pub async fn delete(controller: &Controller<'_>, lab: &Lab, timeout: Timeout) -> Result<()> {
     stop(controller, lab, timeout).await?;
     let Some(now) = controller.lab(&lab.id).await? else { return Ok(()) };
-    if now.state != State::Defined {
+    if now.state != RunState::Defined {
         controller.access.ui.note(format_args!("{}: wiping the lab", controller.address));
         controller.wipe_lab(&lab.id).await?;
-        let is_wiped = |state: &State| *state == State::Defined;
+        let is_wiped = |state: &RunState| *state == RunState::Defined;
         wait_until(controller, lab, timeout, is_wiped).await.context("the lab is not wiped")?;
     }
     controller.access.ui.note(format_args!("{}: deleting the lab", controller.address));
@@ -203,7 +203,7 @@ async fn wait_until(
     controller: &Controller<'_>,
     lab: &Lab,
     mut timeout: Timeout,
-    is_reached: impl Fn(&State) -> bool,
+    is_reached: impl Fn(&RunState) -> bool,
 ) -> Result<()> {
     loop {
         match controller.lab(&lab.id).await? {
@@ -220,7 +220,7 @@ async fn wait_until(
 /// The server's refusal, with advice where its reason is known.
 pub async fn explain(controller: &Controller<'_>, error: anyhow::Error) -> anyhow::Error {
     let Some(refused) = error.downcast_ref::<Refused>() else { return error };
-    let reason = refused.said.to_lowercase();
+    let reason = refused.reason.to_lowercase();
     let mentions = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     let mut advice = Vec::new();
     if mentions(&["licen", "authoriz", "registr"]) {

@@ -86,11 +86,11 @@ pub fn describe(lab: &Lab) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cml::api::labs::State;
+    use cml::api::labs::RunState;
 
     fn lab(id: &str, description: &str) -> Lab {
         let (title, created) = ("T".to_owned(), "2026".to_owned());
-        Lab { id: id.into(), title, description: description.into(), state: State::Defined, created }
+        Lab { id: id.into(), title, description: description.into(), state: RunState::Defined, created }
     }
 
     fn node(id: &str, tags: &[&str]) -> Node {

@@ -1,4 +1,4 @@
-//! What every server of one command has in common: settings, patience, questions to the user.
+//! What all servers of one command have in common: settings, time limits, and questions to the user.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,29 +11,25 @@ use crate::secret::Secret;
 use crate::settings::Settings;
 use ui::Ui;
 
-/// What applies to every server of one command.
 pub struct Access {
     pub ui: Ui,
     pub settings: Settings,
-    /// How long a server that says nothing is waited for.
-    pub patience: Duration,
-    /// `--insecure`: whoever answers is believed.
+    /// How long a silent server is waited for.
+    pub idle_timeout: Duration,
+    /// `--insecure`: no server's identity is verified.
     pub insecure: bool,
-    /// `--fingerprint`: the certificate that was read off the server itself.
+    /// `--fingerprint`: the certificate's fingerprint as the user read it on the server.
     pub fingerprint: Option<Fingerprint>,
-    /// Where this program remembers things between runs, one folder for all servers.
-    pub memory: PathBuf,
-    /// Several servers are worked on at once, but a person answers one question at a time.
-    pub questions: Mutex<()>,
-    /// The password that was typed, if one had to be.
+    /// Where pinned certificates and records of installations are kept between runs, for all servers.
+    pub state_folder: PathBuf,
+    /// Held while a question is on the terminal: servers are worked on in parallel, prompts come one at a time.
+    pub prompt: Mutex<()>,
+    /// The credentials that the user typed, if any: one answer serves all servers.
     pub typed: Mutex<Option<(String, Secret)>>,
 }
 
 impl Access {
     /// User and password for the API: from the settings, else asked for, once for all servers.
-    ///
-    /// # Errors
-    /// If they are not known, and nobody can be asked.
     pub async fn credentials(&self, user: Option<&str>, server: &str) -> Result<(String, Secret)> {
         let user = user.or(self.settings.user.as_deref());
         if let (Some(user), Some(password)) = (user, &self.settings.password) {
@@ -45,14 +41,21 @@ impl Access {
         }
         anyhow::ensure!(
             self.ui.can_ask(),
-            "{server} wants a user and a password: set VIRL2_USER and VIRL2_PASS in the environment or in .virlrc"
+            "{server} needs a user and a password: set VIRL2_USER and VIRL2_PASS in the environment or in .virlrc"
         );
-        let _one_at_a_time = self.questions.lock().await;
+        let _prompt = self.prompt.lock().await;
         let user = match user {
             Some(user) => user.to_owned(),
             None => self.ui.ask_text(&format!("User on {server}: ")).await?,
         };
         let password = Secret::new(self.ui.ask_secret(&format!("Password of {user} on {server}: ")).await?);
         Ok(typed.insert((user, password)).clone())
+    }
+
+    /// Warns that whoever answers for this server is accepted.
+    pub fn warn_insecure(&self, server: impl std::fmt::Display) {
+        self.ui.warn(format_args!(
+            "--insecure: the identity of {server} is not verified; whatever answers there receives the password"
+        ));
     }
 }

@@ -1,18 +1,18 @@
-//! Where a server is, as a person writes it: `cml.example.org`, `admin@10.0.0.5:1122`,
+//! The address of a server, as users write it: `cml.example.org`, `admin@10.0.0.5:1122`,
 //! `https://cml.example.org/lab/`, `ssh://admin@[2001:db8::1]:22/srv/tmp`.
 
 use std::fmt;
 
 use anyhow::{Context, Result, bail};
 
-/// The way in that an address asks for by its scheme.
+/// The way in that an address chooses by its scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Api,
     Ssh,
 }
 
-/// A server's address. What is not said is left to each way in.
+/// A server's address. What it leaves out is decided by the way in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     pub scheme: Option<Scheme>,
@@ -20,18 +20,17 @@ pub struct Address {
     /// A name or an address, without brackets.
     pub host: String,
     pub port: Option<u16>,
-    /// For the API what stands before `/api/v0`, for ssh the folder that files go to.
+    /// For the API the path before `/api/v0`, for ssh the folder that files are copied to.
     pub path: Option<String>,
 }
 
 impl Address {
-    /// # Errors
-    /// If it is no address, or holds a password: arguments are seen by everybody on the machine.
+    /// Reads an address. One with a password is refused: every user of the machine can see arguments.
     pub fn parse(text: &str) -> Result<Self> {
         let (scheme, rest) = match text.split_once("://") {
             Some(("https", rest)) => (Some(Scheme::Api), rest),
             Some(("ssh" | "sftp", rest)) => (Some(Scheme::Ssh), rest),
-            Some(("http", _)) => bail!("`{}`: CML is spoken to by https only", hidden(text)),
+            Some(("http", _)) => bail!("`{}`: CML is reached by https only", hidden(text)),
             Some((other, _)) => bail!("`{other}://` is neither https:// nor ssh://"),
             None => (None, text),
         };
@@ -42,24 +41,23 @@ impl Address {
         let (user, place) = match authority.rsplit_once('@') {
             Some((user, _)) if user.contains(':') => {
                 bail!(
-                    "`{}` holds a password, which everybody on this machine can read there; put it into VIRL2_PASS or .virlrc",
+                    "`{}` contains a password, which every user of this machine can read there; put it in VIRL2_PASS or .virlrc",
                     hidden(text)
                 )
             }
             Some((user, place)) => (Some(user.to_owned()), place),
             None => (None, authority),
         };
-        let (host, port) = host_and_port(place).with_context(|| format!("`{text}` is no server's address"))?;
-        // What begins with a dash would be an option to ssh.
+        let (host, port) = host_and_port(place).with_context(|| format!("`{text}` is not a server address"))?;
+        // ssh would read a leading dash as an option.
         let plain = |text: &str| {
             !text.is_empty() && !text.starts_with('-') && !text.contains(|c: char| c.is_whitespace() || c.is_control())
         };
-        anyhow::ensure!(plain(host) && user.as_deref().is_none_or(plain), "`{text}` is no server's address");
+        anyhow::ensure!(plain(host) && user.as_deref().is_none_or(plain), "`{text}` is not a server address");
         Ok(Self { scheme, user, host: host.to_owned(), port, path })
     }
 
-    /// The same server by another way in. What an address says of ports, paths and users belongs to the way that it was
-    /// written for.
+    /// The same server by another way in. Port, path and user belong to the way in that the address was written for.
     #[must_use]
     pub fn by(&self, way: Scheme) -> Self {
         if self.scheme.is_none_or(|own| own == way) {
@@ -68,13 +66,13 @@ impl Address {
         Self { scheme: Some(way), user: None, host: self.host.clone(), port: None, path: None }
     }
 
-    /// The host as it stands in a URL.
+    /// The host as URLs write it.
     pub fn url_host(&self) -> String {
         if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
     }
 }
 
-/// As messages name the server: without user and path.
+/// As messages name the server: without a user or path.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url_host())?;
@@ -83,9 +81,9 @@ impl fmt::Display for Address {
 }
 
 fn host_and_port(place: &str) -> Result<(&str, Option<u16>)> {
-    let port = |text: &str| text.parse().with_context(|| format!("`{text}` is no port"));
+    let port = |text: &str| text.parse().with_context(|| format!("`{text}` is not a port number"));
     if let Some(rest) = place.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').context("a bracket is not closed")?;
+        let (host, rest) = rest.split_once(']').context("missing `]`")?;
         return Ok((host, rest.strip_prefix(':').map(port).transpose()?));
     }
     match place.split_once(':') {
@@ -96,7 +94,7 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>)> {
     }
 }
 
-/// An address without what stands before the `@`.
+/// An address without user and password.
 fn hidden(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, place)) => format!("…@{place}"),
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn by_the_other_way_its_own_port_user_and_path_count() {
+    fn port_user_and_path_belong_to_the_way_in_they_were_written_for() {
         let api = Address::parse("https://me@cml:8443/lab").unwrap();
         assert_eq!(api.by(Scheme::Api), api);
         assert_eq!(api.by(Scheme::Ssh), Address::parse("ssh://cml").unwrap());
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn an_invalid_address_is_refused() {
         for wrong in ["", "-oProxyCommand=x", "me@-x", "cml:port", "[::1", "http://cml", "ftp://cml", "a b"] {
             assert!(Address::parse(wrong).is_err(), "{wrong}");
         }
@@ -144,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_password_in_an_address_is_refused_and_not_repeated() {
-        let said = format!("{:#}", Address::parse("https://admin:s3cret@cml").unwrap_err());
-        assert!(said.contains("holds a password") && !said.contains("s3cret"), "{said}");
+        let message = format!("{:#}", Address::parse("https://admin:s3cret@cml").unwrap_err());
+        assert!(message.contains("contains a password") && !message.contains("s3cret"), "{message}");
     }
 }

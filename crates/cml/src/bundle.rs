@@ -1,10 +1,9 @@
-//! What goes onto a server: three files that agree. [docs/cml.md 1]
-
-use std::path::PathBuf;
+//! What is installed on a server: three files that agree. [docs/cml.md 1]
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::archive_file::ArchiveFile;
 use crate::compare;
 use digests::Digest;
 
@@ -22,32 +21,66 @@ pub struct Bundle {
     pub image_id: Digest,
 }
 
-/// A definition: the text that is sent, and what it says.
+impl Bundle {
+    pub fn definition(&self, kind: Kind) -> &Definition {
+        match kind {
+            Kind::Node => &self.node_definition,
+            Kind::Image => &self.image_definition,
+        }
+    }
+}
+
+/// The kind of a definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Node,
+    Image,
+}
+
+impl Kind {
+    pub const BOTH: [Self; 2] = [Self::Node, Self::Image];
+}
+
+/// As messages name it.
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Node => "node definition",
+            Self::Image => "image definition",
+        })
+    }
+}
+
+/// A definition: the text that is sent, and the value that it means.
 #[derive(Clone, Debug)]
 pub struct Definition {
     pub text: String,
     pub value: Value,
 }
 
-/// The archive's file, which is read when it is sent.
-#[derive(Clone, Debug)]
-pub struct ArchiveFile {
-    pub path: PathBuf,
-    /// The name that the image definition gives it.
-    pub name: String,
-    pub size: u64,
-    pub digest: Digest,
-}
-
 impl Definition {
-    /// # Errors
-    /// If it is no YAML.
     pub fn read(text: String) -> Result<Self> {
-        let value = compare::parse(&text).context("a definition is no YAML")?;
+        let value = compare::parse(&text).context("a definition is not valid YAML")?;
         Ok(Self { text, value })
     }
 
     pub fn digest(&self) -> Digest {
         Digest::of(&self.text)
+    }
+
+    /// The paths where `theirs` means something else, such as `ui.label`. Empty if they agree.
+    pub fn differences(&self, theirs: &Self) -> Vec<String> {
+        compare::differences(&self.value, &theirs.value)
+    }
+
+    pub fn is_read_only(&self, kind: Kind) -> bool {
+        let path = if kind == Kind::Node { "/general/read_only" } else { "/read_only" };
+        self.value.pointer(path).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Whether two image definitions name the same archive with the same content.
+    pub fn has_archive_of(&self, other: &Self) -> bool {
+        let same = |key: &str| self.value.get(key).is_some_and(|value| other.value.get(key) == Some(value));
+        same("sha256") && same("disk_image")
     }
 }

@@ -1,4 +1,4 @@
-//! The fingerprint by which a person recognises a certificate.
+//! The fingerprint by which a user recognises a server's certificate.
 
 use std::fmt;
 
@@ -15,16 +15,13 @@ impl Fingerprint {
         Self(Digest::of(certificate))
     }
 
-    /// 64 hex digits, with or without colons between them and a name before them.
-    ///
-    /// # Errors
-    /// If it is something else.
+    /// Reads 64 hex digits, with or without colons between them and `SHA256:` or openssl's label before them.
     pub fn parse(text: &str) -> Result<Self> {
         let digits = text.rsplit_once('=').map_or(text, |(_, digits)| digits).trim();
         let digits =
             digits.get(..7).filter(|head| head.eq_ignore_ascii_case("sha256:")).map_or(digits, |_| &digits[7..]);
         let digest = Digest::parse(&digits.replace(':', ""));
-        digest.map(Self).with_context(|| format!("`{text}` is no fingerprint: it must have 64 hex digits"))
+        digest.map(Self).with_context(|| format!("`{text}` is not a SHA-256 fingerprint, which has 64 hex digits"))
     }
 }
 

@@ -1,112 +1,119 @@
-//! What this program remembers of servers between runs: certificates that a person pinned, and what
-//! it put there itself. Never a password or a token.
+//! What this program keeps about servers between runs: certificates that the user pinned, and records of its own
+//! installations. Never a password or a token.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
+use crate::bundle::Kind;
 use crate::fingerprint::Fingerprint;
 use digests::Digest;
 
 const PINS: &str = "known_controllers";
 
-/// `$XDG_STATE_HOME/cml-nodes`, else `~/.local/state/cml-nodes`. Not the cache folder: what is forgotten there is
-/// made again, a pinned certificate is not.
-///
-/// # Errors
-/// If there is no home folder.
+/// `$XDG_STATE_HOME/cml-nodes`, else `~/.local/state/cml-nodes`. Not in the cache folder: a cache can be made again, a
+/// pinned certificate cannot.
 pub fn folder() -> Result<PathBuf> {
     let xdg = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let state = xdg.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
     Ok(state.context("there is no home folder; set XDG_STATE_HOME")?.join("cml-nodes"))
 }
 
-/// The certificate that a person accepted for this server. One line each: `HOST:PORT FINGERPRINT`.
-///
-/// # Errors
-/// If the file can't be read, or its line for this server is damaged: then nothing is trusted.
-pub fn pinned(memory: &Path, place: &str) -> Result<Option<Fingerprint>> {
-    let path = memory.join(PINS);
+/// The certificate that the user accepted for this server. The file has lines `HOST:PORT FINGERPRINT`; the last one for
+/// a server counts. A damaged line is an error: then no certificate is accepted.
+pub fn pinned(state_folder: &Path, server: &str) -> Result<Option<Fingerprint>> {
+    let path = state_folder.join(PINS);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("{} can't be read", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let line = text.lines().rev().find_map(|line| line.strip_prefix(place)?.strip_prefix(' '));
+    let line = text.lines().rev().find_map(|line| line.strip_prefix(server)?.strip_prefix(' '));
     let read = |line: &str| {
-        Fingerprint::parse(line).with_context(|| format!("the line of {place} in {} is damaged", path.display()))
+        Fingerprint::parse(line).with_context(|| format!("the line of {server} in {} is damaged", path.display()))
     };
     line.map(read).transpose()
 }
 
-/// Remembers a certificate. A later line counts for more than an earlier one.
-///
-/// # Errors
-/// If the file can't be written.
-pub fn pin(memory: &Path, place: &str, fingerprint: &Fingerprint) -> Result<PathBuf> {
-    let path = memory.join(PINS);
-    std::fs::create_dir_all(memory).with_context(|| format!("{} can't be made", memory.display()))?;
+/// Pins a certificate; returns the file.
+pub fn pin(state_folder: &Path, server: &str, fingerprint: &Fingerprint) -> Result<PathBuf> {
+    let path = state_folder.join(PINS);
+    std::fs::create_dir_all(state_folder).with_context(|| format!("cannot create {}", state_folder.display()))?;
     let file = OpenOptions::new().create(true).append(true).open(&path);
-    file.and_then(|mut file| writeln!(file, "{place} {fingerprint}"))
-        .with_context(|| format!("{} can't be written", path.display()))?;
+    file.and_then(|mut file| writeln!(file, "{server} {fingerprint}"))
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
-/// What this machine did to one node of one server by the API, which itself keeps no past.
+/// What this machine did to one node of one server by the API, which itself keeps no history.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Past {
-    /// The archive that waits in the drop folder, wholly received.
-    pub waiting: Option<Digest>,
-    /// Both definitions as this machine left them, as the controller gave them back.
-    pub left: Option<Pair>,
-    /// What stood there before.
+pub struct InstallRecord {
+    #[serde(skip)]
+    path: PathBuf,
+    /// The archive that this machine uploaded, and that is still in the drop folder.
+    #[serde(rename = "waiting")]
+    pub uploaded: Option<Digest>,
+    /// Both definitions after the last installation, as the controller returned them.
+    #[serde(rename = "left")]
+    pub installed: Option<Pair>,
+    /// What that installation replaced.
     pub replaced: Option<Pair>,
-    /// What stood there before an installation that has not ended yet, as far as is known.
-    pub begun: Option<Pair>,
+    /// What an installation that has not ended yet is replacing.
+    #[serde(rename = "begun")]
+    pub replacing: Option<Pair>,
 }
 
-/// Both definitions' texts, where there were any.
+/// The texts of both definitions, where they exist.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
     pub node: Option<String>,
     pub image: Option<String>,
 }
 
-impl Past {
-    /// What is remembered; nothing counts as nothing, and so does what can't be read.
-    pub fn read(memory: &Path, server: &Address, id: &str) -> Self {
-        let text = std::fs::read(path_of(memory, server, id)).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
-    }
-
-    /// # Errors
-    /// If it can't be written.
-    pub fn write(&self, memory: &Path, server: &Address, id: &str) -> Result<()> {
-        let path = path_of(memory, server, id);
-        let folder = path.parent().unwrap_or(memory);
-        std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
-        let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-        draft.write_all(serde_json::to_string_pretty(self)?.as_bytes())?;
-        draft.persist(&path).with_context(|| format!("{} can't be written", path.display()))?;
-        Ok(())
+impl Pair {
+    pub fn text(&self, kind: Kind) -> Option<&str> {
+        match kind {
+            Kind::Node => self.node.as_deref(),
+            Kind::Image => self.image.as_deref(),
+        }
     }
 }
 
-fn path_of(memory: &Path, server: &Address, id: &str) -> PathBuf {
-    memory.join("installed").join(file_name(&server.to_string())).join(format!("{}.json", file_name(id)))
+impl InstallRecord {
+    /// The record of a node; empty if there is none, or none that can be read.
+    pub fn open(state_folder: &Path, server: &Address, id: &str) -> Self {
+        let path = server_folder(state_folder, server).join(format!("{}.json", file_name(id)));
+        let record: Self = serde_json::from_slice(&std::fs::read(&path).unwrap_or_default()).unwrap_or_default();
+        Self { path, ..record }
+    }
+
+    pub fn write(&self) -> Result<()> {
+        files::write(&self.path, serde_json::to_string_pretty(self)?)
+    }
+
+    /// Records that the installation has ended, and what is there now.
+    pub fn finish(mut self, installed: Pair) -> Result<()> {
+        self.replaced = self.replacing.take().or(self.replaced);
+        (self.installed, self.uploaded) = (Some(installed), None);
+        self.write()
+    }
 }
 
-/// The file whose lock is held while a command of this machine changes that server.
-pub fn lock_of(memory: &Path, server: &Address) -> PathBuf {
-    memory.join("installed").join(file_name(&server.to_string())).join("lock")
+/// The file that a command locks while it changes the server.
+pub fn lock_path(state_folder: &Path, server: &Address) -> PathBuf {
+    server_folder(state_folder, server).join("lock")
 }
 
-/// A text as a file's name.
+fn server_folder(state_folder: &Path, server: &Address) -> PathBuf {
+    state_folder.join("installed").join(file_name(&server.to_string()))
+}
+
+/// A text as a file name.
 pub fn file_name(text: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
     text.trim_start_matches('.').chars().map(plain).collect()
@@ -117,21 +124,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_is_found_again_and_the_last_one_counts() {
-        let memory = tempfile::tempdir().unwrap();
+    fn the_last_pin_of_a_server_counts() {
+        let folder = tempfile::tempdir().unwrap();
         let [one, two] = ["one", "two"].map(|text| Fingerprint::of(text.as_bytes()));
-        assert!(pinned(memory.path(), "cml:443").unwrap().is_none());
-        pin(memory.path(), "cml:443", &one).unwrap();
-        pin(memory.path(), "cml:4430", &two).unwrap();
-        assert_eq!(pinned(memory.path(), "cml:443").unwrap(), Some(one));
-        pin(memory.path(), "cml:443", &two).unwrap();
-        assert_eq!(pinned(memory.path(), "cml:443").unwrap(), Some(two));
+        assert!(pinned(folder.path(), "cml:443").unwrap().is_none());
+        pin(folder.path(), "cml:443", &one).unwrap();
+        pin(folder.path(), "cml:4430", &two).unwrap();
+        assert_eq!(pinned(folder.path(), "cml:443").unwrap(), Some(one));
+        pin(folder.path(), "cml:443", &two).unwrap();
+        assert_eq!(pinned(folder.path(), "cml:443").unwrap(), Some(two));
     }
 
     #[test]
-    fn a_damaged_pin_trusts_nobody() {
-        let memory = tempfile::tempdir().unwrap();
-        std::fs::write(memory.path().join(PINS), "cml:443 AB:CD\n").unwrap();
-        assert!(pinned(memory.path(), "cml:443").unwrap_err().to_string().contains("damaged"));
+    fn with_a_damaged_pin_no_certificate_is_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(PINS), "cml:443 AB:CD\n").unwrap();
+        assert!(pinned(folder.path(), "cml:443").unwrap_err().to_string().contains("damaged"));
     }
 }

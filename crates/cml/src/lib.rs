@@ -7,19 +7,24 @@
 pub mod access;
 pub mod address;
 pub mod api;
+pub mod archive_file;
 pub mod bundle;
 pub mod compare;
 pub mod fingerprint;
 pub mod known;
 pub mod progress;
+pub mod remote_text;
 pub mod report;
 pub mod secret;
 pub mod settings;
+pub mod space;
 pub mod ssh;
+pub mod standing;
 pub mod version;
 
 pub use access::Access;
 pub use address::Address;
-pub use bundle::Bundle;
+pub use archive_file::ArchiveFile;
+pub use bundle::{Bundle, Definition, Kind};
 pub use report::Reversal;
 pub use settings::Settings;

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
-
 use crate::access::Access;
 
-/// Counts the bytes that the connection has taken from us.
+/// Counts the bytes that the connection has accepted. Clones share the counter.
 #[derive(Clone, Default)]
 pub struct Progress(Arc<AtomicU64>);
 
@@ -17,8 +15,8 @@ impl Progress {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The same is sent once more.
-    pub fn begin_anew(&self) {
+    /// For a transfer that starts from the beginning again.
+    pub fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
@@ -27,21 +25,16 @@ impl Progress {
     }
 }
 
-/// Shows how far a transfer has come, while it goes on.
-pub async fn with_bar<T>(
-    access: &Access,
-    label: &str,
-    progress: &Progress,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
+/// Shows `progress` on the terminal until `work` ends; returns what `work` does.
+pub async fn with_bar<T>(access: &Access, label: &str, progress: &Progress, work: impl Future<Output = T>) -> T {
     let bar = access.ui.byte_counter(label);
     let mut work = std::pin::pin!(work);
-    let done = loop {
+    let result = loop {
         tokio::select! {
-            done = &mut work => break done,
+            result = &mut work => break result,
             () = tokio::time::sleep(Duration::from_millis(200)) => bar.set_position(progress.bytes()),
         }
     };
     bar.finish_and_clear();
-    done
+    result
 }

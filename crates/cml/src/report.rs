@@ -1,49 +1,48 @@
-//! What became of each server, for people and for `--json`.
+//! The result of a command for each server, for the terminal and for `--json`.
 
 use serde::Serialize;
 
-/// One server's part of a command.
 #[derive(Debug, Serialize)]
 pub struct ServerReport {
     pub server: String,
     /// `api` or `ssh`
     pub via: &'static str,
-    /// CML's, as it writes it.
+    /// CML's version, as the server writes it.
     pub version: Option<String>,
-    /// Whether CML runs; only `status` asks.
+    /// Whether CML has started; only `status` asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<bool>,
-    /// Free bytes of the disk that nodes go to; only `status` asks.
+    /// Free bytes of the disk that nodes are installed on; only `status` asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free: Option<u64>,
     pub nodes: Vec<NodeReport>,
     pub error: Option<String>,
 }
 
-/// What became of one node on one server.
+/// The result for one node on one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NodeReport {
     pub id: String,
-    pub state: State,
-    /// What was, would be, or is different.
+    pub state: InstallState,
+    /// What is, was or would be different.
     pub details: Vec<String>,
-    /// Bytes of archive that were sent.
+    /// Bytes of the archive that were sent.
     pub sent: u64,
-    /// Milliseconds that they were on their way.
+    /// How long sending them took.
     pub millis: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// The server has not got it.
+pub enum InstallState {
+    /// The server does not have the node.
     Absent,
-    /// The server has just this.
+    /// The server has exactly this node.
     Same,
-    /// The server has another.
+    /// The server has a different version of the node.
     Differs,
     Installed,
-    /// On the server, to be installed by hand.
+    /// Copied to the server, to be installed by hand.
     Transferred,
     /// With `--dry-run`.
     WouldInstall,
@@ -51,10 +50,9 @@ pub enum State {
     RolledBack,
 }
 
-impl State {
-    /// For people.
-    pub fn describe(self) -> &'static str {
-        match self {
+impl std::fmt::Display for InstallState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
             Self::Absent => "absent",
             Self::Same => "the same",
             Self::Differs => "differs",
@@ -63,12 +61,12 @@ impl State {
             Self::WouldInstall => "would be installed",
             Self::Removed => "removed",
             Self::RolledBack => "rolled back",
-        }
+        })
     }
 }
 
 impl NodeReport {
-    pub fn new(id: &str, state: State) -> Self {
+    pub fn new(id: &str, state: InstallState) -> Self {
         Self { id: id.to_owned(), state, details: Vec::new(), sent: 0, millis: 0 }
     }
 
@@ -77,9 +75,14 @@ impl NodeReport {
         self.details = details;
         self
     }
+
+    /// A removal or rollback that was only planned.
+    pub fn dry_run(id: &str, reversal: Reversal) -> Self {
+        Self::new(id, reversal.result()).with(vec!["nothing was done (--dry-run)".to_owned()])
+    }
 }
 
-/// Taking a node off a server, or back to what it was there.
+/// Removing a node from a server, or restoring what it replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reversal {
     Remove,
@@ -87,7 +90,7 @@ pub enum Reversal {
 }
 
 impl Reversal {
-    /// As commands and the install script call it.
+    /// The name of the command, here and in the install script.
     pub fn name(self) -> &'static str {
         match self {
             Self::Remove => "remove",
@@ -95,11 +98,11 @@ impl Reversal {
         }
     }
 
-    /// What a node is afterwards.
-    pub fn result(self) -> State {
+    /// The node's state afterwards.
+    pub fn result(self) -> InstallState {
         match self {
-            Self::Remove => State::Removed,
-            Self::Rollback => State::RolledBack,
+            Self::Remove => InstallState::Removed,
+            Self::Rollback => InstallState::RolledBack,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Passwords and tokens: values that don't print themselves.
+//! Passwords and tokens: values that do not print themselves.
 
 use std::fmt;
 
-/// A password or a token. There is no way to print it by accident.
+/// A password or a token. It cannot be printed by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -11,13 +11,13 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that sends it.
+    /// The plain text, for the code that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// A text of somebody else's, with this secret blotted out: servers like to repeat what they were sent.
-    pub fn blot_out(&self, text: &str) -> String {
+    /// `text` without this secret: servers may repeat what they were sent.
+    pub fn redact(&self, text: &str) -> String {
         if self.0.len() < 3 { text.to_owned() } else { text.replace(&self.0, "•••") }
     }
 }
@@ -36,6 +36,6 @@ mod tests {
     fn a_secret_is_never_shown() {
         let secret = Secret::new("s3cret");
         assert_eq!(format!("{secret:?}"), "•••");
-        assert_eq!(secret.blot_out("wrong password s3cret!"), "wrong password •••!");
+        assert_eq!(secret.redact("wrong password s3cret!"), "wrong password •••!");
     }
 }

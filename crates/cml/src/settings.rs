@@ -1,8 +1,8 @@
 //! Servers and credentials by the conventions of CML's own client: the environment first, then
 //! `.virlrc` in the working folder, then in the home folder. [docs/cml.md 2]
 //!
-//! That client reads no `.virlrc` of the folders above: whoever can write to one of them could send
-//! the next password elsewhere. Neither does this program.
+//! As in that client, a `.virlrc` in a parent folder is not read: whoever can write there could send the next password
+//! to a server of their own.
 
 use std::path::{Path, PathBuf};
 
@@ -23,13 +23,13 @@ pub struct Settings {
     pub user: Option<String>,
     pub password: Option<Secret>,
     pub token: Option<Secret>,
-    /// A file of certificates that are trusted to sign the server's.
+    /// A file of CA certificates that may sign the server's.
     pub authorities: Option<PathBuf>,
     pub ssh_user: Option<String>,
     pub ssh_password: Option<Secret>,
 }
 
-/// Where settings are looked up, apart from the process so that tests can set it.
+/// Where settings come from; tests use their own.
 pub struct Sources<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Working folder, then home.
@@ -37,19 +37,15 @@ pub struct Sources<'a> {
 }
 
 impl Settings {
-    /// # Errors
-    /// If a `.virlrc` can't be read.
     pub fn discover() -> Result<Self> {
         let variable = |name: &str| std::env::var(name).ok();
         let folders = std::env::current_dir().ok().into_iter().chain(std::env::home_dir()).collect();
         Self::from_sources(&Sources { variable: &variable, folders })
     }
 
-    /// # Errors
-    /// As [`Self::discover`].
     pub fn from_sources(sources: &Sources<'_>) -> Result<Self> {
         let files = sources.folders.iter().map(|folder| read_file(folder)).collect::<Result<Vec<_>>>()?;
-        // In files the client knows only the first name of each.
+        // In files, the client knows only the first name of each.
         let get = |names: &[&str]| {
             let set = names.iter().find_map(|name| (sources.variable)(name).filter(|value| !value.is_empty()));
             set.or_else(|| files.iter().find_map(|lines| value_in(lines, names.first().copied()?)))
@@ -61,24 +57,21 @@ impl Settings {
             user: get(&["VIRL2_USER", "VIRL_USERNAME"]),
             password: get(&["VIRL2_PASS", "VIRL_PASSWORD"]).map(Secret::new),
             token: get(&["VIRL2_JWT"]).map(Secret::new),
-            // Trust is not switched off by a file that was forgotten: that takes --insecure.
+            // A forgotten setting does not switch verification off: only --insecure does.
             authorities: bundle.filter(|text| !is_switch(text)).map(PathBuf::from),
             ssh_user: get(&["CML_SSH_USER"]),
             ssh_password: get(&["CML_SSH_PASS"]).map(Secret::new),
         })
     }
 
-    /// The servers that a command means: those of `--cml`, else the one of the settings.
-    ///
-    /// # Errors
-    /// If there is none, one is no address, or one is named twice.
+    /// The servers of a command: those named by `--cml`, else the one in the settings. At least one, none twice.
     pub fn servers(&self, named: &[String]) -> Result<Vec<Address>> {
         let mut found: Vec<Address> = Vec::new();
         let named: Vec<&String> = if named.is_empty() { self.url.iter().collect() } else { named.iter().collect() };
         for text in named {
             let address = Address::parse(text)?;
-            let again = found.iter().any(|other| (&other.host, other.port) == (&address.host, address.port));
-            anyhow::ensure!(!again, "{address} is named twice");
+            let is_repeated = found.iter().any(|other| (&other.host, other.port) == (&address.host, address.port));
+            anyhow::ensure!(!is_repeated, "{address} is named twice");
             found.push(address);
         }
         anyhow::ensure!(
@@ -88,7 +81,7 @@ impl Settings {
         Ok(found)
     }
 
-    /// Whether the API can be logged in to without a question.
+    /// Whether a login to the API needs no prompt.
     pub fn can_log_in(&self) -> bool {
         self.token.is_some() || (self.user.is_some() && self.password.is_some())
     }
@@ -99,7 +92,7 @@ fn read_file(folder: &Path) -> Result<String> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error).with_context(|| format!("{} can't be read", path.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
@@ -137,15 +130,18 @@ mod tests {
     }
 
     #[test]
-    fn trust_is_not_switched_off_by_a_setting() {
+    fn verification_is_not_switched_off_by_a_setting() {
         assert!(found(&[("CML_VERIFY_CERT", "False")], "", "").authorities.is_none());
         assert_eq!(found(&[("CA_BUNDLE", "/ca.pem")], "", "").authorities, Some("/ca.pem".into()));
     }
 
     #[test]
-    fn without_a_server_it_says_where_one_could_stand() {
-        let said = found(&[], "", "").servers(&[]).unwrap_err().to_string();
-        assert!(said.contains("--cml HOST") && said.contains("VIRL2_URL") && said.contains(".virlrc"), "{said}");
+    fn without_a_server_the_error_says_where_to_name_one() {
+        let message = found(&[], "", "").servers(&[]).unwrap_err().to_string();
+        assert!(
+            message.contains("--cml HOST") && message.contains("VIRL2_URL") && message.contains(".virlrc"),
+            "{message}"
+        );
         let twice = ["a".to_owned(), "me@a".to_owned()];
         assert!(found(&[], "", "").servers(&twice).unwrap_err().to_string().contains("named twice"));
     }

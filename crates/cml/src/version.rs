@@ -1,7 +1,14 @@
-//! The version of CML, as far as anything depends on it.
+//! The version of CML, and what depends on it.
+
+use anyhow::{Result, ensure};
+
+use crate::address::Address;
 
 /// The oldest CML that runs containers. [docs/cml.md 5]
 pub const OLDEST: Version = Version { major: 2, minor: 9 };
+
+/// The first CML where each image definition can name its own image tag. [docs/cml.md 3]
+pub const WITH_IMAGE_TAGS: Version = Version { major: 2, minor: 10 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
@@ -23,6 +30,18 @@ impl std::fmt::Display for Version {
     }
 }
 
+/// Whether this is known to be a CML without containers. A version that cannot be read may be a newer one.
+pub fn is_too_old(version: &str) -> bool {
+    Version::parse(version).is_some_and(|version| version < OLDEST)
+}
+
+/// Fails if the server is known to be too old for containers.
+pub fn check(server: &Address, version: Option<&str>) -> Result<()> {
+    let version = version.unwrap_or_default();
+    ensure!(!is_too_old(version), "{server} runs CML {version}; containers need {OLDEST} or newer");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,7 +49,8 @@ mod tests {
     #[test]
     fn versions_compare_as_numbers() {
         let parsed = Version::parse("2.10.0+build.2").unwrap();
-        assert!(parsed > OLDEST && Version::parse("2.9.1").unwrap() == OLDEST);
+        assert!(parsed > OLDEST && parsed == WITH_IMAGE_TAGS && Version::parse("2.9.1").unwrap() == OLDEST);
         assert!(Version::parse("CML").is_none());
+        assert!(is_too_old("2.8.1+build.1") && !is_too_old("2.9.0") && !is_too_old("next"));
     }
 }

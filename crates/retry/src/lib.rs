@@ -47,6 +47,14 @@ impl Retry {
         Self { longest, ..self }
     }
 
+    /// Whether it is time to give up: then [`Self::pause`] would return false.
+    pub fn is_exhausted(&self) -> bool {
+        match self.until {
+            Until::Tries(left) => left == 0,
+            Until::Time(end) => Instant::now() >= end,
+        }
+    }
+
     /// Waits before the next try. Returns false, without waiting, if it is time to give up.
     pub async fn pause(&mut self) -> bool {
         self.pause_for(self.pause).await

@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::flow::Saved;
-use crate::commands::servers;
-use crate::commands::servers::{ServerArgs, Via};
+use crate::commands::outcome::{Outcome, conclude};
+use crate::commands::saved_nodes;
+use crate::commands::servers::{self, ServerArgs, Target, Via};
 use crate::commands::session::Session;
 use cml::api::Controller;
 use cml::ssh::doctor::Needs;
@@ -39,20 +40,16 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
     let bundles = saved(session, &args).await?;
-    let by_api = api::Options { force: args.force, dry_run: args.dry_run };
-    let by_ssh =
-        ssh::Options { install: args.install, restart: !args.no_restart, dry_run: args.dry_run, force: args.force };
-    let needs = servers::needs(&bundles)?;
-    let reports = servers::each(&servers, |target| {
-        let bundles = &bundles;
-        async move {
-            match target.via {
-                Via::Ssh => deliver(&target, bundles, needs, by_ssh).await,
-                Via::Api | Via::Auto => install(&target, bundles, by_api).await,
-            }
+    let needs = saved_nodes::needs(&bundles)?;
+    let outcomes = servers::on_each(&servers, async |target, outcome| {
+        let _lock = target.lock().await?;
+        if target.via == Via::Ssh {
+            by_ssh(target, outcome, &bundles, needs, &args).await
+        } else {
+            by_api(target, outcome, &bundles, &args).await
         }
     });
-    servers::conclude(session.ui, reports.await, args.json)
+    conclude(session.ui, outcomes.await, args.json)
 }
 
 /// Brings every node up to date before any server is contacted.
@@ -69,36 +66,26 @@ async fn saved(session: &Session<'_>, args: &Args) -> Result<Vec<Bundle>> {
     Ok(bundles)
 }
 
-async fn install(target: &servers::Target<'_>, bundles: &[Bundle], options: api::Options) -> servers::Done {
-    let mut done = servers::Done::default();
-    let work = async {
-        let _lock = target.lock().await?;
-        let work = async |controller: &Controller<'_>, done: &mut servers::Done| {
-            for bundle in bundles {
-                done.nodes.push(api::install(target.access, controller, bundle, options).await?);
-            }
-            Ok(())
-        };
-        target.logged_in(&mut done, work).await
+async fn by_api(target: &Target<'_>, outcome: &mut Outcome, bundles: &[Bundle], args: &Args) -> Result<()> {
+    let options = api::Options { force: args.force, dry_run: args.dry_run };
+    let work = async |controller: &Controller<'_>| {
+        for bundle in bundles {
+            outcome.nodes.push(api::install(controller, bundle, options).await?);
+        }
+        Ok(())
     };
-    done.error = work.await.err();
-    done
+    target.logged_in(&mut outcome.version, work).await
 }
 
-async fn deliver(
-    target: &servers::Target<'_>,
+async fn by_ssh(
+    target: &Target<'_>,
+    outcome: &mut Outcome,
     bundles: &[Bundle],
     needs: Needs,
-    options: ssh::Options,
-) -> servers::Done {
-    let mut done = servers::Done::default();
-    let work = async {
-        let _lock = target.lock().await?;
-        ssh::deliver(target.access, &target.address, bundles, needs, options).await
-    };
-    match work.await {
-        Ok((version, nodes)) => (done.version, done.nodes) = (version, nodes),
-        Err(error) => done.error = Some(error),
-    }
-    done
+    args: &Args,
+) -> Result<()> {
+    let (install, dry_run, force) = (args.install, args.dry_run, args.force);
+    let options = ssh::Options { install, restart: !args.no_restart, dry_run, force };
+    (outcome.version, outcome.nodes) = ssh::deliver(target.access, &target.address, bundles, needs, options).await?;
+    Ok(())
 }

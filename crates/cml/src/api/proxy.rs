@@ -1,7 +1,7 @@
-//! The way to a server: straight, or through the proxy that the environment names.
+//! The proxy that the environment names for a server, if any.
 //!
-//! CML's own client honours `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not, and so does this program. TLS goes
-//! through the proxy untouched: certificates are judged as ever, and the proxy sees nothing of what is said.
+//! CML's own client honours `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not, and so does this program.
+//! TLS passes through the proxy unchanged: certificates are verified as always, and the proxy sees no content.
 
 use anyhow::{Result, ensure};
 use hyper::Uri;
@@ -20,23 +20,20 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The one on the way to this place, if there is one.
-    ///
-    /// # Errors
-    /// If it is of a kind that this program can't use.
-    pub fn on_the_way_to(place: &str) -> Result<Option<Self>> {
-        Self::of(&Matcher::from_env(), place)
+    /// The proxy for `server` (`HOST:PORT`), if there is one. A proxy that is not plain HTTP is an error.
+    pub fn for_server(server: &str) -> Result<Option<Self>> {
+        Self::of(&Matcher::from_env(), server)
     }
 
-    fn of(environment: &Matcher, place: &str) -> Result<Option<Self>> {
-        let Some(found) = environment.intercept(&destination(place)?) else { return Ok(None) };
+    fn of(environment: &Matcher, server: &str) -> Result<Option<Self>> {
+        let Some(found) = environment.intercept(&destination(server)?) else { return Ok(None) };
         let proxy = Self { uri: found.uri().clone(), authorization: found.basic_auth().cloned() };
         let scheme = proxy.uri.scheme_str().unwrap_or("http");
         ensure!(
             scheme == "http",
-            "the environment names a proxy on the way to {place} that is spoken to by `{scheme}`; only http:// proxies can be used. \
-             NO_PROXY={} goes without it",
-            place.rsplit_once(':').map_or(place, |(host, _)| host)
+            "the environment names a `{scheme}` proxy for {server}, but only http:// proxies can be used. \
+             To connect without it: NO_PROXY={}",
+            server.rsplit_once(':').map_or(server, |(host, _)| host)
         );
         Ok(Some(proxy))
     }
@@ -47,22 +44,19 @@ impl Proxy {
         format!("{host}:{port}")
     }
 
-    /// A connection to the place, through the proxy.
-    ///
-    /// # Errors
-    /// In words, if the proxy does not open one.
-    pub async fn tunnel_to(&self, place: &str) -> Result<TcpStream> {
+    /// Opens a connection to `server` through the proxy.
+    pub async fn tunnel_to(&self, server: &str) -> Result<TcpStream> {
         let mut tunnel = Tunnel::new(self.uri.clone(), HttpConnector::new());
         if let Some(authorization) = &self.authorization {
             tunnel = tunnel.with_auth(authorization.clone());
         }
-        let stream = tunnel.call(destination(place)?).await?;
+        let stream = tunnel.call(destination(server)?).await?;
         Ok(stream.into_inner())
     }
 }
 
-fn destination(place: &str) -> Result<Uri> {
-    Ok(Uri::try_from(format!("https://{place}"))?)
+fn destination(server: &str) -> Result<Uri> {
+    Ok(Uri::try_from(format!("https://{server}"))?)
 }
 
 #[cfg(test)]
@@ -70,13 +64,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_proxy_is_the_one_that_the_environment_names_for_that_host() {
+    fn the_environment_decides_the_proxy_of_each_host() {
         let environment =
             Matcher::builder().https("http://me:s3cret@proxy:3128").no("10.0.0.0/8,.lab.example.org").build();
-        let found = |place: &str| Proxy::of(&environment, place).unwrap();
+        let found = |server: &str| Proxy::of(&environment, server).unwrap();
         let proxy = found("cml.example.org:443").unwrap();
         assert_eq!(proxy.name(), "proxy:3128");
-        assert!(proxy.authorization.is_some_and(|header| header.is_sensitive()), "it is not shown");
+        assert!(proxy.authorization.is_some_and(|header| header.is_sensitive()), "the password is not shown");
         assert!(found("10.1.2.3:443").is_none() && found("cml.lab.example.org:443").is_none());
         assert!(Proxy::of(&Matcher::builder().build(), "cml:443").unwrap().is_none());
     }
@@ -84,7 +78,10 @@ mod tests {
     #[test]
     fn a_proxy_of_another_kind_is_refused_without_its_password() {
         let environment = Matcher::builder().all("socks5://me:s3cret@proxy:1080").build();
-        let said = Proxy::of(&environment, "cml:443").err().unwrap().to_string();
-        assert!(said.contains("`socks5`") && said.contains("NO_PROXY=cml") && !said.contains("s3cret"), "{said}");
+        let message = Proxy::of(&environment, "cml:443").err().unwrap().to_string();
+        assert!(
+            message.contains("`socks5`") && message.contains("NO_PROXY=cml") && !message.contains("s3cret"),
+            "{message}"
+        );
     }
 }

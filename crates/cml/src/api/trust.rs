@@ -1,7 +1,7 @@
-//! Whom to believe that he is the server.
+//! Which certificate a controller may have.
 //!
-//! Most CML servers have a certificate that they signed themselves [docs/cml.md 2]. Such a one is shown by
-//! its fingerprint at first contact, and pinned when a person says so. Nothing secret is sent before.
+//! Most CML servers sign their own certificate [docs/cml.md 2]. At the first contact its fingerprint is shown, and it is
+//! pinned if the user accepts it. Nothing secret is sent before.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -16,45 +16,44 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::fingerprint::Fingerprint;
 
-/// What makes a certificate good enough.
+/// Which certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// An authority that this machine knows has signed it.
+    /// Those signed by an authority that this machine knows.
     Authorities,
-    /// It is exactly this one, or an authority has signed it.
+    /// This one, and those signed by an authority.
     Pinned(Fingerprint),
-    /// Anything is.
-    Anyone,
+    /// Any.
+    Any,
 }
 
-/// Judges a server's certificate, and remembers which one it was.
+/// Verifies a server's certificate by its pin or by authorities, and keeps the fingerprint that it saw.
 #[derive(Debug)]
-pub struct Judge {
+pub struct PinningVerifier {
     trust: Trust,
     authorities: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Fingerprint>>,
 }
 
-impl Judge {
-    /// # Errors
-    /// If the file of further authorities can't be read.
-    pub fn new(trust: Trust, further: Option<&Path>) -> Result<Arc<Self>> {
+impl PinningVerifier {
+    /// `ca_bundle` is a file of authorities in addition to those of this machine.
+    pub fn new(trust: Trust, ca_bundle: Option<&Path>) -> Result<Arc<Self>> {
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(path) = further {
+        if let Some(path) = ca_bundle {
             let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            let certificates = certificates.with_context(|| format!("CA_BUNDLE: {} can't be read", path.display()))?;
-            anyhow::ensure!(!certificates.is_empty(), "CA_BUNDLE: {} holds no certificate", path.display());
+            let certificates = certificates.with_context(|| format!("CA_BUNDLE: cannot read {}", path.display()))?;
+            anyhow::ensure!(!certificates.is_empty(), "CA_BUNDLE: {} contains no certificate", path.display());
             roots.add_parsable_certificates(certificates);
         }
-        // Without any authority there is no verifier; then only pins can be trusted.
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
-        Ok(Arc::new(Self { trust, authorities: verifier.ok(), provider, seen: Mutex::new(None) }))
+        // Without any authority there is no verifier for them; then only a pinned certificate is accepted.
+        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        Ok(Arc::new(Self { trust, authorities: authorities.ok(), provider, seen: Mutex::new(None) }))
     }
 
-    /// The certificate that the server showed, if it got so far.
+    /// The certificate that the server showed, if the handshake came so far.
     pub fn seen(&self) -> Option<Fingerprint> {
         self.seen.lock().ok()?.clone()
     }
@@ -63,17 +62,15 @@ impl Judge {
         &self.trust
     }
 
-    /// # Errors
-    /// Never with the provider that this program has.
     pub fn client_config(self: &Arc<Self>) -> Result<ClientConfig> {
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&self.provider)).with_safe_default_protocol_versions()?;
-        let judge = Arc::clone(self);
-        Ok(builder.dangerous().with_custom_certificate_verifier(judge).with_no_client_auth())
+        let verifier = Arc::clone(self);
+        Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
     }
 }
 
-impl ServerCertVerifier for Judge {
+impl ServerCertVerifier for PinningVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -87,13 +84,13 @@ impl ServerCertVerifier for Judge {
             *seen = Some(fingerprint.clone());
         }
         match &self.trust {
-            Trust::Anyone => return Ok(ServerCertVerified::assertion()),
+            Trust::Any => return Ok(ServerCertVerified::assertion()),
             Trust::Pinned(pinned) if *pinned == fingerprint => return Ok(ServerCertVerified::assertion()),
             Trust::Pinned(_) | Trust::Authorities => {}
         }
         match &self.authorities {
             Some(verifier) => verifier.verify_server_cert(certificate, intermediates, name, ocsp, now),
-            None => Err(rustls::Error::General("this machine knows no authority".to_owned())),
+            None => Err(rustls::Error::General("this machine knows no certificate authority".to_owned())),
         }
     }
 

@@ -1,8 +1,8 @@
-//! Answers ssh's question for a password, when that is known already.
+//! Answers ssh's password prompt when the password is known.
 //!
-//! ssh takes passwords from a terminal, or from a program that `SSH_ASKPASS` names. That program is this one, started
-//! anew by ssh: it fetches the password from its parent through a socket in a private folder. So the password
-//! stands in no argument, no environment and no file.
+//! ssh reads passwords from a terminal, or from the program that `SSH_ASKPASS` names. That program is this one, started
+//! by ssh: it fetches the password from its parent through a socket in a private folder. So the password is in no
+//! argument, no environment variable and no file.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -15,11 +15,11 @@ use crate::secret::Secret;
 /// Names the socket.
 const VARIABLE: &str = "CML_NODES_ASKPASS";
 
-/// If ssh has started this program to ask for a password: prints it, and is true.
+/// Whether ssh has started this program to ask for a password; then the password has been printed.
 pub fn answered() -> bool {
     let Some(socket) = std::env::var_os(VARIABLE) else { return false };
     let prompt = std::env::args().nth(1).unwrap_or_default();
-    // Without an answer, ssh gives up.
+    // If there is no answer, ssh gives up.
     let _ = ask(Path::new(&socket), &prompt).map(|answer| println!("{answer}"));
     true
 }
@@ -33,17 +33,16 @@ fn ask(socket: &Path, prompt: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// Gives the password once to whoever ssh starts, then no more: a wrong one is not repeated.
-pub struct Answering {
+/// Gives the password to the program that ssh starts, once: a wrong password is not repeated.
+pub struct PasswordServer {
     socket: PathBuf,
 }
 
-impl Answering {
-    /// # Errors
-    /// If no socket can be made in `folder`, which must be for this user only.
+impl PasswordServer {
+    /// `folder` must be accessible to this user only.
     pub fn start(folder: &Path, password: Secret) -> Result<Self> {
         let socket = folder.join("p");
-        let listener = UnixListener::bind(&socket).with_context(|| format!("{} can't be made", socket.display()))?;
+        let listener = UnixListener::bind(&socket).with_context(|| format!("cannot create {}", socket.display()))?;
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
@@ -52,7 +51,7 @@ impl Answering {
                 if prompt.is_empty() && asked {
                     return;
                 }
-                // Never for a key's passphrase, nor for yes or no.
+                // Not for the passphrase of a key, nor for a yes or no.
                 if prompt.to_ascii_lowercase().contains("password") {
                     let _ = stream.write_all(password.reveal().as_bytes());
                     return;
@@ -62,9 +61,9 @@ impl Answering {
         Ok(Self { socket })
     }
 
-    /// What ssh needs in its environment.
+    /// The environment variables that ssh needs.
     pub fn environment(&self) -> Result<[(&'static str, std::ffi::OsString); 3]> {
-        let program = std::env::current_exe().context("this program can't find itself")?;
+        let program = std::env::current_exe().context("cannot find the path of this program")?;
         Ok([
             ("SSH_ASKPASS", program.into()),
             ("SSH_ASKPASS_REQUIRE", "force".into()),
@@ -73,9 +72,9 @@ impl Answering {
     }
 }
 
-impl Drop for Answering {
+impl Drop for PasswordServer {
     fn drop(&mut self) {
-        // Ends the thread, if nobody has asked.
+        // Ends the thread, if ssh has not asked.
         let _ = UnixStream::connect(&self.socket);
     }
 }

@@ -1,11 +1,21 @@
-//! CML by ssh: a login, files copied into one folder, and a script that installs them as root.
+//! CML by ssh: a login, files copied to one folder, and a script that installs them as root.
 
+pub mod about;
 pub mod askpass;
+mod command;
 pub mod deliver;
 pub mod doctor;
+pub mod folder;
+pub mod installed;
+pub mod script;
 pub mod session;
+pub mod shell;
 pub mod socket_folder;
+mod sudo;
 pub mod transfer;
 
-pub use deliver::{Options, SCRIPT, deliver, reverse, status};
-pub use session::{PORT, Ssh, quote, user};
+pub use command::{PORT, user};
+pub use deliver::{deliver, status};
+pub use folder::SCRIPT;
+pub use script::{Options, reverse};
+pub use session::Ssh;

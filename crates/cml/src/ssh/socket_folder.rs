@@ -1,13 +1,14 @@
-//! The folder of one login's sockets, which only this user can look into.
+//! The folder of one login's sockets, which only this user can open.
 //!
-//! It goes with its owner. One whose owner was killed stays behind; the next login sweeps it away. Whether an owner lives is told by a
-//! lock, which ends with him however he ends.
+//! It is removed with its owner. A folder whose owner was killed is removed by the next login; whether the owner is
+//! alive is known from a lock, which ends with its process.
 
-use std::fs::{DirEntry, File};
+use std::fs::DirEntry;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use files::Lock;
 use tempfile::TempDir;
 
 const PREFIX: &str = "cml-ssh-";
@@ -17,24 +18,21 @@ const LOCK: &str = "lock";
 pub struct SocketFolder {
     folder: TempDir,
     /// Held as long as the folder is used.
-    _lock: File,
+    _lock: Option<Lock>,
 }
 
 impl SocketFolder {
-    /// # Errors
-    /// If there is no place for temporary files.
-    pub fn make() -> Result<Self> {
-        Self::make_in(&std::env::temp_dir()).context("a folder for the connection can't be made")
+    pub fn create() -> Result<Self> {
+        Self::create_in(&std::env::temp_dir()).context("cannot create a folder for the ssh connection")
     }
 
-    fn make_in(place: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(place)?;
-        // It gets its name when it is locked already: under its name it is never without an owner while that lives.
+    fn create_in(parent: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        // It is locked before it gets its name: under that name it is never without its owner.
         let draft = folder.path().join("lock.new");
-        let lock = File::create_new(&draft)?;
-        lock.lock()?;
+        let lock = Lock::try_acquire(&draft)?;
         std::fs::rename(draft, folder.path().join(LOCK))?;
-        sweep(place, folder.path().metadata()?.uid());
+        remove_abandoned(parent, folder.path().metadata()?.uid());
         Ok(Self { folder, _lock: lock })
     }
 
@@ -43,20 +41,17 @@ impl SocketFolder {
     }
 }
 
-/// Removes what killed runs of this user have left.
-fn sweep(place: &Path, user: u32) {
-    for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
-        let named_so = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        // The entry's own data, not that of what a link points to.
-        let ours = entry.metadata().is_ok_and(|data| data.is_dir() && data.uid() == user);
-        if named_so && ours && is_left(&entry.path()) {
+/// Removes the folders of this user's runs that were killed.
+fn remove_abandoned(parent: &Path, user: u32) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_named_so = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        // The metadata of the entry itself, not of what a link points to.
+        let is_ours = entry.metadata().is_ok_and(|data| data.is_dir() && data.uid() == user);
+        let lock = entry.path().join(LOCK);
+        if is_named_so && is_ours && lock.exists() && !Lock::is_held(&lock) {
             remove(&entry.path());
         }
     }
-}
-
-fn is_left(folder: &Path) -> bool {
-    File::open(folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
 /// Removes sockets and the lock, and the folder if nothing else is in it.
@@ -73,10 +68,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_dead_owner_left_is_swept_and_nothing_else() {
-        let place = tempfile::tempdir().unwrap();
+    fn folders_of_killed_runs_are_removed_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
         let folder = |name: &str, with: &[&str]| {
-            let path = place.path().join(name);
+            let path = parent.path().join(name);
             std::fs::create_dir(&path).unwrap();
             for file in with {
                 std::fs::write(path.join(file), "").unwrap();
@@ -86,8 +81,8 @@ mod tests {
         let dead = folder("cml-ssh-dead", &[LOCK]);
         drop(std::os::unix::net::UnixListener::bind(dead.join("p")).unwrap());
         let others = [folder("cml-ssh-other", &[]), folder("cml-ssh-more", &[LOCK, "notes"]), folder("cml", &[LOCK])];
-        let living = SocketFolder::make_in(place.path()).unwrap();
-        let next = SocketFolder::make_in(place.path()).unwrap();
+        let living = SocketFolder::create_in(parent.path()).unwrap();
+        let next = SocketFolder::create_in(parent.path()).unwrap();
         assert!(!dead.exists() && living.path().join(LOCK).exists());
         assert!(others.iter().all(|path| path.exists()) && others[1].join("notes").exists());
         let gone = next.path().to_owned();

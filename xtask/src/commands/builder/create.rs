@@ -17,7 +17,8 @@ use builder::lookup::{self, BuildMachine, describe};
 use builder::topology::Machine;
 use builder::{NODE_DEFINITION, TITLE, image, lifecycle, password};
 use cml::api::Controller;
-use cml::api::labs::{Image, Lab, check_title};
+use cml::api::definitions::Image;
+use cml::api::labs::{Lab, check_title};
 use cml::secret::Secret;
 use cml::ssh;
 
@@ -268,7 +269,7 @@ async fn choose_password(
         ));
         return Ok((None, None));
     }
-    let _one_at_a_time = target.access.questions.lock().await;
+    let _one_at_a_time = target.access.prompt.lock().await;
     let typed =
         Secret::new(ui.ask_secret(&format!("Password for `{user}` on the new machine (empty: generate one): ")).await?);
     if typed.reveal().is_empty() {

@@ -1,22 +1,16 @@
 //! Working on the lab of a build machine.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::commands::builder::args::LabArgs;
-use crate::commands::servers::{Done, Target};
+use crate::commands::servers::Target;
 use builder::lookup::{self, BuildMachine};
 use cml::api::Controller;
 use cml::api::labs::Lab;
 
 /// Does `work` on the controller, logged in, and returns its result.
 pub async fn logged_in<'a, T>(target: &Target<'a>, work: impl AsyncFnOnce(&Controller<'a>) -> Result<T>) -> Result<T> {
-    let mut result = None;
-    let work = async |controller: &Controller<'a>, _: &mut Done| {
-        result = Some(work(controller).await?);
-        Ok(())
-    };
-    target.logged_in(&mut Done::default(), work).await?;
-    result.context("nothing was done")
+    target.logged_in(&mut None, work).await
 }
 
 /// The lab to work on. If this project has none, a note says so.

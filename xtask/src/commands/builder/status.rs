@@ -74,7 +74,7 @@ async fn status(controller: &Controller<'_>, found: Found) -> Result<Status> {
     let (mut machine, mut addresses) = (None, Vec::new());
     if let Some(own) = &found.own {
         let state = controller.node_state(&found.lab.id, &own.node).await?;
-        let runs = state.as_ref().is_some_and(cml::api::labs::State::runs);
+        let runs = state.as_ref().is_some_and(cml::api::labs::RunState::is_running);
         // The log of a machine that is off is an old one.
         let log = if runs { controller.console_log(&found.lab.id, &own.node).await? } else { String::new() };
         machine = Some(lifecycle::describe(state.as_ref(), console::boots(&log).last()));

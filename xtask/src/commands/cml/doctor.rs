@@ -3,11 +3,13 @@
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::commands::servers;
-use crate::commands::servers::{Done, ServerArgs, Target};
+use crate::commands::outcome::conclude;
+use crate::commands::saved_nodes;
+use crate::commands::servers::{self, ServerArgs, Target};
 use crate::commands::session::Session;
 use cml::address::Scheme;
 use cml::ssh::Ssh;
+use cml::ssh::about::About;
 use cml::ssh::doctor::{self, Finding, Needs, Verdict};
 
 #[derive(clap::Args)]
@@ -40,19 +42,18 @@ struct Examined<'a> {
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
-    let needs = servers::needs(&servers::saved(session))?;
-    let reports = servers::each(&servers, |target| {
-        let args = &args;
-        async move { Done { error: examine(&target, needs, args).await.err(), ..Done::default() } }
-    });
-    servers::conclude(session.ui, reports.await, false)
+    let needs = saved_nodes::needs(&saved_nodes::bundles(session))?;
+    let outcomes = servers::on_each(&servers, async |target, _| examine(target, needs, &args).await);
+    conclude(session.ui, outcomes.await, false)
 }
 
 async fn examine(target: &Target<'_>, needs: Needs, args: &Args) -> Result<()> {
     // Always by ssh: the API does not tell what is examined.
     let ssh = Ssh::open(target.access, &target.address.by(Scheme::Ssh)).await?;
-    let (version, findings) = doctor::examine(&ssh, needs).await?;
-    let examined = Examined { server: target.address.to_string(), version: version.as_deref(), findings: &findings };
+    let about = About::read(&ssh).await?;
+    let findings = doctor::examine(&ssh, &about, needs).await?;
+    let examined =
+        Examined { server: target.address.to_string(), version: about.version.as_deref(), findings: &findings };
     if args.json {
         target.access.ui.result(serde_json::to_string(&examined)?)?;
     } else {

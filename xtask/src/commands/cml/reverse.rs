@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
-use crate::commands::servers;
-use crate::commands::servers::{Done, ServerArgs, Target, Via};
+use crate::commands::outcome::conclude;
+use crate::commands::saved_nodes;
+use crate::commands::servers::{self, ServerArgs, Via};
 use crate::commands::session::Session;
 use cml::api::Controller;
 use cml::{Reversal, api, ssh};
@@ -30,31 +31,23 @@ pub struct Args {
 
 pub async fn run(session: &Session<'_>, reversal: Reversal, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
-    let id = servers::id_of(session, &args.node)?;
-    let reports = servers::each(&servers, |target| {
-        let (id, args) = (&id, &args);
-        async move { reverse(&target, reversal, id, args).await }
-    });
-    servers::conclude(session.ui, reports.await, args.json)
-}
-
-async fn reverse(target: &Target<'_>, reversal: Reversal, id: &str, args: &Args) -> Done {
-    let mut done = Done::default();
-    let work = async {
+    let id = saved_nodes::id_of(session, &args.node)?;
+    let outcomes = servers::on_each(&servers, async |target, outcome| {
         let _lock = target.lock().await?;
-        if target.via == Via::Ssh {
-            let (restart, dry_run, force) = (!args.no_restart, args.dry_run, args.force);
-            let options = ssh::Options { install: true, restart, dry_run, force };
-            done.nodes.push(ssh::reverse(target.access, &target.address, reversal, id, options).await?);
-            return Ok(());
-        }
-        let options = api::Options { force: args.force, dry_run: args.dry_run };
-        let work = async |controller: &Controller<'_>, done: &mut Done| {
-            done.nodes.push(api::reverse(target.access, controller, reversal, id, options).await?);
-            Ok(())
+        let report = match target.via {
+            Via::Ssh => {
+                let (restart, dry_run, force) = (!args.no_restart, args.dry_run, args.force);
+                let options = ssh::Options { install: true, restart, dry_run, force };
+                ssh::reverse(target.access, &target.address, reversal, &id, options).await?
+            }
+            Via::Api | Via::Auto => {
+                let options = api::Options { force: args.force, dry_run: args.dry_run };
+                let work = async |controller: &Controller<'_>| api::reverse(controller, reversal, &id, options).await;
+                target.logged_in(&mut outcome.version, work).await?
+            }
         };
-        target.logged_in(&mut done, work).await
-    };
-    done.error = work.await.err();
-    done
+        outcome.nodes.push(report);
+        Ok(())
+    });
+    conclude(session.ui, outcomes.await, args.json)
 }

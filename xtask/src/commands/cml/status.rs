@@ -2,10 +2,12 @@
 
 use anyhow::Result;
 
-use crate::commands::servers;
-use crate::commands::servers::{Done, ServerArgs, Target, Via};
+use crate::commands::outcome::{Outcome, conclude};
+use crate::commands::saved_nodes;
+use crate::commands::servers::{self, ServerArgs, Target, Via};
 use crate::commands::session::Session;
 use cml::api::Controller;
+use cml::ssh::about::About;
 use cml::ssh::{self, Ssh};
 use cml::{Bundle, api};
 
@@ -20,54 +22,50 @@ pub struct Args {
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
-    let bundles = servers::saved(session);
+    let bundles = saved_nodes::bundles(session);
     if bundles.is_empty() {
         session.ui.note("no node is saved here; save one with `cargo xtask save`");
     }
-    let reports = servers::each(&servers, |target| {
-        let bundles = &bundles;
-        async move { ask(&target, bundles, args.json).await }
+    let outcomes = servers::on_each(&servers, async |target, outcome| match target.via {
+        Via::Ssh => ask_by_ssh(target, outcome, &bundles, args.json).await,
+        Via::Api | Via::Auto => ask_by_api(target, outcome, &bundles, args.json).await,
     });
-    servers::conclude(session.ui, reports.await, args.json)
+    conclude(session.ui, outcomes.await, args.json)
 }
 
-async fn ask(target: &Target<'_>, bundles: &[Bundle], json: bool) -> Done {
-    let mut done = Done::default();
-    let work = async {
-        if target.via == Via::Ssh {
-            return ask_by_ssh(target, bundles, json, &mut done).await;
+async fn ask_by_api(target: &Target<'_>, outcome: &mut Outcome, bundles: &[Bundle], json: bool) -> Result<()> {
+    let mut version = None;
+    let work = async |controller: &Controller<'_>| {
+        outcome.version = Some(controller.version.clone());
+        (outcome.ready, outcome.free) = (Some(controller.ready), controller.free_space().await?);
+        print_headline(target, outcome, json)?;
+        for bundle in bundles {
+            outcome.nodes.push(api::status(controller, bundle).await?);
         }
-        let work = async |controller: &Controller<'_>, done: &mut Done| {
-            (done.ready, done.free) = (Some(controller.ready), controller.free_space().await?);
-            headline(target, done, json)?;
-            for bundle in bundles {
-                done.nodes.push(api::status(controller, bundle).await?);
-            }
-            Ok(())
-        };
-        target.logged_in(&mut done, work).await
+        Ok(())
     };
-    done.error = work.await.err();
-    done
+    let result = target.logged_in(&mut version, work).await;
+    outcome.version = version;
+    result
 }
 
-async fn ask_by_ssh(target: &Target<'_>, bundles: &[Bundle], json: bool, done: &mut Done) -> Result<()> {
+async fn ask_by_ssh(target: &Target<'_>, outcome: &mut Outcome, bundles: &[Bundle], json: bool) -> Result<()> {
     let ssh = Ssh::open(target.access, &target.address).await?;
-    let about = ssh::deliver::about(&ssh).await?;
-    (done.version, done.ready, done.free) = (about.version, Some(about.ready), Some(about.free));
-    headline(target, done, json)?;
+    let about = About::read(&ssh).await?;
+    (outcome.version, outcome.ready, outcome.free) = (about.version, Some(about.ready), Some(about.free));
+    print_headline(target, outcome, json)?;
     for bundle in bundles {
-        done.nodes.push(ssh::status(&ssh, bundle).await?);
+        outcome.nodes.push(ssh::status(&ssh, bundle).await?);
     }
     Ok(())
 }
 
-fn headline(target: &Target<'_>, done: &Done, json: bool) -> Result<()> {
+fn print_headline(target: &Target<'_>, outcome: &Outcome, json: bool) -> Result<()> {
     if json {
         return Ok(());
     }
-    let free = done.free.map_or_else(|| "unknown".to_owned(), text::size);
-    let version = done.version.as_deref().unwrap_or("of unknown version");
-    let ready = if done.ready == Some(true) { "ready" } else { "not ready" };
+    let free = outcome.free.map_or_else(|| "unknown".to_owned(), text::size);
+    let version = outcome.version.as_deref().unwrap_or("of unknown version");
+    let ready = if outcome.ready == Some(true) { "ready" } else { "not ready" };
     target.access.ui.result(format_args!("{}  CML {version}, {ready}, free space {free}", target.address))
 }

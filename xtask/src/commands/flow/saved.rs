@@ -14,8 +14,7 @@ use crate::commands::session::Session;
 use crate::dist::{self, ArchiveRecord};
 use archive::Archive;
 use catalog::BuildPlan;
-use cml::Bundle;
-use cml::bundle::{ArchiveFile, Definition};
+use cml::{ArchiveFile, Bundle, Definition};
 use digests::Digest;
 use files::Lock;
 

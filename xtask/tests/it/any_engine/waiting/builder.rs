@@ -402,7 +402,7 @@ fn whatever_request_is_lost_a_repeat_completes_the_work() {
     let (controller, stage) = scene();
     // What was made without our knowing is found again.
     controller.trouble("POST import", 1, Trouble::AnswerLost);
-    create(&stage, &[]).failure().says(["the connection to", "was cut"]);
+    create(&stage, &[]).failure().says(["the connection to", "was lost"]);
     create(&stage, &[]).success().says(["left unchanged"]);
     assert_eq!(titles(&controller).len(), 1);
     // A short breakdown is passed over; a long one ends the command, not the lab.

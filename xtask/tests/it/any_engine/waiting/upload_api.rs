@@ -132,7 +132,7 @@ fn a_first_upload_that_fails_leaves_nothing() {
     let stage = Stage::of(&controller);
     for step in ["POST node_definitions", ARCHIVE, "POST image_definitions"] {
         controller.trouble(step, 1, Trouble::AnswerLost);
-        stage.repo.xtask(&["upload"]).failure().says(["the connection to", "was cut", "nothing was changed on"]);
+        stage.repo.xtask(&["upload"]).failure().says(["the connection to", "was lost", "nothing was changed on"]);
         let left = controller.state().snapshot();
         assert!(left.0.is_empty() && left.1.is_empty() && left.2.is_empty() && left.3.is_empty(), "{step}");
     }
@@ -179,7 +179,7 @@ fn a_busy_controller_is_asked_again_and_a_dead_one_is_not_asked_for_ever() {
     let stage = Stage::of(&controller);
     controller.trouble(ARCHIVE, 2, Trouble::Status(429, "Too many requests."));
     controller.trouble("GET node_definitions", 1, Trouble::Status(503, "Starting."));
-    stage.repo.xtask(&["upload"]).success().says(["it has no time now (429); trying again", "(503); trying again"]);
+    stage.repo.xtask(&["upload"]).success().says(["the server is busy (429); trying again", "(503); trying again"]);
     controller.trouble("GET ", 1000, Trouble::Status(502, "Bad gateway."));
     stage.repo.xtask(&["cml", "status"]).failure().says(["(502)"]);
 }
@@ -210,7 +210,7 @@ fn nobody_is_there() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     let address = format!("127.0.0.1:{port}");
-    stage.repo.xtask(&["cml", "status", "--cml", &address]).failure().says([&address, "can't be reached", "refused"]);
+    stage.repo.xtask(&["cml", "status", "--cml", &address]).failure().says(["cannot reach", &address, "refused"]);
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn insecure_is_loud_and_never_remembered() {
     let controller = Controller::start();
     let mut stage = Stage::of(&controller);
     stage.repo.set("CA_BUNDLE", "");
-    stage.repo.xtask(&["upload", "--insecure"]).success().says(["warning: --insecure: whoever answers"]);
+    stage.repo.xtask(&["upload", "--insecure"]).success().says(["warning: --insecure: the identity of"]);
     stage.repo.xtask(&["upload"]).failure().says(["is not trusted"]);
 }
 
@@ -318,7 +318,7 @@ fn credentials_come_from_virlrc_too() {
     std::fs::remove_file(stage.home.path().join(".virlrc")).unwrap();
     stage.repo.xtask(&["upload"]).failure().says(["which CML server?", "--cml HOST", ".virlrc"]);
     let address = controller.url();
-    stage.repo.xtask(&["upload", "--cml", &address]).failure().says(["wants a user and a password", "VIRL2_PASS"]);
+    stage.repo.xtask(&["upload", "--cml", &address]).failure().says(["needs a user and a password", "VIRL2_PASS"]);
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn read_only_of_somebody_else_needs_force_and_of_our_own_does_not() {
 
     controller.state().image_definitions.get_mut(&id).unwrap()["label"] = "somebody else's".into();
     let before = controller.state().snapshot();
-    stage.repo.xtask(&["upload"]).failure().says(["is read-only, and was not put there by this machine", "--force"]);
+    stage.repo.xtask(&["upload"]).failure().says(["is read-only, and was not installed from this machine", "--force"]);
     assert!(controller.state().snapshot() == before);
     // What fails after the protection was lifted puts it back.
     stage.change_node("changed again\n");
@@ -370,7 +370,7 @@ fn a_controller_that_takes_no_file_for_an_old_definition_is_noticed() {
     controller.state().takes_files_when_replacing = false;
     let before = controller.state().snapshot();
     stage.change_node("changed\n");
-    stage.repo.xtask(&["upload"]).failure().says(["does not take another archive", "--force", "nothing was changed"]);
+    stage.repo.xtask(&["upload"]).failure().says(["does not accept another archive", "--force", "nothing was changed"]);
     assert!(controller.state().snapshot() == before);
     stage.repo.xtask(&["upload", "--force"]).success();
     assert!(controller.state().images[&stage.repo.id()].1 == std::fs::read(stage.repo.archive()).unwrap());
@@ -389,7 +389,7 @@ fn remove_and_rollback() {
     assert!(controller.state().snapshot() == old);
     stage.change_node("changed\n");
     stage.repo.xtask(&["upload"]).success();
-    stage.repo.xtask(&["cml", "rollback", &id]).failure().says(["the API gives no archive back", "--via ssh"]);
+    stage.repo.xtask(&["cml", "rollback", &id]).failure().says(["the API does not return archives", "--via ssh"]);
     stage.repo.xtask(&["cml", "remove", &id]).success();
     let left = controller.state().snapshot();
     assert!(left.0.is_empty() && left.1.is_empty() && left.2.is_empty() && left.3.is_empty());
@@ -416,7 +416,7 @@ fn a_full_disk_is_noticed_before_anything_is_sent() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     controller.state().free = 10;
-    stage.repo.xtask(&["upload"]).failure().says(["the disk has 10 B left"]);
+    stage.repo.xtask(&["upload"]).failure().says(["the controller's disk has 10 B left"]);
     assert_eq!(changes(&controller), [""; 0]);
 }
 
@@ -516,7 +516,7 @@ fn the_proxy_of_the_environment_is_used_and_its_password_not_shown() {
     assert!(proxy.opened() > 0 && controller.state().images.contains_key(&stage.repo.id()));
     stage.repo.set("HTTPS_PROXY", proxy.url("me:Wr0ng-one"));
     let outcome = stage.repo.xtask(&["cml", "status"]).failure();
-    outcome.says(["by the proxy 127.0.0.1:", "authorization required"]).does_not_say(["Wr0ng-one"]);
+    outcome.says(["through the proxy 127.0.0.1:", "authorization required"]).does_not_say(["Wr0ng-one"]);
 }
 
 #[test]

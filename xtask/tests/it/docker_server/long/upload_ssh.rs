@@ -109,7 +109,7 @@ fn status_remove_and_rollback() {
     stage.repo.xtask(&["save"]).success();
     let outcome = stage.repo.xtask(&["cml", "status"]).success();
     assert!(outcome.stdout.contains("CML 2.9.0+build.3, ready, free space"), "{outcome}");
-    assert!(outcome.stdout.contains("differs\n    image definition: sha256\n    archive: another"), "{outcome}");
+    assert!(outcome.stdout.contains("differs\n    image definition: sha256\n    archive: different"), "{outcome}");
     stage.repo.xtask(&["upload", "--install", "--no-restart"]).success();
     assert!(stage.repo.xtask(&["cml", "status"]).success().stdout.contains("the same"));
     stage.repo.xtask(&["cml", "rollback", &node]).success();
@@ -169,7 +169,7 @@ fn a_server_that_stalls_is_given_up_and_a_repeat_goes_on() {
     wait_for_half_an_archive(&host);
     host.docker("pause");
     go(&stage);
-    upload.end().failure().says(["what has arrived is kept, a repeat goes on from there"]);
+    upload.end().failure().says(["what has arrived is kept, and the same command continues from there"]);
     host.docker("unpause");
     let report = stage.repo.xtask(&["upload", "--install", "--no-restart", "--json"]).success().json();
     let sent = report[0]["nodes"][0]["sent"].as_u64().unwrap();
@@ -286,7 +286,7 @@ fn a_host_key_that_has_changed_stops_everything() {
     host.sh("rm /etc/ssh/ssh_host_*; ssh-keygen -A; kill -HUP $(cat /run/sshd.pid)");
     wait_until("sshd has its new key", || host.run("ssh-keyscan -p 1122 127.0.0.1 2>/dev/null | grep -q ssh-").0 == 0);
     let outcome = stage.repo.xtask(&["upload", "--install"]).failure();
-    outcome.says(["the host key of", "is not the one that is remembered, so nothing was sent", "ssh-keygen -R"]);
+    outcome.says(["the host key of", "is not the known one, so nothing was sent", "ssh-keygen -R"]);
     assert!(host.held(&stage.repo.id()).is_none() && host.left_in_var_tmp().is_empty());
 }
 
@@ -298,7 +298,7 @@ fn a_wrong_password_is_told_and_no_password_is_ever_shown() {
     assert!(!shown.stderr.contains(PASSWORD) && !shown.stdout.contains(PASSWORD), "{shown}");
     stage.repo.set("CML_SSH_PASS", "Wr0ng-one");
     let outcome = stage.repo.xtask(&["-v", "upload"]).failure();
-    outcome.says(["does not let `admin` in: wrong key or password"]).does_not_say(["Wr0ng-one"]);
+    outcome.says(["refuses the login of `admin`: wrong key or password"]).does_not_say(["Wr0ng-one"]);
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn sudo_that_refuses_is_told_and_nothing_is_changed() {
     // A key lets us in, but sudo wants a password, and nobody is there to ask.
     let_in_by_key(&host, &mut stage);
     let outcome = stage.repo.xtask(&["upload", "--install"]).failure();
-    outcome.says(["sudo wants the password of `admin`, and nobody can be asked", "CML_SSH_PASS"]);
+    outcome.says(["sudo needs the password of `admin`, and there is no terminal to ask on", "CML_SSH_PASS"]);
     assert!(host.held(&stage.repo.id()).is_none());
 }
 
@@ -501,7 +501,7 @@ fn doctor_fix_writes_drop_ins_and_reboots_only_when_told() {
         .repo
         .xtask(&["upload", "--install", "--no-restart", "--force"])
         .success()
-        .says(["installing all the same (--force)"]);
+        .says(["installing anyway (--force)"]);
     assert!(host.is_up(), "it does not reboot unasked");
     stage.repo.xtask(&["cml", "doctor", "--fix", "--yes", "--reboot"]).success().says(["rebooting"]);
     host.boot_again();
@@ -530,7 +530,7 @@ fn doctor_asks_for_vrf_only_where_a_node_needs_it() {
     host.sh("rm /usr/local/bin/docker-shim; sed -i 's/^OPTS=\"/OPTS=\"-day0privs privileged /' /etc/default/docker-shim.env; systemctl disable ssh.service");
     let outcome = stage.repo.xtask(&["cml", "doctor"]);
     for found in [
-        "docker-shim is not there",
+        "docker-shim is not installed",
         "-day0privs is `privileged`",
         "the SSH service does not start with the server (disabled)",
     ] {

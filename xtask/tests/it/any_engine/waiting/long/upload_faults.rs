@@ -269,7 +269,7 @@ fn ctrl_c_does_not_wait_for_the_archive_to_be_sent() {
     upload.signal("INT");
     let outcome = upload.end();
     assert_eq!(outcome.code, Some(130), "{outcome}");
-    outcome.says(["interrupted", "nothing was changed on", "is taken back"]);
+    outcome.says(["interrupted", "nothing was changed on", "were undone"]);
     assert!(controller.state().node_definitions.is_empty());
 }
 
@@ -333,7 +333,7 @@ fn uploads_from_two_machines_at_once_never_mix() {
             assert!(outcome.code == Some(0) && !play.holds(&before), "{case}: {outcome}");
         } else {
             outcome.failure().says([
-                "waits in the drop folder already",
+                "the drop folder already has a file",
                 "another upload of it is under way",
                 "--force",
             ]);

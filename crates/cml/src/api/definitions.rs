@@ -1,0 +1,159 @@
+//! The calls of CML's REST API for node and image definitions, and for the drop folder. [docs/cml.md 2]
+
+use anyhow::{Context, Result};
+use hyper::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::controller::{Content, Controller};
+use crate::api::http::segment;
+use crate::api::refusal::{Refused, is_absent};
+use crate::archive_file::ArchiveFile;
+use crate::bundle::{Definition, Kind};
+use crate::progress::Progress;
+use crate::standing::Standing;
+
+/// A node of a lab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabNode {
+    pub lab: String,
+    pub node: String,
+}
+
+/// What the list of image definitions says of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Image {
+    pub id: String,
+    pub label: String,
+    pub node_definition_id: String,
+}
+
+impl Controller<'_> {
+    /// What the controller has under an ID.
+    pub async fn standing(&self, id: &str) -> Result<Standing> {
+        let node = self.definition(Kind::Node, id).await?;
+        Ok(Standing { node, image: self.definition(Kind::Image, id).await? })
+    }
+
+    /// A definition, if the controller has it.
+    pub async fn definition(&self, kind: Kind, id: &str) -> Result<Option<Definition>> {
+        let what = format!("reading the {kind} {id}");
+        let answer = match self.call(&Method::GET, &path(kind, id), Content::Nothing, &what).await {
+            Err(error) if is_absent(&error) => return Ok(None),
+            other => other?,
+        };
+        let unreadable = || format!("cannot read the {kind} {id} of {}", self.address);
+        let text = String::from_utf8(answer.body).context("it is not UTF-8").with_context(unreadable)?;
+        // Some versions send the YAML within a JSON string.
+        let text = serde_json::from_str::<String>(&text).unwrap_or(text);
+        Definition::read(text).with_context(unreadable).map(Some)
+    }
+
+    /// Creates a definition, or replaces the one with the same ID.
+    pub async fn write_definition(&self, kind: Kind, id: &str, text: &str, replace: bool) -> Result<()> {
+        let (method, verb) = if replace { (Method::PUT, "replacing") } else { (Method::POST, "creating") };
+        let what = format!("{verb} the {kind} {id}");
+        self.call(&method, collection(kind), Content::Yaml(text), &what).await.map(drop)
+    }
+
+    /// Deletes a definition if it exists, even if it is read-only.
+    pub async fn delete_definition(&self, kind: Kind, id: &str) -> Result<()> {
+        let Some(definition) = self.definition(kind, id).await? else { return Ok(()) };
+        if definition.is_read_only(kind) {
+            self.set_read_only(kind, id, false).await?;
+        }
+        let what = format!("deleting the {kind} {id}");
+        self.call(&Method::DELETE, &path(kind, id), Content::Nothing, &what).await.map(drop)
+    }
+
+    pub async fn set_read_only(&self, kind: Kind, id: &str, read_only: bool) -> Result<()> {
+        let path = format!("{}/read_only", path(kind, id));
+        let what = format!("setting `read_only` of the {kind} {id} to {read_only}");
+        self.call(&Method::PUT, &path, Content::Json(read_only.to_string()), &what).await.map(drop)
+    }
+
+    /// The IDs of the image definitions that belong to a node definition.
+    pub async fn images_of(&self, id: &str) -> Result<Vec<String>> {
+        let path = format!("{}/image_definitions", path(Kind::Node, id));
+        let images: Vec<Value> = self.get(&path, "listing image definitions").await?;
+        Ok(images.iter().filter_map(|image| image.get("id")?.as_str()).map(str::to_owned).collect())
+    }
+
+    /// All image definitions.
+    pub async fn images(&self) -> Result<Vec<Image>> {
+        self.get("image_definitions", "listing image definitions").await
+    }
+
+    /// The names of the files in the drop folder.
+    pub async fn drop_folder(&self) -> Result<Vec<String>> {
+        self.get("list_image_definition_drop_folder", "listing the drop folder").await
+    }
+
+    /// Sends the archive to the drop folder. The request is broken off before its end if the file is no longer the one
+    /// that was saved.
+    pub async fn upload(&self, archive: &ArchiveFile, progress: &Progress) -> Result<()> {
+        let what = format!("sending {}", archive.name);
+        self.call(&Method::POST, "images/upload", Content::File(archive, progress), &what).await.map(drop)
+    }
+
+    pub async fn remove_from_drop_folder(&self, file: &str) -> Result<()> {
+        let what = format!("removing {file} from the drop folder");
+        let path = format!("images/manage/{}", segment(file));
+        self.call(&Method::DELETE, &path, Content::Nothing, &what).await.map(drop)
+    }
+
+    /// The nodes with this node definition in all labs that this user may see.
+    pub async fn nodes_with(&self, node_definition: &str) -> Result<Vec<LabNode>> {
+        let labs: Vec<String> = self.get("labs?show_all=true", "listing the labs").await?;
+        let mut nodes = Vec::new();
+        for lab in labs {
+            let path = format!("labs/{}/topology?exclude_configurations=true", segment(&lab));
+            match self.get::<Value>(&path, "reading a lab").await {
+                Ok(topology) => nodes.extend(nodes_in(&topology, node_definition)),
+                // It was deleted in the meantime, or belongs to another user.
+                Err(error) if error.is::<Refused>() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// Free bytes on the controller's disk, if the controller reports them.
+    pub async fn free_space(&self) -> Result<Option<u64>> {
+        let stats: Value = self.get("system_stats", "asking for free space").await?;
+        let free = stats.pointer("/all/controller/disk/free").or_else(|| stats.pointer("/all/disk/free"));
+        Ok(free.and_then(Value::as_u64))
+    }
+}
+
+fn collection(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Node => "node_definitions",
+        Kind::Image => "image_definitions",
+    }
+}
+
+fn path(kind: Kind, id: &str) -> String {
+    format!("{}/{}", collection(kind), segment(id))
+}
+
+fn nodes_in(topology: &Value, node_definition: &str) -> Vec<LabNode> {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("?").to_owned();
+    let lab = text(topology.pointer("/lab/title").or_else(|| topology.get("lab_title")));
+    let nodes = topology.get("nodes").and_then(Value::as_array).into_iter().flatten();
+    let found = nodes.filter(|node| node.get("node_definition").and_then(Value::as_str) == Some(node_definition));
+    found.map(|node| LabNode { lab: lab.clone(), node: text(node.get("label")) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_with_a_definition_are_found_in_topologies() {
+        let topology = serde_json::json!({"lab": {"title": "L"}, "nodes": [
+            {"label": "r1", "node_definition": "frr-10-4"}, {"label": "pc", "node_definition": "alpine"}]});
+        assert_eq!(nodes_in(&topology, "frr-10-4"), [LabNode { lab: "L".into(), node: "r1".into() }]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Which certificate of a controller is accepted: decided before anything secret is sent.
+
+use anyhow::{Result, bail, ensure};
+
+use crate::access::Access;
+use crate::api::trust::Trust;
+use crate::fingerprint::Fingerprint;
+use crate::known;
+
+const COMPARE: &str = "To print the true one, run this on the server: \
+                       openssl s_client -connect localhost:443 </dev/null | openssl x509 -noout -fingerprint -sha256";
+
+/// What to accept of `server` (`HOST:PORT`) before it has shown a certificate.
+pub fn trust_in(access: &Access, server: &str) -> Result<Trust> {
+    if access.insecure {
+        access.warn_insecure(server);
+        return Ok(Trust::Any);
+    }
+    let pinned = match &access.fingerprint {
+        Some(fingerprint) => Some(fingerprint.clone()),
+        None => known::pinned(&access.state_folder, server)?,
+    };
+    Ok(pinned.map_or(Trust::Authorities, Trust::Pinned))
+}
+
+/// Pins the certificate, unless it is pinned already.
+pub fn remember(access: &Access, server: &str, fingerprint: &Fingerprint) -> Result<()> {
+    if known::pinned(&access.state_folder, server)?.as_ref() != Some(fingerprint) {
+        let path = known::pin(&access.state_folder, server, fingerprint)?;
+        access.ui.note(format_args!("the certificate of {server} is pinned in {}", path.display()));
+    }
+    Ok(())
+}
+
+/// Shows a certificate that no known authority has signed, and pins it if the user accepts it.
+pub async fn ask(access: &Access, server: &str, fingerprint: &Fingerprint, why: &str) -> Result<()> {
+    let _prompt = access.prompt.lock().await;
+    access.ui.note(format_args!(
+        "{server}: its certificate is not signed by an authority that this machine knows ({why})\n  \
+         SHA-256 fingerprint {fingerprint}\n  {COMPARE}"
+    ));
+    if !access.ui.can_ask() {
+        bail!(
+            "the certificate of {server} is not trusted\n\
+             If the fingerprint above is the server's, pass it once: --fingerprint {fingerprint}\n\
+             Or name the authority that signed the certificate: CA_BUNDLE=FILE"
+        );
+    }
+    ensure!(
+        access.ui.ask("Is this the server's fingerprint, and should it be remembered?").await?,
+        "the certificate of {server} is not trusted"
+    );
+    remember(access, server, fingerprint)
+}
+
+/// The error for a server whose certificate is not the pinned one.
+pub fn changed(server: &str, fingerprint: &Fingerprint) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{server} does not show the certificate that is pinned for it, but one with the fingerprint {fingerprint}\n\
+         Either the server has a new certificate, or this is not the server. {COMPARE}\n\
+         If the fingerprints agree, pass it once: --fingerprint {fingerprint}"
+    )
+}

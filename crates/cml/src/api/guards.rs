@@ -1,0 +1,45 @@
+//! What must not be replaced or removed without `--force`.
+
+use anyhow::{Result, ensure};
+
+use crate::api::controller::Controller;
+use crate::bundle::{Definition, Kind};
+use crate::known::InstallRecord;
+use crate::standing::means_the_same;
+
+/// Fails if labs have nodes with this node definition.
+pub async fn check_unused(controller: &Controller<'_>, id: &str, force: bool) -> Result<()> {
+    let nodes = if force { Vec::new() } else { controller.nodes_with(id).await? };
+    let mut list: Vec<String> =
+        nodes.iter().take(5).map(|node| format!("`{}` in the lab `{}`", node.node, node.lab)).collect();
+    if nodes.len() > list.len() {
+        list.push(format!("and {} more", nodes.len() - list.len()));
+    }
+    ensure!(
+        nodes.is_empty(),
+        "{id} is in use on {}: {}\n\
+         Remove these nodes from their labs first, or pass --force to replace it under them, if CML allows that",
+        controller.address,
+        text::printable(&list.join(", "))
+    );
+    Ok(())
+}
+
+/// Fails if a definition is read-only, unless this machine installed it so and nobody has changed it since.
+pub fn check_writable(
+    controller: &Controller<'_>,
+    kind: Kind,
+    id: &str,
+    theirs: &Definition,
+    record: &InstallRecord,
+    force: bool,
+) -> Result<()> {
+    let installed = record.installed.as_ref().and_then(|pair| pair.text(kind));
+    let is_ours = installed.is_some() && means_the_same(Some(theirs), installed);
+    ensure!(
+        force || is_ours || !theirs.is_read_only(kind),
+        "the {kind} {id} on {} is read-only, and was not installed from this machine; --force replaces or removes it",
+        controller.address
+    );
+    Ok(())
+}

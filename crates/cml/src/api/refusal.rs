@@ -1,0 +1,67 @@
+//! The controller's refusals, in its own words.
+
+use serde_json::Value;
+
+use crate::remote_text::{self, excerpt};
+
+/// The controller understood a request and refused it.
+#[derive(Debug)]
+pub struct Refused {
+    pub status: u16,
+    /// The controller's own explanation.
+    pub reason: String,
+    /// What was asked of which server.
+    pub request: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} was refused ({}): {}", self.request, self.status, self.reason)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Whether the controller said that there is no such thing.
+pub fn is_absent(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == 404)
+}
+
+/// Whether the controller rejected the request itself, so that it has changed nothing.
+pub fn is_rejection(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| (400..500).contains(&refused.status))
+}
+
+/// The description in `{"code": …, "description": "…"}`, or the beginning of whatever else the body is.
+pub fn reason(body: &[u8]) -> String {
+    let json = serde_json::from_slice::<Value>(body).ok();
+    let description = json.as_ref().and_then(|value| value.get("description")).map(|text| match text {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    });
+    remote_text::reason(&description.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()))
+}
+
+/// The title of a web page, or the beginning of whatever else the body is.
+pub fn title(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let lower = text.to_ascii_lowercase();
+    let title = lower.find("<title>").and_then(|at| Some((at + 7, at + lower[at..].find("</title>")?)));
+    let title = title.and_then(|(from, to)| text.get(from..to)).unwrap_or(&text);
+    format!("`{}`", excerpt(title, 100).replace('\n', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_reported_in_the_controllers_words() {
+        assert_eq!(
+            reason(br#"{"code": 400, "description": "Node definition is read-only."}"#),
+            "Node definition is read-only."
+        );
+        assert_eq!(reason(b""), "no reason given");
+        assert_eq!(title(b"<html><head><title>502 Bad Gateway</title></head>"), "`502 Bad Gateway`");
+    }
+}

@@ -1,0 +1,113 @@
+//! Undoing the steps of an installation that failed.
+
+use anyhow::Result;
+
+use crate::api::controller::Controller;
+use crate::bundle::{Bundle, Kind};
+use crate::known::InstallRecord;
+use crate::standing::means_the_same;
+
+/// How a step that was taken is undone.
+pub enum Undo {
+    Delete(Kind),
+    /// Writes this text again.
+    Restore(Kind, String),
+    RemoveUpload,
+    SetReadOnly(Kind),
+}
+
+/// The steps that were taken, the last one at the end.
+#[derive(Default)]
+pub struct UndoLog(pub Vec<Undo>);
+
+impl UndoLog {
+    /// Undoes what this run changed, the last step first; returns the reason with what became of it.
+    pub async fn undo(
+        mut self,
+        controller: &Controller<'_>,
+        bundle: &Bundle,
+        mut record: InstallRecord,
+        reason: anyhow::Error,
+    ) -> anyhow::Error {
+        if self.0.is_empty() {
+            return reason;
+        }
+        let at = &controller.address;
+        let failed = match self.is_archive_replaced(controller, bundle).await {
+            Ok(true) => {
+                return reason.context(format!(
+                    "{at} has already replaced the archive of {}, so the old one cannot be restored; \
+                     run the same command again to complete the installation",
+                    bundle.id
+                ));
+            }
+            Ok(false) => self.undo_steps(controller, bundle, &mut record, Vec::new()).await,
+            Err(error) => self.undo_steps(controller, bundle, &mut record, vec![format!("{error:#}")]).await,
+        };
+        if !failed.is_empty() {
+            return reason.context(format!(
+                "{at} could not be restored to its earlier state ({}); \
+                 run the same command again to complete the installation",
+                failed.join("; ")
+            ));
+        }
+        record.replacing = None;
+        match record.write() {
+            Ok(()) => reason.context(format!("nothing was changed on {at}: the steps of this run were undone")),
+            Err(error) => error,
+        }
+    }
+
+    /// Whether the controller moved the new archive over the old one, even if its answer was lost.
+    async fn is_archive_replaced(&self, controller: &Controller<'_>, bundle: &Bundle) -> Result<bool> {
+        let is_replacement = self.0.iter().any(|step| matches!(step, Undo::Restore(Kind::Image, _)));
+        let is_uploaded = self.0.iter().any(|step| matches!(step, Undo::RemoveUpload));
+        Ok(is_replacement && is_uploaded && !controller.drop_folder().await?.contains(&bundle.archive.name))
+    }
+
+    /// Undoes all steps that can be undone; returns the errors, after those that there were before.
+    async fn undo_steps(
+        &mut self,
+        controller: &Controller<'_>,
+        bundle: &Bundle,
+        record: &mut InstallRecord,
+        mut failed: Vec<String>,
+    ) -> Vec<String> {
+        // The new archive first: an image definition that is restored must not find it in the drop folder.
+        self.0.sort_by_key(|step| matches!(step, Undo::RemoveUpload));
+        let mut is_upload_gone = failed.is_empty();
+        while let Some(step) = self.0.pop() {
+            let is_upload = matches!(step, Undo::RemoveUpload);
+            if matches!(step, Undo::Restore(Kind::Image, _)) && !is_upload_gone {
+                continue;
+            }
+            if let Err(error) = undo_step(step, controller, bundle, record).await {
+                is_upload_gone &= !is_upload;
+                failed.push(format!("{error:#}"));
+            }
+        }
+        failed
+    }
+}
+
+async fn undo_step(step: Undo, controller: &Controller<'_>, bundle: &Bundle, record: &mut InstallRecord) -> Result<()> {
+    let (id, archive) = (bundle.id.as_str(), &bundle.archive.name);
+    match step {
+        Undo::Delete(kind) => controller.delete_definition(kind, id).await,
+        Undo::Restore(kind, text) => {
+            if means_the_same(controller.definition(kind, id).await?.as_ref(), Some(&text)) {
+                return Ok(());
+            }
+            controller.write_definition(kind, id, &text, true).await
+        }
+        // The restored text may say `false`: CML has the flag in a call of its own.
+        Undo::SetReadOnly(kind) => controller.set_read_only(kind, id, true).await,
+        Undo::RemoveUpload => {
+            if controller.drop_folder().await?.contains(archive) {
+                controller.remove_from_drop_folder(archive).await?;
+            }
+            record.uploaded = None;
+            Ok(())
+        }
+    }
+}

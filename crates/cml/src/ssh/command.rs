@@ -1,0 +1,119 @@
+//! The command line of the system's own `ssh`, and what its errors mean.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, anyhow};
+use tokio::process::{Child, Command};
+
+use crate::access::Access;
+use crate::address::Address;
+use crate::remote_text::last_line;
+use crate::secret::Secret;
+use crate::settings::SECRETS;
+use crate::ssh::shell;
+use crate::ssh::socket_folder::SocketFolder;
+
+/// CML's port for ssh; 22 is its console server. [docs/cml.md 2]
+pub const PORT: u16 = 1122;
+
+const USER: &str = "admin";
+
+/// The connection is gone; a new one may work.
+#[derive(Debug)]
+pub struct ConnectionLost(pub String);
+
+impl std::fmt::Display for ConnectionLost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConnectionLost {}
+
+/// The user to log in as: the one named in the address, else `CML_SSH_USER`, else `admin`.
+pub fn user(access: &Access, named: Option<&str>) -> String {
+    named.or(access.settings.ssh_user.as_deref()).unwrap_or(USER).to_owned()
+}
+
+/// The password for ssh and sudo: `CML_SSH_PASS`, or the API's password if it is that of the same user.
+pub fn password(access: &Access, user: &str) -> Option<Secret> {
+    let settings = &access.settings;
+    let is_same = settings.user.as_deref() == Some(user);
+    settings.ssh_password.clone().or_else(|| settings.password.clone().filter(|_| is_same))
+}
+
+/// `ssh` with all options that every connection needs.
+pub fn ssh(access: &Access, address: &Address, user: &str, folder: &SocketFolder) -> Command {
+    let mut command = Command::new("ssh");
+    let socket = format!("ControlPath={}/c", folder.path().display());
+    let port = address.port.unwrap_or(PORT).to_string();
+    command.args(["-T", "-p", &port, "-l", user, "-o", &socket, "-o", "ControlPersist=no"]);
+    let connect = format!("ConnectTimeout={}", access.idle_timeout.as_secs().min(10));
+    let alive = format!("ServerAliveInterval={}", access.idle_timeout.as_secs().div_ceil(3).clamp(1, 15));
+    command.args(["-o", &connect, "-o", &alive, "-o", "ServerAliveCountMax=3", "-o", "LogLevel=INFO"]);
+    if access.insecure {
+        command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+    } else {
+        command.args(["-o", "StrictHostKeyChecking=accept-new"]);
+    }
+    // ssh needs none of them, and its configuration might send them on (SendEnv).
+    for name in SECRETS {
+        command.env_remove(name);
+    }
+    // Its messages are read here, in English.
+    command.env("LC_ALL", "C");
+    command
+}
+
+pub fn start(command: &mut Command) -> Result<Child> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.spawn().context("cannot start ssh; is it installed (package openssh-client)?")
+}
+
+/// Shows the command with `--verbose`.
+pub fn show(access: &Access, command: &Command) {
+    let arguments: Vec<_> = command.as_std().get_args().map(|argument| argument.to_string_lossy()).collect();
+    let arguments: Vec<&str> = arguments.iter().map(|argument| &**argument).collect();
+    access.ui.command(format_args!("ssh {}", shell::words(&arguments)));
+}
+
+/// The error for a login that failed with these messages of ssh.
+pub fn explain(address: &Address, user: &str, stderr: &str) -> anyhow::Error {
+    let port = address.port.unwrap_or(PORT);
+    let last = last_line(stderr);
+    let has = |text: &str| stderr.contains(text);
+    if has("IDENTIFICATION HAS CHANGED") || has("Host key verification failed") {
+        return anyhow!(
+            "the host key of {address} is not the known one, so nothing was sent\n\
+             Either the server was reinstalled, or this is not the server. If you know that it was reinstalled: \
+             ssh-keygen -R '[{}]:{port}'",
+            address.host
+        );
+    }
+    if has("Permission denied") || has("Too many authentication failures") {
+        return anyhow!(
+            "{address} refuses the login of `{user}`: wrong key or password (CML_SSH_USER, CML_SSH_PASS): {last}"
+        );
+    }
+    if has("Connection refused") {
+        return anyhow!("{address} refuses connections on port {port}; is the SSH service enabled (in CML's cockpit)?");
+    }
+    anyhow!(ConnectionLost(format!("cannot reach {address} by ssh: {last}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_ssh_are_explained() {
+        let address = Address::parse("cml").unwrap();
+        let explained = |stderr: &str| explain(&address, "admin", stderr).to_string();
+        assert!(
+            explained("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.")
+                .contains("ssh-keygen -R '[cml]:1122'")
+        );
+        assert!(explained("admin@cml: Permission denied (publickey,password).").contains("CML_SSH_PASS"));
+        assert!(explained("ssh: connect to host cml port 1122: Connection refused").contains("cockpit"));
+    }
+}

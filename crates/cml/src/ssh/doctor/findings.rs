@@ -1,0 +1,243 @@
+//! What is fine on a server and what is not.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::space;
+use crate::ssh::about::{About, IMAGES};
+use crate::ssh::doctor::facts::Facts;
+use crate::ssh::doctor::needs::{IPV4, IPV6, Needs};
+use crate::ssh::session::Ssh;
+use crate::version::{OLDEST, Version, WITH_IMAGE_TAGS, is_too_old};
+
+/// Sorts after everything that Ubuntu brings, `99-sysctl.conf` included: the last file counts.
+pub const SYSCTL_FILE: &str = "/etc/sysctl.d/99-zz-cml-nodes.conf";
+pub const MODULES_FILE: &str = "/etc/modules-load.d/cml-nodes.conf";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Fine,
+    /// Worth knowing.
+    Note,
+    /// A node that needs it would not start, or not work.
+    Wrong,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub verdict: Verdict,
+    pub what: String,
+    /// Empty if there is nothing to do.
+    pub remedy: String,
+    #[serde(skip)]
+    pub(super) fix: Option<Fix>,
+}
+
+impl Finding {
+    /// Whether `--fix` does something about it.
+    pub fn can_be_fixed(&self) -> bool {
+        self.fix.is_some_and(|fix| fix != Fix::Reboot)
+    }
+}
+
+/// What `--fix` does about a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fix {
+    Sysctl(&'static str),
+    Vrf,
+    /// What is configured takes effect only after that.
+    Reboot,
+}
+
+pub async fn examine(ssh: &Ssh<'_>, about: &About, needs: Needs) -> Result<Vec<Finding>> {
+    Ok(judge(&Facts::read(ssh).await?, about, needs))
+}
+
+pub(super) fn judge(facts: &Facts, about: &About, needs: Needs) -> Vec<Finding> {
+    vec![
+        version(about),
+        forwarding(facts, IPV4, needs.ipv4),
+        forwarding(facts, IPV6, needs.ipv6),
+        vrf(facts, needs.vrf),
+        shim(facts),
+        day0(facts, needs.day0),
+        ssh_service(facts),
+        space(about, needs.archive),
+    ]
+}
+
+fn fine(what: impl Into<String>) -> Finding {
+    Finding { verdict: Verdict::Fine, what: what.into(), remedy: String::new(), fix: None }
+}
+
+/// Something that is wrong if a node needs it, and else only worth knowing; then it is not fixed either.
+fn wrong(is_needed: bool, what: impl Into<String>, remedy: impl Into<String>, fix: Option<Fix>) -> Finding {
+    let verdict = if is_needed { Verdict::Wrong } else { Verdict::Note };
+    Finding { verdict, what: what.into(), remedy: remedy.into(), fix: fix.filter(|_| is_needed) }
+}
+
+fn note(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    wrong(false, what, remedy, None)
+}
+
+fn version(about: &About) -> Finding {
+    let Some(text) = &about.version else {
+        return note(
+            "CML does not report its version: it is starting, or not running",
+            "look at `systemctl status virl2.target`",
+        );
+    };
+    if is_too_old(text) {
+        return wrong(
+            true,
+            format!("CML {text} does not run containers"),
+            format!("upgrade to {OLDEST} or newer"),
+            None,
+        );
+    }
+    let more = if Version::parse(text).is_some_and(|version| version < WITH_IMAGE_TAGS) {
+        format!(" ({WITH_IMAGE_TAGS} adds image definitions with a tag of their own)")
+    } else {
+        String::new()
+    };
+    fine(format!("CML {text} runs containers{more}"))
+}
+
+/// dockerd looks only once, when it starts, whether the host forwards. [docs/cml.md 5]
+fn forwarding(facts: &Facts, key: &'static str, is_needed: bool) -> Finding {
+    let is_on = |value: &String| value != "0" && !value.is_empty();
+    let now = facts.now.get(key).is_some_and(is_on);
+    let boot = facts.boot.get(key).filter(|(value, _)| is_on(value));
+    let remedy = format!("`--fix` writes it to {SYSCTL_FILE}; then reboot, because dockerd looks only when it starts");
+    match (now, boot) {
+        (true, Some((_, since))) if facts.dockerd.is_some_and(|dockerd| dockerd >= *since) => {
+            fine(format!("{key} is on, at the next boot too, and dockerd was started after it"))
+        }
+        (true, Some(_)) => {
+            let what = format!("{key} is on, but dockerd was started before it was configured, or is not running");
+            wrong(is_needed, what, "reboot the server", Some(Fix::Reboot))
+        }
+        (false, Some(_)) => {
+            wrong(is_needed, format!("{key} is configured, but not on yet"), "reboot the server", Some(Fix::Reboot))
+        }
+        (true, None) => {
+            wrong(is_needed, format!("{key} is on, but not at the next boot"), remedy, Some(Fix::Sysctl(key)))
+        }
+        (false, None) => wrong(is_needed, format!("{key} is off"), remedy, Some(Fix::Sysctl(key))),
+    }
+}
+
+fn vrf(facts: &Facts, is_needed: bool) -> Finding {
+    let remedy = format!("`--fix` writes it to {MODULES_FILE}; then reboot");
+    let (what, remedy, fix) = match (facts.has("vrf"), facts.has("vrf-at-boot")) {
+        (true, true) => return fine("the kernel module vrf is loaded, at the next boot too"),
+        (false, false) if !is_needed => return fine("the kernel module vrf is not loaded, and no node here needs it"),
+        (true, false) => ("the kernel module vrf is loaded, but not at the next boot", remedy, Fix::Vrf),
+        (false, true) => {
+            ("the kernel module vrf is configured, but not loaded yet", "reboot the server".to_owned(), Fix::Reboot)
+        }
+        (false, false) => {
+            ("the kernel module vrf is not loaded; a node that sets net.vrf.* does not start", remedy, Fix::Vrf)
+        }
+    };
+    wrong(is_needed, what, remedy, Some(fix))
+}
+
+fn shim(facts: &Facts) -> Finding {
+    if facts.has("shim") {
+        return fine("docker-shim is installed");
+    }
+    wrong(true, "docker-shim is not installed: this CML cannot start containers", "upgrade CML to 2.9 or newer", None)
+}
+
+/// The option's default is `netadmin`. [docs/cml.md 5]
+fn day0(facts: &Facts, is_needed: bool) -> Finding {
+    let options = facts.other.get("opts").map(String::as_str).unwrap_or_default();
+    let words: Vec<&str> = options.split([' ', '"', '\'', '=']).filter(|word| !word.is_empty()).collect();
+    let at = words.iter().position(|word| matches!(*word, "-day0privs" | "--day0privs"));
+    let remedy = "remove the option from /etc/default/docker-shim.env";
+    match at.and_then(|at| words.get(at + 1).copied()).unwrap_or("netadmin") {
+        "keep" if is_needed => note(
+            "-day0privs is `keep`: a node's boot.sh cannot set up its network unless the node itself has NET_ADMIN",
+            remedy,
+        ),
+        "privileged" => note(
+            "-day0privs is `privileged`: every user's boot.sh runs with all rights, which no node here needs",
+            remedy,
+        ),
+        other => fine(format!("-day0privs is `{}`", text::printable(other))),
+    }
+}
+
+fn ssh_service(facts: &Facts) -> Finding {
+    match facts.other.get("ssh").map_or("", String::as_str) {
+        "enabled" | "alias" | "static" => fine("the SSH service starts with the server"),
+        other => note(
+            format!(
+                "the SSH service does not start with the server ({})",
+                if other.is_empty() { "unknown" } else { other }
+            ),
+            "enable it in CML's cockpit, under Services, or: systemctl enable ssh",
+        ),
+    }
+}
+
+fn space(about: &About, archive: u64) -> Finding {
+    let (needed, free) = (space::to_run(archive), text::size(about.free));
+    if about.free > needed {
+        return fine(format!("{free} free on the disk of {IMAGES}"));
+    }
+    let what = format!("only {free} free; the largest archive here takes up to {}", text::size(needed));
+    wrong(true, what, format!("make room on the disk of {IMAGES}"), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READY: &str = "now net.ipv4.ip_forward=1\nnow net.ipv6.conf.all.forwarding=1\nboot 100 net.ipv4.ip_forward=1\n\
+                         boot 100 net.ipv6.conf.all.forwarding=1\ndockerd=200\nssh=enabled\nshim=yes\nopts=\"-base /x\"\n";
+
+    const ALL: Needs = Needs { ipv4: true, ipv6: true, vrf: false, day0: true, archive: 1000 };
+
+    fn judged(text: &str, needs: Needs) -> Vec<Finding> {
+        let about = About { version: Some("2.9.1".to_owned()), ready: true, free: 10_000_000 };
+        judge(&Facts::parse(text), &about, needs).into_iter().filter(|one| one.verdict != Verdict::Fine).collect()
+    }
+
+    #[test]
+    fn a_ready_server_has_no_findings() {
+        assert_eq!(judged(READY, ALL), []);
+    }
+
+    #[test]
+    fn forwarding_counts_now_at_boot_and_before_dockerd() {
+        let one = |from: &str, to: &str| {
+            let found = judged(&READY.replace(from, to), ALL);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].verdict, Verdict::Wrong);
+            found[0].clone()
+        };
+        let off = one("now net.ipv6.conf.all.forwarding=1\n", "now net.ipv6.conf.all.forwarding=0\n");
+        assert!(off.what.contains("configured, but not on yet") && off.fix == Some(Fix::Reboot));
+        let forgotten = one("boot 100 net.ipv6.conf.all.forwarding=1", "boot 100 net.ipv6.conf.all.forwarding=0");
+        assert!(forgotten.what.contains("not at the next boot") && forgotten.fix == Some(Fix::Sysctl(IPV6)));
+        let late = one("boot 100 net.ipv6.conf.all.forwarding=1", "boot 300 net.ipv6.conf.all.forwarding=1");
+        assert!(late.what.contains("dockerd was started before"));
+        assert!(one("shim=yes\n", "").what.contains("docker-shim is not installed"));
+    }
+
+    #[test]
+    fn what_no_node_needs_is_only_noted() {
+        let found = judged("dockerd=1\nssh=enabled\nshim=yes\n", Needs::default());
+        assert!(found.iter().all(|finding| finding.verdict == Verdict::Note), "{found:?}");
+    }
+
+    #[test]
+    fn day0privs_are_noted_where_they_matter() {
+        let found = judged(&READY.replace("-base", "-day0privs keep -base"), ALL);
+        assert!(found[0].what.contains("`keep`"), "{found:?}");
+        assert!(judged(&READY.replace("-base", "-day0privs=privileged -base"), ALL)[0].what.contains("`privileged`"));
+    }
+}

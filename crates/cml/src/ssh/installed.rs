@@ -1,0 +1,73 @@
+//! What is installed on a server under a node's ID, as its files say.
+
+use anyhow::{Context, Result, bail};
+
+use crate::bundle::{Bundle, Definition};
+use crate::remote_text::last_line;
+use crate::ssh::session::Ssh;
+use crate::standing::Standing;
+
+/// Prints the archive's digest (`?` if it cannot be read, `-` if it is absent), and whether an installation was
+/// interrupted.
+const LOOK: &str = r#"cd /var/lib/libvirt/images || exit 1
+f=virl-base-images/$1/$1.tar.gz
+if [ -r "$f" ]; then sha256sum <"$f" | cut -c 1-64; elif [ -e "$f" ]; then echo '?'; else echo -; fi
+[ -e ".cml-nodes/$1/state" ] && echo interrupted || echo -"#;
+
+/// The exit code of [`SHOW`] for a file that does not exist.
+const ABSENT: i32 = 44;
+
+const SHOW: &str = r#"cd /var/lib/libvirt/images || exit 1; [ -e "$1" ] || exit 44; cat "$1""#;
+
+pub struct Installed {
+    definitions: Standing,
+    /// The archive's digest, or `?`.
+    archive: Option<String>,
+    is_interrupted: bool,
+}
+
+impl Installed {
+    pub async fn read(ssh: &Ssh<'_>, id: &str) -> Result<Self> {
+        let text = ssh
+            .read(LOOK, &[id])
+            .await
+            .with_context(|| format!("{} is not a CML server, or its files cannot be read", ssh.address))?;
+        let mut lines = text.lines().map(|line| Some(line.to_owned()).filter(|line| line != "-"));
+        let (archive, is_interrupted) = (lines.next().flatten(), lines.next().flatten().is_some());
+        let node = definition(ssh, &format!("node-definitions/{id}.yaml")).await?;
+        let image = definition(ssh, &format!("virl-base-images/{id}/{id}.yaml")).await?;
+        Ok(Self { definitions: Standing { node, image }, archive, is_interrupted })
+    }
+
+    pub fn is_absent(&self) -> bool {
+        self.definitions.is_absent() && self.archive.is_none() && !self.is_interrupted
+    }
+
+    pub fn has_archive_of(&self, bundle: &Bundle) -> bool {
+        self.archive.as_deref() == Some(bundle.archive.digest.hex())
+    }
+
+    /// A line for each part that differs from the bundle. Empty if none does.
+    pub fn differences(&self, bundle: &Bundle) -> Vec<String> {
+        let mut found = self.definitions.differences(bundle);
+        match self.archive.as_deref() {
+            None => found.push("archive: absent".to_owned()),
+            Some("?") => found.push("archive: cannot be read".to_owned()),
+            Some(_) if self.has_archive_of(bundle) => {}
+            Some(_) => found.push("archive: different".to_owned()),
+        }
+        if self.is_interrupted {
+            found.push("an installation was interrupted; the next one completes it".to_owned());
+        }
+        found
+    }
+}
+
+async fn definition(ssh: &Ssh<'_>, path: &str) -> Result<Option<Definition>> {
+    let output = ssh.run(SHOW, &[path]).await?;
+    match output.code {
+        0 => Ok(Some(Definition::read(output.stdout).with_context(|| format!("{path} on {}", ssh.address))?)),
+        ABSENT => Ok(None),
+        _ => bail!("{}: cannot read {path}: {}", ssh.address, last_line(&output.stderr)),
+    }
+}
