@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::archive_file::ArchiveFile;
-use crate::compare;
+use definitions::compare;
 use digests::Digest;
 
 /// The three artefacts of a node, as `save` left them.

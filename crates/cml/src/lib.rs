@@ -9,7 +9,6 @@ pub mod address;
 pub mod api;
 pub mod archive_file;
 pub mod bundle;
-pub mod compare;
 pub mod fingerprint;
 pub mod known;
 pub mod progress;

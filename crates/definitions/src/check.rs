@@ -1,66 +1,79 @@
-//! Do rendered definitions speak of the node, image and archive that they were rendered for?
+//! Whether rendered definitions are those of the node, image and archive that they were rendered for.
 //!
-//! Whether CML takes them at all is for `lint` to say.
+//! Whether CML accepts them is for `lint` to say.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
-use super::render::{Facts, Rendered};
-use super::yaml::{self, Mark, Node};
+use crate::config::{ConfigFile, Reading};
+use crate::finding::Finding;
+use crate::schema::{At, Definition, ImageDefinition, rules};
+use crate::template::{Facts, Rendered};
 
-pub(super) fn node_definition(rendered: &Rendered, facts: &Facts<'_>) -> Result<()> {
-    let document = parse(rendered)?;
-    must_be(rendered, &document, "id", facts.id)?;
-    let files =
-        document.get("configuration").and_then(|node| node.get("provisioning")).and_then(|node| node.get("files"));
-    let mut files = files.and_then(|files| files.list()).unwrap_or_default().iter();
-    let config = files.find(|file| file.get("name").and_then(|name| name.text()) == Some("config.json"));
-    match config.and_then(|file| file.get("content")) {
-        Some(content) => config_json(rendered, content, facts),
-        None => bail!(
-            "{}: there is no file config.json, which tells CML how to start the container",
+pub(crate) fn node_definition(rendered: &Rendered, facts: &Facts<'_>) -> Result<()> {
+    let definition = kind(rendered, rendered.document.as_node(), "a node definition")?;
+    must_be(rendered, "id", definition.id.as_ref(), facts.id)?;
+    match ConfigFile::of(definition) {
+        Reading::File(file) if !file.is_template => match file.config.docker.image {
+            Some(image) if image == facts.image => Ok(()),
+            // CML 2.9 takes the tag from here. [docs/cml.md 5]
+            image => {
+                let image = image.map_or_else(|| "missing".to_owned(), |image| format!("`{image}`"));
+                bail!(
+                    "{}: docker.image in config.json is {image}, it must be `{}`",
+                    rendered.path.display(),
+                    facts.image
+                )
+            }
+        },
+        Reading::Wrong(finding) => bail!("{}", placed(rendered, &finding)),
+        Reading::File(_) | Reading::Undecided => {
+            bail!("{}: config.json has template actions outside strings", rendered.path.display())
+        }
+        Reading::Missing => bail!(
+            "{}: there is no file config.json, which tells CML how to create the container",
             rendered.path.display()
         ),
     }
 }
 
-pub(super) fn image_definition(rendered: &Rendered, facts: &Facts<'_>) -> Result<()> {
-    let document = parse(rendered)?;
-    must_be(rendered, &document, "id", facts.id)?;
-    must_be(rendered, &document, "node_definition_id", facts.id)?;
-    must_be(rendered, &document, "disk_image", facts.archive)?;
-    must_be(rendered, &document, "sha256", facts.image_id.hex())
+pub(crate) fn image_definition(rendered: &Rendered, facts: &Facts<'_>) -> Result<()> {
+    let ImageDefinition { id, node_definition_id, disk_image, sha256, .. } =
+        kind(rendered, rendered.document.as_image(), "an image definition")?;
+    must_be(rendered, "id", id.as_ref(), facts.id)?;
+    must_be(rendered, "node_definition_id", node_definition_id.as_ref(), facts.id)?;
+    must_be(rendered, "disk_image", disk_image.as_ref(), facts.archive)?;
+    must_be(rendered, "sha256", sha256.as_ref(), facts.image_id.hex())
 }
 
-fn parse(rendered: &Rendered) -> Result<std::sync::Arc<Node>> {
-    match yaml::read(rendered.text.as_bytes()) {
-        Ok(document) => Ok(document.root),
-        Err(problem) => bail!("{}: renders to what is not YAML: {}", rendered.show(problem.at), problem.message),
+/// The definition, if the template renders to this kind.
+fn kind<'a, T>(rendered: &Rendered, definition: Option<&'a T>, expected: &str) -> Result<&'a T> {
+    match (definition, rendered.document.findings.first()) {
+        (Some(definition), _) => Ok(definition),
+        (None, Some(finding)) if matches!(rendered.document.definition, Definition::Unknown) => {
+            bail!("{}", placed(rendered, finding))
+        }
+        (None, _) => bail!("{}: expected {expected}", rendered.path.display()),
     }
 }
 
-fn must_be(rendered: &Rendered, document: &Node, key: &str, wanted: &str) -> Result<()> {
-    let Some(found) = document.get(key) else {
-        bail!("{}: `{key}` is missing, it must be `{wanted}`", rendered.path.display());
-    };
-    if found.text() == Some(wanted) {
-        return Ok(());
+fn must_be(rendered: &Rendered, key: &str, found: Option<&At<String>>, expected: &str) -> Result<()> {
+    let wrong =
+        rendered.document.findings.iter().find(|finding| finding.path == key && finding.rule != &rules::REQUIRED);
+    match (found, wrong) {
+        (Some(found), _) if found.value == expected => Ok(()),
+        (Some(found), _) => {
+            bail!(
+                "{}: `{key}` is `{}`, it must be `{expected}`",
+                rendered.show(found.at),
+                text::printable(&found.value)
+            )
+        }
+        (None, Some(wrong)) => bail!("{}; `{key}` must be `{expected}`", placed(rendered, wrong)),
+        (None, None) => bail!("{}: `{key}` is missing, it must be `{expected}`", rendered.path.display()),
     }
-    bail!("{}: `{key}` is {}, it must be `{wanted}`", rendered.show(found.at), found.describe())
 }
 
-/// CML 2.9 takes the tag from here; the shim refuses what is not JSON. [docs/cml.md 5]
-fn config_json(rendered: &Rendered, content: &Node, facts: &Facts<'_>) -> Result<()> {
-    let config: serde_json::Value = serde_json::from_str(content.text().unwrap_or_default()).map_err(|error| {
-        let inside = Mark { line: error.line().max(1), column: error.column().max(1) };
-        anyhow!("{}: config.json is not JSON: {error}", rendered.show(content.place_inside(inside)))
-    })?;
-    match config["docker"]["image"].as_str() {
-        Some(image) if image == facts.image => Ok(()),
-        other => bail!(
-            "{}: config.json has docker.image {}, it must be {}",
-            rendered.show(content.at),
-            other.unwrap_or("missing"),
-            facts.image
-        ),
-    }
+fn placed(rendered: &Rendered, finding: &Finding) -> String {
+    let (file, at) = rendered.place(finding.at);
+    Finding { at, ..finding.clone() }.line(file.display())
 }

@@ -1,12 +1,14 @@
-//! What was found wrong, and the rules by which.
+//! Findings, and the rules that they come from.
 
-use super::yaml::Mark;
+use std::fmt::Display;
+
+use crate::yaml::Mark;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It works, but not as people expect.
+    /// The node works, but not as people expect.
     Warning,
-    /// CML refuses it, or the node does not start or work.
+    /// CML refuses the definition, or the node does not start or work.
     Error,
 }
 
@@ -19,27 +21,27 @@ impl Severity {
     }
 }
 
-/// One thing that can be wrong. `docs/lint.md` is made from these.
+/// A rule of `lint`. `docs/lint.md` is made from these.
 ///
-/// The ids of rules that state what CML's own schema refuses begin with `schema`; no others do.
+/// The ids of rules that restate CML's own schema begin with `schema`; no others do.
 #[derive(Debug)]
 pub struct Rule {
     pub id: &'static str,
     pub severity: Severity,
     /// One line.
     pub title: &'static str,
-    /// Why it matters, what is looked at, and where the knowledge comes from. Markdown.
+    /// Why it matters, what is checked, and where the knowledge comes from. Markdown.
     pub why: &'static str,
     pub failing: Example,
-    pub mended: Example,
+    pub fixed: Example,
 }
 
-/// A definition for a rule's page. A part is shown; the rest is an ordinary definition.
+/// An example for a rule's documentation. Only this part is shown; the rest is an ordinary definition.
 #[derive(Debug)]
 pub enum Example {
     /// Part of the node definition of a container.
     Node(&'static str),
-    /// Part of an image definition that stands beside that node definition and its archive.
+    /// Part of an image definition beside that node definition and its archive.
     Image(&'static str),
     /// A whole file.
     File(&'static str),
@@ -59,17 +61,17 @@ impl PartialEq for Rule {
     }
 }
 
-/// More findings than anybody reads; a file that has as many is not looked at any further.
+/// More findings than anybody reads; a file with this many is not checked any further.
 pub const MOST_FINDINGS: usize = 1000;
 
-/// A rule that something broke, and where.
+/// A violation of a rule, and its place.
 #[derive(Debug, Clone)]
 pub struct Finding {
     pub rule: &'static Rule,
     pub at: Mark,
     /// The path inside the document, such as `sim.linux_native.ram`; empty for the document itself.
     pub path: String,
-    /// What stands there, and what is allowed.
+    /// What was expected, and what was found.
     pub message: String,
     /// What to do.
     pub help: Option<String>,
@@ -84,6 +86,12 @@ impl Finding {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// `FILE:LINE:COLUMN: error[RULE]: PATH: MESSAGE`, which editors can jump to.
+    pub fn line(&self, file: impl Display) -> String {
+        let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+        format!("{file}:{}: {}[{}]: {path}{}", self.at, self.rule.severity.word(), self.rule.id, self.message)
     }
 
     pub fn is_error(&self) -> bool {

@@ -1,15 +1,21 @@
-//! CML's definitions of a node: rendered from templates, modelled, and judged.
+//! CML's definitions of a node: model, rendering from templates, and lint.
 //!
-//! Knows nothing of Docker or of a server. Templates are Tera; Go template actions that CML's
-//! docker-shim fills in stand in `{% raw %}` blocks and come through as they are.
+//! Knows nothing of Docker or of a server. Templates are Tera; Go template actions, which CML's docker-shim fills in, are in
+//! `{% raw %}` blocks and reach the output unchanged.
 
 mod check;
+pub mod compare;
+mod config;
 pub mod container;
+mod document;
 pub mod finding;
 pub mod lint;
 mod origin;
 mod render;
 pub mod schema;
+mod template;
 
+pub use document::Document;
 pub use located_yaml as yaml;
-pub use render::{Definitions, Facts, Placed, render, unknown_image_id};
+pub use render::{Definitions, Placed, render, unknown_image_id};
+pub use template::Facts;

@@ -1,37 +1,16 @@
 //! From templates to definitions.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
-use tera::{Kwargs, State, Tera, Value};
+use anyhow::Result;
 
-use super::check;
-use super::finding::Finding;
-use super::lint::{self, Document, ImageFile, Subject, Surroundings};
-use super::origin::Origin;
-use super::yaml::Mark;
+use crate::check;
+use crate::finding::Finding;
+use crate::lint::{self, ImageFile, Subject, Surroundings};
+use crate::template::{Facts, Rendered, Templates};
 use digests::Digest;
 
-/// What a template can use.
-#[derive(Clone, Debug)]
-pub struct Facts<'a> {
-    pub id: &'a str,
-    /// The image's tag.
-    pub image: &'a str,
-    pub image_id: &'a Digest,
-    /// The archive's file name.
-    pub archive: &'a str,
-    pub node: &'a str,
-    pub variant: &'a str,
-    pub version: &'a str,
-    pub label: &'a str,
-    pub title: &'a str,
-    pub description: &'a str,
-    pub switches: &'a BTreeMap<String, bool>,
-}
-
-/// Both definitions, as text.
+/// Both definitions of a node, as text.
 pub struct Definitions {
     pub node: String,
     pub image: String,
@@ -50,10 +29,8 @@ pub fn unknown_image_id() -> Digest {
 }
 
 impl Definitions {
-    /// These definitions with an image ID instead of [`unknown_image_id`], with which they were rendered.
-    ///
-    /// # Errors
-    /// If a template uses a part of the image ID only, which cannot be filled in afterwards.
+    /// These definitions with an image ID instead of [`unknown_image_id`], with which they were rendered. Fails if a
+    /// template uses only a part of the image ID, which cannot be filled in afterwards.
     pub fn with_image_id(mut self, image_id: &Digest) -> Result<Self> {
         let unknown = unknown_image_id();
         let digits = unknown.hex();
@@ -62,25 +39,25 @@ impl Definitions {
             *text = text.replace(digits, image_id.hex());
             let is_whole = !has_a_part(&text.to_lowercase());
             anyhow::ensure!(is_whole, "{}: `image_id` cannot be used in part", rendered.path.display());
-            rendered.text.clone_from(text);
+            rendered.set_text(text.clone());
         }
         Ok(self)
     }
 
-    /// Judges both, with what is known of the files that the image is made of.
+    /// The findings of `lint` in both, given the files that the image is made of.
     pub fn lint(&self, image_files: Vec<ImageFile>) -> Vec<Placed> {
         let mut files = Some(image_files);
-        let subjects = [0, 1].map(|index| Subject {
-            document: Document::read(self.rendered[index].text.as_bytes()),
+        let subjects = self.rendered.each_ref().map(|rendered| Subject {
+            document: &rendered.document,
             around: Surroundings { image_files: files.take(), ..Surroundings::default() },
         });
         let findings = lint::judge(&subjects, &[]);
         let mut placed = Vec::new();
-        for ((rendered, subject), findings) in self.rendered.iter().zip(&subjects).zip(findings) {
+        for (rendered, findings) in self.rendered.iter().zip(findings) {
             placed.extend(findings.into_iter().map(|mut finding| {
                 let (file, at) = rendered.place(finding.at);
                 finding.at = at;
-                Placed { file, kind: subject.document.definition.kind(), finding }
+                Placed { file, kind: rendered.document.definition.kind(), finding }
             }));
         }
         placed
@@ -92,10 +69,8 @@ impl Definitions {
     }
 }
 
-/// Renders and checks the two definitions that `facts` describe.
-///
-/// # Errors
-/// With file and line: if a template is wrong, or renders to what is no definition of this node.
+/// Renders the two definitions of the node that `facts` describe. Fails, with file and line, if a template is wrong or renders
+/// to something other than a definition of this node.
 pub fn render(repository: &Path, node_template: &str, image_template: &str, facts: &Facts<'_>) -> Result<Definitions> {
     let render = |folder: &str, template: &str| {
         let templates = Templates::load(&repository.join(folder))?;
@@ -108,30 +83,7 @@ pub fn render(repository: &Path, node_template: &str, image_template: &str, fact
     Ok(Definitions { node: node.text.clone(), image: image.text.clone(), rendered: [node, image] })
 }
 
-/// A rendered template that remembers where it came from.
-pub(crate) struct Rendered {
-    pub path: PathBuf,
-    pub text: String,
-    origin: Origin,
-}
-
-impl Rendered {
-    /// The template's place behind a place of the text.
-    pub fn place(&self, at: Mark) -> (PathBuf, Mark) {
-        let (name, line) = self.origin.of_line(at.line);
-        // The path of this template is that of its folder and its name.
-        let folder = self.path.ancestors().nth(Path::new(&self.origin.template).components().count());
-        (folder.unwrap_or(Path::new("")).join(name), Mark { line, column: at.column })
-    }
-
-    /// The same, in the form that editors can jump to.
-    pub fn show(&self, at: Mark) -> String {
-        let (path, at) = self.place(at);
-        format!("{}:{at}", path.display())
-    }
-}
-
-/// What was found in a rendered definition, at its place in a template.
+/// A finding in a rendered definition, with its place in a template.
 #[derive(Clone, Debug)]
 pub struct Placed {
     pub file: PathBuf,
@@ -139,92 +91,10 @@ pub struct Placed {
     pub finding: Finding,
 }
 
-/// All templates of a folder, so that they can include each other.
-struct Templates {
-    tera: Tera,
-    folder: PathBuf,
-    sources: HashMap<String, String>,
-}
-
-impl Templates {
-    fn load(folder: &Path) -> Result<Self> {
-        let mut sources = HashMap::new();
-        read_templates(folder, folder, &mut sources)?;
-        let mut tera = Tera::new();
-        tera.autoescape_on(Vec::<String>::new());
-        tera.register_filter("json", json);
-        let named = sources.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-        tera.add_raw_templates(named.collect::<Vec<_>>()).map_err(|error| located(folder, &sources, &error))?;
-        Ok(Self { tera, folder: folder.to_owned(), sources })
-    }
-
-    fn render(&self, name: &str, facts: &Facts<'_>) -> Result<Rendered> {
-        let path = self.folder.join(name);
-        anyhow::ensure!(self.sources.contains_key(name), "there is no template {}", path.display());
-        let text =
-            self.tera.render(name, &context(facts)).map_err(|error| located(&self.folder, &self.sources, &error))?;
-        let origin = Origin::new(&self.sources, name, &text);
-        Ok(Rendered { path, text, origin })
-    }
-}
-
-/// Tera's error, with its line and its place in the form that editors can jump to.
-fn located(folder: &Path, sources: &HashMap<String, String>, error: &tera::Error) -> anyhow::Error {
-    use tera::ErrorKind::{RenderingError, SyntaxError};
-    match error.kind() {
-        SyntaxError(report) | RenderingError(report) => {
-            let (path, at) = (folder.join(report.filename()), report.span());
-            let source =
-                sources.get(report.filename()).and_then(|text| text.lines().nth(at.start_line.saturating_sub(1)));
-            let (line, column) = (at.start_line, at.start_col + 1);
-            let source = source.unwrap_or_default().trim();
-            anyhow!("{}:{line}:{column}: {}\n  {source}", path.display(), report.message())
-        }
-        _ => anyhow!("the templates in {} can't be used: {error}", folder.display()),
-    }
-}
-
-fn context(facts: &Facts<'_>) -> tera::Context {
-    let mut context = tera::Context::new();
-    context.insert("id", facts.id);
-    context.insert("image", facts.image);
-    context.insert("image_id", facts.image_id.hex());
-    context.insert("archive", facts.archive);
-    context.insert("node", facts.node);
-    context.insert("variant", facts.variant);
-    context.insert("version", facts.version);
-    context.insert("label", facts.label);
-    context.insert("title", facts.title);
-    context.insert("description", facts.description);
-    context.insert("switches", facts.switches);
-    context
-}
-
-/// `{{ text | json }}`: quoted so that it is one scalar in YAML as in JSON.
-#[expect(clippy::needless_pass_by_value, reason = "Tera's signature of a filter")]
-fn json(value: Value, _: Kwargs, _: &State<'_>) -> tera::TeraResult<String> {
-    if value.is_undefined() {
-        return Err(tera::Error::message("`json` was given a variable that does not exist"));
-    }
-    serde_json::to_string(&value).map_err(|error| tera::Error::message(error.to_string()))
-}
-
-fn read_templates(root: &Path, folder: &Path, into: &mut HashMap<String, String>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("{} can't be read", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            read_templates(root, &path, into)?;
-        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            let name = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
-            let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
-            into.insert(name, text);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const NODE: &str = r#"id: {{ id }}

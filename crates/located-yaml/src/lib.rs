@@ -64,8 +64,8 @@ pub enum Value {
     Text(Text),
     /// `!!binary`, which pydantic takes for text where it is UTF-8.
     Bytes(Vec<u8>),
-    /// A date or a time, which no field takes.
-    Date,
+    /// A date or a time, as it is written. No field accepts one.
+    Date(String),
     /// An element of `!!omap` or `!!pairs`, which no field takes.
     Pair,
     List(Vec<Arc<Node>>),
@@ -175,7 +175,7 @@ impl Node {
             Value::Float(value) => format!("the number {value}"),
             Value::Text(text) => quoted(&text.text),
             Value::Bytes(_) => "binary data".to_owned(),
-            Value::Date => "a date".to_owned(),
+            Value::Date(_) => "a date".to_owned(),
             Value::Pair => "a pair".to_owned(),
             Value::List(list) => format!("a list of {}", list.len()),
             Value::Map(_) => "a mapping".to_owned(),

@@ -34,7 +34,7 @@ pub(super) fn value(tag: &str, text: Text) -> Result<Value, String> {
         "bool" => boolean_of_any_case(&text.text).map(Value::Bool).ok_or_else(|| wrong("boolean")),
         "int" => int(&text.text).map(Value::Int).ok_or_else(|| wrong("number that can be read")),
         "float" => float(&text.text).map(Value::Float).ok_or_else(|| wrong("number that can be read")),
-        "timestamp" if is_date(&text.text) => Ok(Value::Date),
+        "timestamp" if is_date(&text.text) => Ok(Value::Date(text.text)),
         "timestamp" => Err(wrong("date")),
         "binary" => base64(&text.text).map(Value::Bytes).ok_or_else(|| wrong("Base64")),
         "merge" => Err("`<<` merges mappings, and has a meaning as a key only; quote it if it is text".to_owned()),

@@ -11,7 +11,7 @@ fn shown(node: &Node) -> String {
         Value::Float(value) => format!("{value:?}"),
         Value::Text(text) => format!("{:?}", text.text),
         Value::Bytes(bytes) => format!("bytes {}", String::from_utf8_lossy(bytes)),
-        Value::Date => "date".to_owned(),
+        Value::Date(_) => "date".to_owned(),
         Value::Pair => "pair".to_owned(),
         Value::List(list) => format!("[{}]", list.iter().map(|item| shown(item)).collect::<Vec<_>>().join(", ")),
         Value::Map(map) => {

@@ -10,8 +10,7 @@ use crate::commands::session::Session;
 use crate::commands::variant_definitions;
 use catalog::Names;
 use catalog::{Manifest, Variant};
-use definitions::Definitions;
-use definitions::lint::Document;
+use definitions::{Definitions, Document};
 use digests::Digest;
 
 /// Ends with 0 whether there is a difference or not.

@@ -1,6 +1,6 @@
 //! `cargo xtask run`: starts a node as CML runs it, to use it by hand.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::Saved;
@@ -32,7 +32,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         ui.note(format_args!("{node} runs already ({name}); `cargo xtask stop {name}` stops it"));
         return ui.result(name);
     }
-    let mut container = Container::read(&bundle.node_definition.text).with_context(|| bundle.id.clone())?;
+    let mut container = Container::read(&bundle.node_definition.text, &bundle.id)?;
     let helper = helper_image(session, args.node.recipe.consent()).await?;
     let lab = Lab::open(engine, ui, &session.cache, &helper).await?;
     check_host(&lab, &mut container).await?;

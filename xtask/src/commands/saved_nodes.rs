@@ -1,6 +1,6 @@
 //! The nodes that are saved in dist/, as the commands on servers need them.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::commands::session::Session;
 use crate::dist;
@@ -37,7 +37,7 @@ fn bundle(session: &Session<'_>, id: &str) -> Option<Bundle> {
 pub fn needs(bundles: &[Bundle]) -> Result<Needs> {
     let mut all = Needs::default();
     for bundle in bundles {
-        let container = Container::read(&bundle.node_definition.text).with_context(|| bundle.id.clone())?;
+        let container = Container::read(&bundle.node_definition.text, &bundle.id)?;
         let config = &container.config;
         all = all.and(Needs::of(&config.docker.sysctls(), !config.day0cmd.is_empty(), bundle.archive.size));
     }

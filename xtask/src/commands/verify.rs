@@ -121,7 +121,7 @@ fn nodes<'a>(session: &'a Session<'_>, args: &Args) -> Result<Vec<&'a Manifest>>
 
 fn read(path: &Path) -> Result<Container> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))?;
-    Container::read(&text).with_context(|| path.display().to_string())
+    Container::read(&text, path.display())
 }
 
 async fn prove(

@@ -92,16 +92,17 @@ mod tests {
         environment: &str,
     ) -> String {
         let text = format!(
-            "{{id: t, boot: {{timeout: 1}}, sim: {{linux_native: {{libvirt_domain_driver: docker}}}},
-              device: {{interfaces: {{physical: [eth0]}}}},
-              configuration: {{provisioning: {{volume_name: cfg, files: [
-                {{name: a, content: x}}, {{name: environment, content: '{environment}'}},
-                {{name: config.json, content: '{config}'}}]}}}}}}"
+            "{{id: t, boot: {{timeout: 1}}, sim: {{linux_native: {{libvirt_domain_driver: docker, driver: server, ram: 64}}}},
+              general: {{nature: server}}, ui: {{label: t, label_prefix: t-, icon: server, visible: true}},
+              device: {{interfaces: {{physical: [eth0], serial_ports: 2, has_loopback_zero: false}}}},
+              configuration: {{generator: {{driver: null}}, provisioning: {{volume_name: cfg, media_type: raw, files: [
+                {{name: a, editable: true, content: x}}, {{name: environment, editable: true, content: '{environment}'}},
+                {{name: config.json, editable: false, content: '{config}'}}]}}}}}}"
         );
         let labels = BTreeMap::from([("l".to_owned(), "1".to_owned())]);
         let target =
             Target { image: "i:1", folder: "/f", labels: &labels, name: Some("n"), as_docker, missing_capabilities };
-        shown(&args(&Container::read(&text).unwrap(), &target).unwrap())
+        shown(&args(&Container::read(&text, "t").unwrap(), &target).unwrap())
     }
 
     #[test]

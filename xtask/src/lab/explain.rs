@@ -108,11 +108,13 @@ mod tests {
 
     fn node(config: &str) -> Container {
         let text = format!(
-            "{{id: t, boot: {{timeout: 1}}, sim: {{linux_native: {{libvirt_domain_driver: docker}}}},
-              device: {{interfaces: {{physical: [eth0]}}}},
-              configuration: {{provisioning: {{files: [{{name: config.json, content: '{config}'}}]}}}}}}"
+            "{{id: t, boot: {{timeout: 1}}, sim: {{linux_native: {{libvirt_domain_driver: docker, driver: server, ram: 64}}}},
+              general: {{nature: server}}, ui: {{label: t, label_prefix: t-, icon: server, visible: true}},
+              device: {{interfaces: {{physical: [eth0], serial_ports: 2, has_loopback_zero: false}}}},
+              configuration: {{generator: {{driver: null}}, provisioning: {{volume_name: cfg, media_type: raw, files: [
+                {{name: config.json, editable: false, content: '{config}'}}]}}}}}}"
         );
-        Container::read(&text).unwrap()
+        Container::read(&text, "t").unwrap()
     }
 
     #[test]

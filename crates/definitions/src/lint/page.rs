@@ -1,24 +1,33 @@
-//! `docs/lint.md`, made from the rules.
+//! `docs/lint.md`, generated from the rules.
 
 use std::fmt::Write;
 
-use super::rules;
+use super::rules::rules;
 use crate::finding::{Example, Rule};
 
-/// The whole page.
+const HEAD: &str = "<!-- Generated from the rules in crates/definitions by
+     LINT_PAGE=write cargo test --package definitions --lib lint -->
+
+# The rules of `cargo xtask lint`
+
+Rules whose ids begin with `schema` state what CML itself refuses. All others come from experience:
+CML accepts such a definition, but the node does not start, or not as expected. Warnings do not
+fail the command, except with `--deny warnings`.
+
+The examples show the part that matters; the rest is an ordinary definition of a container.
+
+A node of this repository can silence a rule in its manifest, with a reason (see
+[CONTRIBUTING.md](../CONTRIBUTING.md)); rules of the schema cannot be silenced.
+
+| rule | severity | requirement |
+| --- | --- | --- |
+";
+
+/// The text of the page.
 pub fn page() -> String {
-    let mut page = String::from(
-        "<!-- Made from the rules in crates/definitions; `LINT_PAGE=write cargo test --package definitions` writes it anew. -->\n\n\
-         # The rules of `cargo xtask lint`\n\n\
-         Rules whose ids begin with `schema` state what CML itself refuses. All others come from experience: CML takes such a definition, \
-         and the node does not start, or not as people expect. A warning does not fail the command, unless with `--deny warnings`.\n\n\
-         The examples show the part that matters; the rest is an ordinary definition of a container.\n\n\
-         A rule can be silenced for a node of this repository, with a reason, in its manifest (see [CONTRIBUTING.md](../CONTRIBUTING.md)); \
-         rules of the schema can't.\n\n\
-         | rule | severity | what it wants |\n| --- | --- | --- |\n",
-    );
+    let mut page = String::from(HEAD);
     for rule in rules() {
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(page, "| [{0}](#{0}) | {1} | {2} |", rule.id, rule.severity.word(), rule.title);
     }
     for rule in rules() {
@@ -28,10 +37,27 @@ pub fn page() -> String {
 }
 
 fn describe(page: &mut String, rule: &Rule) {
-    let _ = write!(page, "\n## {}\n\n**{}.** ({})\n\n{}\n", rule.id, rule.title, rule.severity.word(), rule.why);
-    for (word, example) in [("Fails", &rule.failing), ("Mended", &rule.mended)] {
+    let _ =
+        write!(page, "\n## {}\n\n**{}.** ({})\n\n{}\n", rule.id, rule.title, rule.severity.word(), wrapped(rule.why));
+    for (word, example) in [("Fails", &rule.failing), ("Fixed", &rule.fixed)] {
         let _ = write!(page, "\n{word}{}:\n\n```yaml\n{}```\n", kind(example), example.text());
     }
+}
+
+/// The text with lines of at most 100 characters.
+fn wrapped(text: &str) -> String {
+    let (mut wrapped, mut column) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 {
+            let fits = column + 1 + length <= 100;
+            wrapped.push(if fits { ' ' } else { '\n' });
+            column = if fits { column + 1 } else { 0 };
+        }
+        wrapped += word;
+        column += length;
+    }
+    wrapped
 }
 
 fn kind(example: &Example) -> &'static str {

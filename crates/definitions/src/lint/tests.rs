@@ -1,7 +1,9 @@
-//! Every rule's page is true: the failing example raises that rule and no other, the mended one raises none.
+//! The documentation of the rules is true: each failing example violates that rule and no other, each fixed one none.
 
 use super::*;
-use crate::finding::Example;
+use crate::document::Document;
+use crate::finding::{Example, Rule};
+use crate::schema;
 
 const NODE: &str = r#"id: tiny
 boot: {timeout: 60, completed: [READY]}
@@ -27,8 +29,7 @@ sha256: "a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4"
 
 const IMAGE_ID: &str = "a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4";
 
-/// Puts a part into a whole: mappings are joined, everything else is replaced. As in a file, so that there are lines to point at. A part may
-/// replace one of two keys by the other.
+/// Puts a part into a whole: mappings are joined, everything else is replaced.
 fn joined(whole: &str, part: &str) -> String {
     fn join(whole: &mut serde_yaml::Value, part: serde_yaml::Value) {
         match (whole, part) {
@@ -50,50 +51,53 @@ fn joined(whole: &str, part: &str) -> String {
     serde_yaml::to_string(&value).unwrap()
 }
 
-fn subject(text: &str, archive: Option<Archive>) -> Subject {
-    let folder = ["tiny.yaml", "tiny.tar.gz", "damaged.tar.gz"].map(str::to_owned).into();
-    let start = ImageFile { path: "rootfs/start".to_owned(), content: b"#!/bin/sh\necho READY\n".to_vec() };
-    let around = Surroundings { folder: Some(folder), archive, image_files: Some(vec![start]) };
-    Subject { document: Document::read(text.as_bytes()), around }
-}
-
-/// The ids of the rules that an example raises.
-fn raised(example: &Example) -> Vec<&'static str> {
-    let node = |text: &str| subject(text, None);
-    let subjects = match example {
-        Example::Node(part) => vec![node(&joined(NODE, part)), node(NODE)],
-        Example::File(text) => vec![node(text), node(NODE)],
-        Example::Image(part) => {
-            let text = joined(IMAGE, part);
-            let archive = if part.contains("damaged") {
-                Archive::Unreadable("it breaks off".to_owned())
-            } else {
-                Archive::Image { image_id: IMAGE_ID.to_owned(), tags: vec!["tiny:1.0".to_owned()] }
-            };
-            vec![subject(&text, Some(archive)), node(NODE)]
-        }
-    };
+/// Judges a definition beside the ordinary node definition.
+fn judged(text: &str, archive: Option<Archive>) -> Vec<&'static str> {
+    let documents = [text, NODE].map(|text| Document::read(text.as_bytes()));
+    let mut archives = [archive, None].into_iter();
+    let subjects = documents.each_ref().map(|document| {
+        let folder = ["tiny.yaml", "tiny.tar.gz", "damaged.tar.gz"].map(str::to_owned).into();
+        let start = ImageFile { path: "rootfs/start".to_owned(), content: b"#!/bin/sh\necho READY\n".to_vec() };
+        let archive = archives.next().flatten();
+        Subject { document, around: Surroundings { folder: Some(folder), archive, image_files: Some(vec![start]) } }
+    });
     let mut ids: Vec<_> = judge(&subjects, &[]).remove(0).iter().map(|finding| finding.rule.id).collect();
     ids.dedup();
     ids
 }
 
+/// The ids of the rules that an example violates.
+fn raised(example: &Example) -> Vec<&'static str> {
+    match example {
+        Example::Node(part) => judged(&joined(NODE, part), None),
+        Example::File(text) => judged(text, None),
+        Example::Image(part) => {
+            let archive = if part.contains("damaged") {
+                Archive::Unreadable("it breaks off".to_owned())
+            } else {
+                Archive::Image { image_id: IMAGE_ID.to_owned(), tags: vec!["tiny:1.0".to_owned()] }
+            };
+            judged(&joined(IMAGE, part), Some(archive))
+        }
+    }
+}
+
 #[test]
-fn the_definitions_that_examples_are_put_into_are_right() {
+fn the_definitions_around_the_examples_are_right() {
     assert_eq!(raised(&Example::Node("id: tiny")), [""; 0]);
     assert_eq!(raised(&Example::Image("id: tiny")), [""; 0]);
 }
 
 #[test]
-fn failing_examples_raise_their_rule_and_mended_ones_raise_none() {
+fn failing_examples_violate_their_rule_and_fixed_ones_violate_none() {
     for rule in rules() {
         assert_eq!(raised(&rule.failing), [rule.id], "the failing example of {}", rule.id);
-        assert_eq!(raised(&rule.mended), [""; 0], "the mended example of {}", rule.id);
+        assert_eq!(raised(&rule.fixed), [""; 0], "the fixed example of {}", rule.id);
     }
 }
 
 #[test]
-fn ids_of_rules_are_unique_and_tell_whose_refusal_it_is() {
+fn ids_of_rules_are_unique_and_distinguish_the_schema() {
     let mut ids: Vec<_> = rules().map(|rule| rule.id).collect();
     ids.sort_unstable();
     assert!(ids.windows(2).all(|two| two[0] != two[1]), "{ids:?}");
@@ -101,18 +105,41 @@ fn ids_of_rules_are_unique_and_tell_whose_refusal_it_is() {
     assert!(rules().all(|rule| rule.id.starts_with("schema") == of_schema(&rule)));
 }
 
+fn root() -> &'static std::path::Path {
+    std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The command that writes `docs/lint.md`.
+const WRITE: &str = "LINT_PAGE=write cargo test --package definitions --lib lint";
+
 #[test]
-fn the_page_is_made_from_the_rules() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/lint.md");
+fn the_page_is_generated_from_the_rules() {
+    let path = root().join("docs/lint.md");
     if std::env::var_os("LINT_PAGE").is_some_and(|value| value == "write") {
         std::fs::write(&path, page::page()).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap();
-    assert!(written == page::page(), "docs/lint.md is old: LINT_PAGE=write cargo test --lib definitions::lint");
+    assert!(written == page::page(), "docs/lint.md is out of date; write it with: {WRITE}");
+}
+
+/// The documented command selects the test that writes the page: cargo lists it.
+#[test]
+fn the_documented_command_writes_the_page() {
+    for documented in [std::fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap(), page::page()] {
+        let text = documented.split_whitespace().collect::<Vec<_>>().join(" ");
+        let command = text.find("LINT_PAGE=").and_then(|start| text[start..].split(['`']).next()).unwrap();
+        assert_eq!(command.split(" -->").next().map(str::trim), Some(WRITE));
+    }
+    // What `cargo test --package definitions --lib FILTER` runs is this program with FILTER.
+    let filter = WRITE.strip_prefix("LINT_PAGE=write cargo test --package definitions --lib ").unwrap();
+    let listed =
+        std::process::Command::new(std::env::current_exe().unwrap()).args([filter, "--list"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("lint::tests::the_page_is_generated_from_the_rules: test"), "{listed}");
 }
 
 #[test]
-fn an_unknown_rule_is_told_with_the_near_match() {
+fn an_unknown_rule_is_reported_with_the_most_similar_id() {
     assert_eq!(rule("label-cut").unwrap().id, "label-cut");
     assert!(rule("lable-cut").unwrap_err().contains("did you mean `label-cut`?"));
 }

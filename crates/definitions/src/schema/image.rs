@@ -2,19 +2,25 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
+use super::at::At;
 use super::node::Credentials;
 use super::reader::Reader;
+use super::rules;
 use super::scalar::{NAME, any_text, boolean, is_name, is_sha256, line, line_that, or_null, text, whole};
-use super::{At, rules};
-use crate::yaml::Node;
+use crate::yaml::{Node, Value};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct ImageDefinition {
     pub id: Option<At<String>>,
     pub node_definition_id: Option<At<String>>,
     pub label: Option<At<String>>,
-    /// File names, beside the definition; the first is the image itself.
-    pub disk_images: [Option<At<String>>; 4],
+    /// The image's file, beside the definition.
+    pub disk_image: Option<At<String>>,
+    pub disk_image_2: Option<At<String>>,
+    pub disk_image_3: Option<At<String>>,
+    pub disk_image_4: Option<At<String>>,
     pub docker_tag: Option<At<String>>,
     pub sha256: Option<At<String>>,
     pub schema_version: Option<At<String>>,
@@ -42,8 +48,10 @@ impl ImageDefinition {
                 id: fields.required("id", line_that(1..=250, NAME, is_name)),
                 node_definition_id: fields.required("node_definition_id", line_that(1..=250, NAME, is_name)),
                 label: fields.required("label", line(1..=64)),
-                disk_images: ["disk_image", "disk_image_2", "disk_image_3", "disk_image_4"]
-                    .map(|key| fields.optional(key, file)),
+                disk_image: fields.optional("disk_image", file),
+                disk_image_2: fields.optional("disk_image_2", file),
+                disk_image_3: fields.optional("disk_image_3", file),
+                disk_image_4: fields.optional("disk_image_4", file),
                 docker_tag: fields.optional("docker_tag", or_null(line(0..=usize::MAX))),
                 sha256: fields.optional("sha256", or_null(line_that(64..=64, "64 hexadecimal digits", is_sha256))),
                 schema_version: fields.optional("schema_version", line(1..=32)),
@@ -60,13 +68,22 @@ impl ImageDefinition {
             };
             let has_tag = definition.docker_tag.as_ref().is_some_and(|tag| !tag.value.is_empty());
             // A name that is there but wrong has been reported already.
-            let names_a_file =
-                fields.get("disk_image").is_some_and(|node| !matches!(node.value, crate::yaml::Value::Null));
+            let names_a_file = fields.get("disk_image").is_some_and(|node| !matches!(node.value, Value::Null));
             if !has_tag && !names_a_file {
-                let said = "the key `disk_image` is missing; it or `docker_tag` must say what the image is";
-                fields.report(&rules::SOURCE, "disk_image", said, None);
+                let message = "the key `disk_image` is missing; it or `docker_tag` must name the image";
+                fields.report(&rules::SOURCE, "disk_image", message, None);
             }
             definition
         })
+    }
+
+    /// The names of the files beside the definition, by key.
+    pub fn disk_images(&self) -> [(&'static str, Option<&At<String>>); 4] {
+        [
+            ("disk_image", self.disk_image.as_ref()),
+            ("disk_image_2", self.disk_image_2.as_ref()),
+            ("disk_image_3", self.disk_image_3.as_ref()),
+            ("disk_image_4", self.disk_image_4.as_ref()),
+        ]
     }
 }

@@ -1,14 +1,19 @@
 //! The node definition: a kind of device. [docs/cml.md 4]
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
+use super::at::At;
 use super::reader::{Fields, Reader};
+use super::rules;
 use super::scalar::{
     NAME, any_text, boolean, is_cpu_model, is_icon, is_name, lax_text, line, line_that, literally_one_of, not_one_of,
     one_of, one_of_numbers, or_null, text, whole,
 };
-use super::{At, rules};
-use crate::yaml::{Node, Value, quoted};
+use crate::yaml::{Mark, Node, Value, quoted};
 
 const DOMAIN_DRIVERS: &[&str] = &["kvm", "none", "iol", "docker", "ums"];
 
@@ -106,14 +111,14 @@ const RAM: std::ops::RangeInclusive<i64> = 1..=1_048_576;
 /// Gibibytes of a disk.
 const DISK: std::ops::RangeInclusive<i64> = 0..=4096;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct NodeDefinition {
     pub id: Option<At<String>>,
     pub boot: Option<Boot>,
     pub sim: Option<Simulation>,
     pub general: Option<General>,
     pub configuration: Option<Configuration>,
-    pub interfaces: Option<Interfaces>,
+    pub device: Option<Device>,
     pub ui: Option<Ui>,
     pub inherited: Option<Inherited>,
     pub pyats: Option<PyAts>,
@@ -130,9 +135,7 @@ impl NodeDefinition {
                 sim: fields.required("sim", Simulation::read),
                 general: fields.required("general", General::read),
                 configuration: fields.required("configuration", Configuration::read),
-                interfaces: fields.required("device", |reader, node| {
-                    reader.object(node, |fields| fields.required("interfaces", Interfaces::read))?
-                }),
+                device: fields.required("device", Device::read),
                 ui: fields.required("ui", Ui::read),
                 inherited: fields.optional("inherited", Inherited::read),
                 pyats: fields.optional("pyats", PyAts::read),
@@ -147,11 +150,24 @@ impl NodeDefinition {
     }
 
     pub fn domain_driver(&self) -> Option<&'static str> {
-        Some(self.sim.as_ref()?.linux_native.as_ref()?.domain_driver.as_ref()?.value)
+        Some(self.sim.as_ref()?.linux_native.as_ref()?.libvirt_domain_driver.as_ref()?.value)
+    }
+
+    pub fn interfaces(&self) -> Option<&Interfaces> {
+        self.device.as_ref()?.interfaces.as_ref()
+    }
+
+    pub fn provisioning(&self) -> Option<&Provisioning> {
+        self.configuration.as_ref()?.provisioning.as_ref()
+    }
+
+    /// The files that a node of this kind gets; none where the key is missing or wrong.
+    pub fn files(&self) -> &[ConfigurationFile] {
+        self.provisioning().and_then(|provisioning| provisioning.files.as_deref()).unwrap_or_default()
     }
 
     fn check_consoles(&self, fields: &mut Fields<'_, '_>) {
-        let ports = self.interfaces.as_ref().and_then(|interfaces| interfaces.serial_ports.as_ref());
+        let ports = self.interfaces().and_then(|interfaces| interfaces.serial_ports.as_ref());
         let (Some(driver), Some(ports)) = (self.domain_driver(), ports) else { return };
         let most = match driver {
             "kvm" => 4,
@@ -159,16 +175,16 @@ impl NodeDefinition {
             _ => 0,
         };
         if ports.value > most {
-            let (said, at) =
-                (format!("{} serial ports stand here; {driver} has at most {most}", ports.value), ports.at);
+            let message = format!("{driver} has at most {most} serial ports, found {}", ports.value);
+            let at = ports.at;
             fields
                 .reader
-                .inside("device.interfaces.serial_ports", |reader| reader.report(&rules::DOMAIN, at, said, None));
+                .inside("device.interfaces.serial_ports", |reader| reader.report(&rules::DOMAIN, at, message, None));
         }
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Boot {
     /// Seconds.
     pub timeout: Option<At<i64>>,
@@ -186,10 +202,11 @@ impl Boot {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Simulation {
     pub linux_native: Option<LinuxNative>,
-    pub parameters: Option<Vec<(String, Option<String>)>>,
+    #[serde(serialize_with = "as_texts")]
+    pub parameters: Option<BTreeMap<String, Arc<Node>>>,
     pub usage_estimations: Option<UsageEstimations>,
 }
 
@@ -204,34 +221,34 @@ impl Simulation {
 }
 
 /// A mapping with any keys.
-fn parameters(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Vec<(String, Option<String>)>> {
+fn parameters(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<BTreeMap<String, Arc<Node>>> {
     let Some(map) = node.map() else {
         return reader.wrong_type(node, "a mapping", None);
     };
-    let mut read = Vec::new();
+    let mut read = BTreeMap::new();
     for entry in map.entries() {
         let Some(key) = lax_text(&entry.key) else {
-            let said = format!("{} stands here as a key; allowed is text", entry.key.describe());
-            reader.report(&rules::TYPE, entry.key.at, said, Some("quote it".to_owned()));
+            let message = format!("expected a text as key, found {}", entry.key.describe());
+            reader.report(&rules::TYPE, entry.key.at, message, Some("quote it".to_owned()));
             continue;
         };
         if key.contains(['\n', '\r']) {
             reader.report(
                 &rules::PATTERN,
                 entry.key.at,
-                format!("the key {} has several lines; allowed is one", quoted(&key)),
+                format!("expected a key on one line, found {}", quoted(&key)),
                 None,
             );
         }
-        let value = reader.inside(format_args!(".{key}"), |reader| or_null(any_text)(reader, &entry.value));
-        read.push((key.into_owned(), value.map(|value| value.value)));
+        reader.inside(format_args!(".{key}"), |reader| or_null(any_text)(reader, &entry.value));
+        read.insert(key.into_owned(), entry.value.clone());
     }
     Some(read)
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct LinuxNative {
-    pub domain_driver: Option<At<&'static str>>,
+    pub libvirt_domain_driver: Option<At<&'static str>>,
     pub driver: Option<At<&'static str>>,
     pub disk_driver: Option<At<&'static str>>,
     pub efi_boot: Option<At<bool>>,
@@ -258,7 +275,7 @@ impl LinuxNative {
     fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| {
             let native = Self {
-                domain_driver: fields.required("libvirt_domain_driver", one_of(DOMAIN_DRIVERS)),
+                libvirt_domain_driver: fields.required("libvirt_domain_driver", one_of(DOMAIN_DRIVERS)),
                 driver: fields.required("driver", one_of(DRIVERS)),
                 disk_driver: fields.optional("disk_driver", one_of(DISK_DRIVERS)),
                 efi_boot: fields.optional("efi_boot", boolean),
@@ -288,9 +305,9 @@ impl LinuxNative {
         })
     }
 
-    /// What each kind of machine can't do without.
+    /// The keys that each kind of machine requires.
     fn check_domain(&self, fields: &mut Fields<'_, '_>) {
-        let Some(driver) = &self.domain_driver else { return };
+        let Some(driver) = &self.libvirt_domain_driver else { return };
         let needed: &[&str] = match driver.value {
             "kvm" => &["cpus", "ram", "nic_driver", "disk_driver"],
             "docker" | "iol" => &["ram"],
@@ -301,7 +318,7 @@ impl LinuxNative {
                 fields.report(
                     &rules::DOMAIN,
                     key,
-                    format!("the key `{key}` is missing; {} needs it", driver.value),
+                    format!("the key `{key}` is missing; {} requires it", driver.value),
                     None,
                 );
             }
@@ -309,7 +326,7 @@ impl LinuxNative {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Video {
     /// Mebibytes.
     pub memory: Option<At<i64>>,
@@ -325,7 +342,7 @@ impl Video {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct UsageEstimations {
     /// Hundredths of a CPU.
     pub cpus: Option<At<i64>>,
@@ -345,7 +362,7 @@ impl UsageEstimations {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct General {
     pub nature: Option<At<&'static str>>,
     pub description: Option<At<String>>,
@@ -362,24 +379,33 @@ impl General {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Configuration {
-    pub generator: Option<At<&'static str>>,
+    pub generator: Option<Generator>,
     pub provisioning: Option<Provisioning>,
 }
 
 impl Configuration {
     fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
         reader.object(node, |fields| Self {
-            generator: fields.required("generator", |reader, node| {
-                reader.object(node, |fields| fields.required("driver", or_null(one_of(GENERATORS))))?
-            }),
+            generator: fields.required("generator", Generator::read),
             provisioning: fields.optional("provisioning", Provisioning::read),
         })
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+pub struct Generator {
+    pub driver: Option<At<&'static str>>,
+}
+
+impl Generator {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
+        reader.object(node, |fields| Self { driver: fields.required("driver", or_null(one_of(GENERATORS))) })
+    }
+}
+
+#[derive(Debug, Serialize)]
 pub struct Provisioning {
     pub volume_name: Option<At<String>>,
     pub media_type: Option<At<&'static str>>,
@@ -396,13 +422,24 @@ impl Provisioning {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct ConfigurationFile {
     pub name: Option<At<String>>,
     pub editable: Option<At<bool>>,
     /// The node itself, which knows the place of each line.
+    #[serde(serialize_with = "as_text")]
     pub content: Option<Arc<Node>>,
-    pub at: crate::yaml::Mark,
+    #[serde(skip)]
+    pub at: Mark,
+}
+
+fn as_texts<S: Serializer>(map: &Option<BTreeMap<String, Arc<Node>>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let texts = map.iter().flatten().map(|(key, value)| (key, lax_text(value)));
+    serializer.collect_map(texts)
+}
+
+fn as_text<S: Serializer>(content: &Option<Arc<Node>>, serializer: S) -> Result<S::Ok, S::Error> {
+    content.as_deref().and_then(lax_text).serialize(serializer)
 }
 
 impl ConfigurationFile {
@@ -414,9 +451,25 @@ impl ConfigurationFile {
             at: node.at,
         })
     }
+
+    /// The content; empty if it is missing or null.
+    pub fn text(&self) -> Cow<'_, str> {
+        self.content.as_deref().and_then(lax_text).unwrap_or_default()
+    }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+pub struct Device {
+    pub interfaces: Option<Interfaces>,
+}
+
+impl Device {
+    fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
+        reader.object(node, |fields| Self { interfaces: fields.required("interfaces", Interfaces::read) })
+    }
+}
+
+#[derive(Debug, Serialize)]
 pub struct Interfaces {
     pub serial_ports: Option<At<i64>>,
     pub default_console: Option<At<i64>>,
@@ -446,15 +499,15 @@ impl Interfaces {
             };
             let has_zero = interfaces.has_loopback_zero.as_ref().is_some_and(|has| has.value);
             if has_zero && !fields.has("loopback") {
-                let said = "the key `loopback` is missing; it is needed where `has_loopback_zero` is true";
-                fields.report(&rules::DOMAIN, "loopback", said, None);
+                let message = "the key `loopback` is missing; it is required if `has_loopback_zero` is true";
+                fields.report(&rules::DOMAIN, "loopback", message, None);
             }
             interfaces
         })
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Ui {
     pub label_prefix: Option<At<String>>,
     pub icon: Option<At<String>>,
@@ -483,15 +536,16 @@ fn icon(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<At<String>> {
         return Some(At { value: text.clone().into_owned(), at: node.at });
     }
     if text.is_some_and(|text| text.starts_with("data:")) {
-        let said = "this URI is no picture; allowed is data:image/png;base64,… with whole Base64, or jpeg or svg+xml";
-        reader.report(&rules::PATTERN, node.at, said, None);
+        let message =
+            "expected data:image/png;base64,… (or jpeg, svg+xml) with complete Base64 data, found another URI";
+        reader.report(&rules::PATTERN, node.at, message, None);
     } else {
         not_one_of(reader, node, ICONS);
     }
     None
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Inherited {
     pub image: Option<Inheritance>,
     pub node: Option<Inheritance>,
@@ -506,8 +560,8 @@ impl Inherited {
     }
 }
 
-/// Which numbers an image, or a node in a lab, may set for itself.
-#[derive(Debug)]
+/// The values that an image definition, or a node in a lab, may override.
+#[derive(Debug, Serialize)]
 pub struct Inheritance {
     pub ram: Option<At<bool>>,
     pub cpus: Option<At<bool>>,
@@ -529,13 +583,14 @@ impl Inheritance {
 }
 
 /// How pyATS (<https://developer.cisco.com/pyats/>) talks to the device.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct PyAts {
     pub os: Option<At<String>>,
     pub series: Option<At<String>>,
     pub model: Option<At<String>>,
     pub use_in_testbed: Option<At<bool>>,
     pub config_extract_command: Option<At<String>>,
+    #[serde(flatten)]
     pub credentials: Credentials,
 }
 
@@ -552,8 +607,8 @@ impl PyAts {
     }
 }
 
-/// With which pyATS logs in.
-#[derive(Debug)]
+/// The credentials with which pyATS logs in.
+#[derive(Debug, Serialize)]
 pub struct Credentials {
     pub username: Option<At<String>>,
     pub password: Option<At<String>>,
@@ -561,7 +616,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Among the keys of another mapping.
+    /// Reads them from the keys of another mapping.
     pub(super) fn of(fields: &mut Fields<'_, '_>) -> Self {
         Self {
             username: fields.optional("username", or_null(line(1..=64))),
@@ -576,7 +631,7 @@ impl Credentials {
 }
 
 impl Fields<'_, '_> {
-    /// Whether a key is there at all; null is no value for any key that is asked for so.
+    /// Whether a key has a value; null counts as none.
     fn has(&self, key: &str) -> bool {
         self.get(key).is_some_and(|node| !matches!(node.value, Value::Null))
     }

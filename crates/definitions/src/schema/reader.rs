@@ -1,4 +1,4 @@
-//! Walks through a document and collects what is wrong, each with its place and path.
+//! Walks through a document and collects errors, each with its place and path.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -27,9 +27,9 @@ impl<'f> Reader<'f> {
         self.findings.len() >= MOST_FINDINGS
     }
 
-    /// Something of the wrong type. Yields nothing, for the caller to pass on.
-    pub fn wrong_type<T>(&mut self, node: &Node, allowed: &str, help: Option<String>) -> Option<T> {
-        self.report(&rules::TYPE, node.at, format!("{} stands here; allowed is {allowed}", node.describe()), help);
+    /// Reports a value of the wrong type. Always returns `None`, for the caller to pass on.
+    pub fn wrong_type<T>(&mut self, node: &Node, expected: &str, help: Option<String>) -> Option<T> {
+        self.report(&rules::TYPE, node.at, format!("expected {expected}, found {}", node.describe()), help);
         None
     }
 
@@ -44,7 +44,7 @@ impl<'f> Reader<'f> {
         Some(object)
     }
 
-    /// Reads a list of at least `least` elements.
+    /// Reads a list of at least `least` elements (0 or 1).
     pub fn list<T>(
         &mut self,
         node: &Node,
@@ -55,22 +55,17 @@ impl<'f> Reader<'f> {
             return self.wrong_type(node, "a list", None);
         };
         if items.len() < least {
-            self.report(
-                &rules::LENGTH,
-                node.at,
-                format!("the list is empty; allowed are {least} or more elements"),
-                None,
-            );
+            self.report(&rules::LENGTH, node.at, "expected at least one element, found an empty list", None);
         }
         let read_all = items
             .iter()
             .enumerate()
             .map(|(index, item)| self.inside(format_args!("[{index}]"), |reader| read(reader, item)));
-        // Elements that are wrong are left out, after all have been looked at.
+        // All elements are checked; those that are wrong are left out.
         Some(read_all.flatten().collect())
     }
 
-    /// Reads something whose path is longer by `step`.
+    /// Reads something whose path is this one and `step`.
     pub fn inside<T>(&mut self, step: impl std::fmt::Display, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         // Writing to a string can't fail.
@@ -86,7 +81,7 @@ impl<'f> Reader<'f> {
     }
 }
 
-/// The keys of one mapping. Those that are asked for are known; all others are refused in the end.
+/// The keys of one mapping. Those that have been read are known; all others are reported in the end.
 pub(crate) struct Fields<'r, 'f> {
     pub reader: &'r mut Reader<'f>,
     map: &'r Map,
@@ -95,7 +90,7 @@ pub(crate) struct Fields<'r, 'f> {
 }
 
 impl Fields<'_, '_> {
-    /// The value of a key that must be there.
+    /// Reads the value of a required key.
     pub fn required<T>(
         &mut self,
         key: &'static str,
@@ -110,7 +105,7 @@ impl Fields<'_, '_> {
         self.optional(key, read)
     }
 
-    /// The value of a key, if it is there.
+    /// Reads the value of an optional key.
     pub fn optional<T>(
         &mut self,
         key: &'static str,
@@ -121,12 +116,12 @@ impl Fields<'_, '_> {
         self.reader.inside_key(key, |reader| read(reader, value))
     }
 
-    /// What stands behind a key.
+    /// The value of a key, as it was written.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.map.get(key).map(|entry| entry.value.as_ref())
     }
 
-    /// Reports something about a key that a look at its value alone does not show.
+    /// Reports a problem with a key that depends on other keys.
     pub fn report(&mut self, rule: &'static Rule, key: &str, message: impl Into<String>, help: Option<String>) {
         let at = self.map.get(key).map_or(self.at, |entry| entry.value.at);
         self.reader.inside_key(key, |reader| reader.report(rule, at, message, help));
@@ -135,8 +130,8 @@ impl Fields<'_, '_> {
     fn report_unknown(self) {
         for entry in self.map.entries() {
             let Some(key) = entry.key.text() else {
-                let said = format!("{} stands here as a key; allowed is text", entry.key.describe());
-                self.reader.report(&rules::UNKNOWN_KEY, entry.key.at, said, Some("quote it".to_owned()));
+                let message = format!("expected a text as key, found {}", entry.key.describe());
+                self.reader.report(&rules::UNKNOWN_KEY, entry.key.at, message, Some("quote it".to_owned()));
                 continue;
             };
             if self.known.contains(&key) {
@@ -147,10 +142,10 @@ impl Fields<'_, '_> {
             }
             let near = match text::nearest(key, self.known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known here: {}", self.known.join(", ")),
+                None => format!("known keys: {}", self.known.join(", ")),
             };
-            let said = format!("the key {} is not known here", quoted(key));
-            self.reader.inside_key(key, |reader| reader.report(&rules::UNKNOWN_KEY, entry.key.at, said, Some(near)));
+            let message = format!("unknown key {}", quoted(key));
+            self.reader.inside_key(key, |reader| reader.report(&rules::UNKNOWN_KEY, entry.key.at, message, Some(near)));
         }
     }
 }

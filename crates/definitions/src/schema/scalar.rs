@@ -1,15 +1,16 @@
-//! Single values, with the leniency of pydantic 2 in its lax mode: what each type takes was tried out with
-//! pydantic itself. [docs/cml.md 4]
+//! Scalars, as pydantic 2 reads them in its lax mode: what each type accepts was tried with pydantic itself.
+//! [docs/cml.md 4]
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::at::At;
 use super::reader::Reader;
-use super::{At, rules};
+use super::rules;
 use crate::yaml::{Node, Value, quoted, saturated};
 
-/// Python reads no longer number from a text.
+/// Python does not convert a longer text to an integer.
 const MOST_DIGITS: usize = 4300;
 
 /// A text that may be null as well as absent.
@@ -24,7 +25,7 @@ pub(super) fn any_text(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<At<S
     match lax_text(node) {
         Some(text) => Some(At { value: text.into_owned(), at: node.at }),
         None => {
-            let help = matches!(node.value, Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Date)
+            let help = matches!(node.value, Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Date(_))
                 .then(|| "quote it, so that it is text".to_owned());
             reader.wrong_type(node, "text", help)
         }
@@ -39,8 +40,8 @@ pub(super) fn text(length: RangeInclusive<usize>) -> impl Fn(&mut Reader<'_>, &A
         if length.contains(&count) {
             return Some(text);
         }
-        let said = format!("{} has {count} characters; allowed are {}", quoted(&text.value), describe(&length));
-        reader.report(&rules::LENGTH, node.at, said, None);
+        let message = format!("expected {} characters, found {count}: {}", describe(&length), quoted(&text.value));
+        reader.report(&rules::LENGTH, node.at, message, None);
         None
     }
 }
@@ -55,21 +56,21 @@ pub(super) fn line(length: RangeInclusive<usize>) -> impl Fn(&mut Reader<'_>, &A
 
 fn one_line(reader: &mut Reader<'_>, text: At<String>) -> Option<At<String>> {
     if text.value.contains(['\n', '\r']) {
-        let said = format!("{} has several lines; allowed is one", quoted(&text.value));
+        let message = format!("expected one line, found several: {}", quoted(&text.value));
         let help = text
             .value
             .ends_with('\n')
             .then(|| "a block (`|`, `>`) ends with a line break; write `|-` or `>-`, or quote it".to_owned());
-        reader.report(&rules::PATTERN, text.at, said, help);
+        reader.report(&rules::PATTERN, text.at, message, help);
         return None;
     }
     Some(text)
 }
 
-/// A line that `test` finds to be right; `allowed` says which are.
+/// A line that passes `test`; `expected` describes those that do.
 pub(super) fn line_that(
     length: RangeInclusive<usize>,
-    allowed: &'static str,
+    expected: &'static str,
     test: fn(&str) -> bool,
 ) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<String>> {
     move |reader, node| {
@@ -77,12 +78,7 @@ pub(super) fn line_that(
         if test(&text.value) {
             return Some(text);
         }
-        reader.report(
-            &rules::PATTERN,
-            node.at,
-            format!("{} stands here; allowed is {allowed}", quoted(&text.value)),
-            None,
-        );
+        reader.report(&rules::PATTERN, node.at, format!("expected {expected}, found {}", quoted(&text.value)), None);
         None
     }
 }
@@ -101,7 +97,7 @@ pub(super) fn one_of(
     }
 }
 
-/// The same, but `!!binary` is not taken: pydantic's `Literal` is stricter than its enumerations.
+/// The same, but without `!!binary`: pydantic's `Literal` is stricter than its enumerations.
 pub(super) fn literally_one_of(
     words: &'static [&'static str],
 ) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<&'static str>> {
@@ -114,9 +110,9 @@ pub(super) fn literally_one_of(
 }
 
 pub(super) fn not_one_of(reader: &mut Reader<'_>, node: &Node, words: &[&str]) {
-    let said = format!("{} stands here; allowed are {}", node.describe(), words.join(", "));
+    let message = format!("expected one of {}, found {}", words.join(", "), node.describe());
     let near = node.text().and_then(|text| text::nearest(text, words.iter().copied()));
-    reader.report(&rules::CHOICE, node.at, said, near.map(|near| format!("did you mean `{near}`?")));
+    reader.report(&rules::CHOICE, node.at, message, near.map(|near| format!("did you mean `{near}`?")));
 }
 
 /// A whole number in that range.
@@ -128,13 +124,13 @@ pub(super) fn whole(range: RangeInclusive<i64>) -> impl Fn(&mut Reader<'_>, &Arc
         if range.contains(&value) {
             return Some(At { value, at: node.at });
         }
-        let allowed = if *range.start() == i64::MIN { format!("at most {}", range.end()) } else { describe(&range) };
-        reader.report(&rules::RANGE, node.at, format!("{} stands here; allowed is {allowed}", node.describe()), None);
+        let expected = if *range.start() == i64::MIN { format!("at most {}", range.end()) } else { describe(&range) };
+        reader.report(&rules::RANGE, node.at, format!("expected {expected}, found {}", found(node, value)), None);
         None
     }
 }
 
-/// One of some numbers. Of other types, pydantic's `Literal` takes only what Python finds equal.
+/// One of some numbers. Of other types, pydantic's `Literal` accepts only what equals one in Python.
 pub(super) fn one_of_numbers(numbers: &'static [i64]) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<i64>> {
     move |reader, node| {
         let value = match node.value {
@@ -145,8 +141,8 @@ pub(super) fn one_of_numbers(numbers: &'static [i64]) -> impl Fn(&mut Reader<'_>
         let value = value.filter(|value| numbers.contains(value));
         if value.is_none() {
             let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-            let said = format!("{} stands here; allowed are {}", node.describe(), numbers.join(", "));
-            reader.report(&rules::CHOICE, node.at, said, None);
+            let message = format!("expected one of {}, found {}", numbers.join(", "), node.describe());
+            reader.report(&rules::CHOICE, node.at, message, None);
         }
         value.map(|value| At { value, at: node.at })
     }
@@ -160,12 +156,17 @@ pub(super) fn boolean(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<At<bo
     }
 }
 
+/// A number as it was written, for a message: `100000`, or `"100000"` as text.
+fn found(node: &Node, value: i64) -> String {
+    if matches!(node.value, Value::Int(_)) { value.to_string() } else { node.describe() }
+}
+
 /// `1 to 32`
 fn describe<T: std::fmt::Display>(range: &RangeInclusive<T>) -> String {
     format!("{} to {}", range.start(), range.end())
 }
 
-/// What pydantic takes as text: text, and bytes that are UTF-8.
+/// What pydantic accepts as text: text, and bytes that are UTF-8.
 pub(super) fn lax_text(node: &Node) -> Option<Cow<'_, str>> {
     match &node.value {
         Value::Text(text) => Some(Cow::Borrowed(&text.text)),
@@ -207,8 +208,8 @@ fn whole_float(value: f64) -> Option<i64> {
     (fits && value.fract() == 0.0).then_some(value as i64)
 }
 
-/// A number in a text: `" 1_000.0 "` is one, `"1__0"` and `"1e3"` are none. The order of these steps is pydantic's, and it shows in what is
-/// taken: `"0-4"` is -4.
+/// A number in a text: `" 1_000.0 "` is one, `"1__0"` and `"1e3"` are not. The order of these steps is pydantic's, and it
+/// decides what is accepted: `"0-4"` is -4.
 fn int_of_text(text: &str) -> Option<i64> {
     let text = text.trim();
     let (negative, digits) = match (text.strip_prefix('+'), text.strip_prefix('-')) {
@@ -254,14 +255,13 @@ fn without_leading_zeros(digits: &str) -> Option<&str> {
     }
 }
 
-/// What stands in an id or a file name of CML's: not these characters, and no dot in front. [docs/cml.md 3]
+/// Whether CML allows a text as an id or a file name: none of these characters, no leading dot. [docs/cml.md 3]
 pub(super) fn is_name(text: &str) -> bool {
     !text.starts_with('.') && !text.contains(|c| "!@#%^&*();$\n\r\t/\\".contains(c))
 }
 
-/// The words for that.
-pub(super) const NAME: &str =
-    "a name without any of ! @ # % ^ & * ( ) ; $ / \\, tabs and line breaks, and without a dot in front";
+/// That rule, for a message.
+pub(super) const NAME: &str = "a name without ! @ # % ^ & * ( ) ; $ / \\, tabs, line breaks or a leading dot";
 
 /// Exactly 64 hexadecimal digits, as the schema's `[a-fA-F\d]` has them.
 pub(super) fn is_sha256(text: &str) -> bool {
@@ -294,7 +294,7 @@ pub(super) fn is_icon(text: &str) -> bool {
 
 /// A decimal digit of any script: Unicode's category Nd, which `\d` means in CML's patterns.
 fn is_digit(c: char) -> bool {
-    // The digits stand in runs from zero to nine; five runs of mathematical digits follow each other.
+    // Digits come in runs from zero to nine; five runs of mathematical digits follow one another.
     const ZEROS: [u32; 75] = [
         0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0,
         0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620,

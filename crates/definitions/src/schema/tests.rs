@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::*;
+use crate::finding::Finding;
 use crate::yaml;
 
 /// Every key there is, once.

@@ -67,7 +67,7 @@ impl<'a> Subjects<'a> {
             return Ok(known.clone());
         }
         let saved = Saved::up_to_date(self.session, &args).await?;
-        let container = Container::read(&saved.bundle.node_definition.text)?;
+        let container = Container::read(&saved.bundle.node_definition.text, &saved.bundle.id)?;
         let shipped = Shipped { container, archive: saved.bundle.archive.path.clone() };
         let node = Rc::new(SavedNode { saved, shipped });
         self.saved.push((args, node.clone()));
@@ -86,7 +86,8 @@ impl<'a> Subjects<'a> {
             *switch.ok_or_else(|| anyhow!("node {} has no switch `{name}`: {near}", plan.node))? = *value;
         }
         let definitions = render(self.session, &plan)?.with_image_id(&of.saved.bundle.image_id)?;
-        Ok(Shipped { container: Container::read(&definitions.node)?, archive: of.shipped.archive.clone() })
+        let container = Container::read(&definitions.node, &of.saved.bundle.id)?;
+        Ok(Shipped { container, archive: of.shipped.archive.clone() })
     }
 }
 

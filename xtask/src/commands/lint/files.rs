@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
 use crate::commands::lint::report::Report;
-use definitions::lint::{self, Archive, Document, Subject, Surroundings};
-use definitions::yaml;
+use definitions::Document;
+use definitions::lint::{self, Archive, Subject, Surroundings};
 
 /// Definitions that stand beside those to judge are only compared with them; more than this are no company.
 const MOST_BESIDE: usize = 1000;
@@ -31,17 +30,15 @@ pub(super) fn lint(paths: &[PathBuf]) -> Result<Vec<Report>> {
     }
     let mut known = BTreeSet::new();
     files.retain(|path| known.insert(identity(path)));
+    let documents = read_all(&files)?;
     let mut folders = Folders::default();
-    let mut subjects = Vec::new();
-    for (path, document) in files.iter().zip(read_all(&files)?) {
-        let around = surroundings(path, &document, &mut folders);
-        subjects.push(Subject { document, around });
-    }
-    let beside = beside(&files, &subjects, &known);
+    let subject = |(path, document)| Subject { document, around: surroundings(path, document, &mut folders) };
+    let subjects: Vec<Subject<'_>> = files.iter().map(PathBuf::as_path).zip(&documents).map(subject).collect();
+    let beside = beside(&files, &documents, &known);
     let findings = lint::judge(&subjects, &beside);
-    let reports = files.iter().zip(&subjects).zip(findings).map(|((path, subject), findings)| Report {
+    let reports = files.iter().zip(&documents).zip(findings).map(|((path, document), findings)| Report {
         path: path.display().to_string(),
-        kind: subject.document.definition.kind(),
+        kind: document.definition.kind(),
         findings,
         silenced: 0,
     });
@@ -78,7 +75,7 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<Document>> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let share = files.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
-        let read_share = |share: &[PathBuf]| share.iter().map(|path| read(path)).collect::<Result<Vec<_>>>();
+        let read_share = |share: &[PathBuf]| share.iter().map(|path| Document::open(path)).collect::<Result<Vec<_>>>();
         let readers: Vec<_> = files.chunks(share).map(|share| scope.spawn(move || read_share(share))).collect();
         let mut documents = Vec::with_capacity(files.len());
         for reader in readers {
@@ -87,21 +84,6 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<Document>> {
         }
         Ok(documents)
     })
-}
-
-/// Reads no more of a file than a definition may have.
-fn read(path: &Path) -> Result<Document> {
-    let cant = || format!("{} can't be read", path.display());
-    let file = fs::File::open(path).with_context(cant)?;
-    let size = file.metadata().with_context(cant)?.len();
-    let most = yaml::LARGEST as u64;
-    if size > most {
-        return Ok(Document::too_large(size));
-    }
-    let mut bytes = Vec::new();
-    // A pipe has no size.
-    file.take(most + 1).read_to_end(&mut bytes).with_context(cant)?;
-    Ok(Document::read(&bytes))
 }
 
 /// The names of the files in each folder, read once.
@@ -127,7 +109,7 @@ fn folder_of(path: &Path) -> &Path {
 fn surroundings(path: &Path, document: &Document, folders: &mut Folders) -> Surroundings {
     let Some(image) = document.as_image() else { return Surroundings::default() };
     let folder = folder_of(path);
-    let disk = image.disk_images[0].as_ref().map(|name| folder.join(&name.value));
+    let disk = image.disk_image.as_ref().map(|name| folder.join(&name.value));
     let archive = disk.filter(|disk| disk.is_file() && is_archive(disk));
     Surroundings {
         folder: Some(folders.names(folder).clone()),
@@ -149,8 +131,8 @@ fn examine(path: &Path) -> Archive {
 }
 
 /// Node definitions that image definitions may belong to: in their folders, and where CML keeps them. [docs/cml.md 1]
-fn beside(files: &[PathBuf], subjects: &[Subject], judged: &BTreeSet<PathBuf>) -> Vec<Document> {
-    let images = files.iter().zip(subjects).filter(|(_, subject)| subject.document.as_image().is_some());
+fn beside(files: &[PathBuf], documents: &[Document], judged: &BTreeSet<PathBuf>) -> Vec<Document> {
+    let images = files.iter().zip(documents).filter(|(_, document)| document.as_image().is_some());
     let folders: BTreeSet<PathBuf> = images
         .flat_map(|(path, _)| {
             let folder = folder_of(path);
@@ -159,6 +141,6 @@ fn beside(files: &[PathBuf], subjects: &[Subject], judged: &BTreeSet<PathBuf>) -
         .collect();
     let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     let others = entries.map(|entry| entry.path()).filter(|path| is_yaml(path) && !judged.contains(&identity(path)));
-    let documents = others.take(MOST_BESIDE).filter_map(|path| read(&path).ok());
+    let documents = others.take(MOST_BESIDE).filter_map(|path| Document::open(&path).ok());
     documents.filter(|document| document.as_node().is_some()).collect()
 }

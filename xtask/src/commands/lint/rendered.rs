@@ -189,16 +189,7 @@ pub(in crate::commands) fn refuse_errors(session: &Session<'_>, node: &str, defi
     let errors: Vec<String> = placed
         .iter()
         .filter(|placed| placed.finding.is_error() && !is_silenced(node, &placed.finding))
-        .map(|Placed { file, finding, .. }| {
-            format!(
-                "\n  {}:{}: {}: {} [{}]",
-                file.display(),
-                finding.at,
-                finding.path,
-                finding.message,
-                finding.rule.id
-            )
-        })
+        .map(|Placed { file, finding, .. }| format!("\n  {}", finding.line(file.display())))
         .collect();
     anyhow::ensure!(errors.is_empty(), "the definitions of {} have errors:{}", node.node, errors.concat());
     Ok(())

@@ -69,12 +69,7 @@ fn object(finding: &Finding) -> FindingObject<'_> {
 pub(super) fn print(ui: &Ui, reports: &[Report]) -> Result<()> {
     let findings = reports.iter().flat_map(|report| report.findings.iter().map(move |finding| (report, finding)));
     for (report, finding) in findings {
-        let word = finding.rule.severity.word();
-        let path = if finding.path.is_empty() { String::new() } else { format!("{}: ", finding.path) };
-        ui.result(format_args!(
-            "{}:{}: {word}[{}]: {path}{}",
-            report.path, finding.at, finding.rule.id, finding.message
-        ))?;
+        ui.result(finding.line(&report.path))?;
         if let Some(help) = &finding.help {
             ui.result(format_args!("  {help}"))?;
         }

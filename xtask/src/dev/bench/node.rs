@@ -27,7 +27,7 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
     let saved = Saved::up_to_date(session, node).await?;
     let (engine, bundle) = (&saved.built.engine, &saved.bundle);
     let id = &bundle.id;
-    let container = Container::read(&bundle.node_definition.text)?;
+    let container = Container::read(&bundle.node_definition.text, &bundle.id)?;
     let helper = helper_image(session, Consent::Given).await?;
     let lab = Lab::open(engine, session.ui, &session.cache, &helper).await?;
     let image = lab.load(&bundle.archive.path).await?.image;

@@ -1,0 +1,123 @@
+//! A file, read as a definition: the only way by which the text of a definition becomes values.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::finding::{Example, Finding, MOST_FINDINGS, Rule, Severity};
+use crate::schema::{self, Definition, ImageDefinition, NodeDefinition};
+use crate::yaml::{self, Duplicate, Mark, Problem, ProblemKind, quoted};
+
+pub(crate) static RULES: &[&Rule] = &[&DUPLICATE_KEY, &LIMITS];
+
+static DUPLICATE_KEY: Rule = Rule {
+    id: "duplicate-key",
+    severity: Severity::Error,
+    title: "No mapping has a key twice",
+    why: "CML silently takes the last one, other programs the first. Nobody can tell which was meant.",
+    failing: Example::File(
+        "id: tiny\nnode_definition_id: tiny\nlabel: Tiny\nlabel: Tiny 1.0\ndocker_tag: \"tiny:1.0\"\n",
+    ),
+    fixed: Example::File("id: tiny\nnode_definition_id: tiny\nlabel: Tiny 1.0\ndocker_tag: \"tiny:1.0\"\n"),
+};
+
+static LIMITS: Rule = Rule {
+    id: "limits",
+    severity: Severity::Error,
+    title: "The file is no larger than a definition can be",
+    why: "A file with more than 20 MB, 64 levels, 50 000 values or 100 000 keys merged by `<<` is not read: no \
+          definition needs that much, and CML's web server accepts no larger body.",
+    failing: Example::File(
+        "ui: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
+    ),
+    fixed: Example::Node("ui:\n  label: Tiny\n"),
+};
+
+/// A definition, and what was found wrong while it was read.
+#[derive(Debug)]
+pub struct Document {
+    pub definition: Definition,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Document {
+    /// Reads any bytes as a definition.
+    pub fn read(bytes: &[u8]) -> Self {
+        let mut findings = Vec::new();
+        let definition = match yaml::read(bytes) {
+            Ok(document) => {
+                findings.extend(document.duplicates.iter().take(MOST_FINDINGS).map(duplicate));
+                schema::read(&document.root, &mut findings)
+            }
+            Err(problem) => {
+                findings.push(unreadable(problem));
+                Definition::Unknown
+            }
+        };
+        Self { definition, findings }
+    }
+
+    /// Reads a file, but no more of it than a definition may have.
+    pub fn open(path: &Path) -> Result<Self> {
+        let cannot = || format!("cannot read {}", path.display());
+        let file = File::open(path).with_context(cannot)?;
+        let size = file.metadata().with_context(cannot)?.len();
+        let most = yaml::LARGEST as u64;
+        if size > most {
+            return Ok(Self::too_large(size));
+        }
+        let mut bytes = Vec::new();
+        // A pipe has no size.
+        file.take(most + 1).read_to_end(&mut bytes).with_context(cannot)?;
+        Ok(Self::read(&bytes))
+    }
+
+    fn too_large(bytes: u64) -> Self {
+        let message = format!("expected at most {} bytes, found {bytes}", yaml::LARGEST);
+        Self { definition: Definition::Unknown, findings: vec![Finding::new(&LIMITS, Mark::START, "", message)] }
+    }
+
+    pub fn as_node(&self) -> Option<&NodeDefinition> {
+        match &self.definition {
+            Definition::Node(node) => Some(node),
+            _ => None,
+        }
+    }
+
+    pub fn as_image(&self) -> Option<&ImageDefinition> {
+        match &self.definition {
+            Definition::Image(image) => Some(image),
+            _ => None,
+        }
+    }
+
+    /// What makes the document unusable: the errors of reading it, as `lint` prints them for a file of that name.
+    pub fn errors(&self, file: impl Display) -> Vec<String> {
+        self.findings.iter().filter(|finding| finding.is_error()).map(|finding| finding.line(&file)).collect()
+    }
+
+    /// Fails if `lint` would report an error in what was read, with the same words.
+    pub fn refuse_errors(&self, file: impl Display) -> Result<()> {
+        match self.errors(file).as_slice() {
+            [] => Ok(()),
+            [error] => bail!("{error}"),
+            errors => bail!("the definition has {} errors:\n  {}", errors.len(), errors.join("\n  ")),
+        }
+    }
+}
+
+fn duplicate(duplicate: &Duplicate) -> Finding {
+    let message = format!("the key {} is already in line {}", quoted(&duplicate.key), duplicate.first.line);
+    Finding::new(&DUPLICATE_KEY, duplicate.at, duplicate.key.clone(), message).help("remove one of them")
+}
+
+fn unreadable(problem: Problem) -> Finding {
+    let rule = match problem.kind {
+        ProblemKind::NotYaml => &schema::rules::YAML,
+        ProblemKind::TooMuch => &LIMITS,
+    };
+    Finding::new(rule, problem.at, "", problem.message)
+}

@@ -1,0 +1,145 @@
+//! Templates, and what they render to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use tera::{Kwargs, State, Tera, Value};
+
+use crate::document::Document;
+use crate::origin::Origin;
+use crate::yaml::Mark;
+use digests::Digest;
+
+/// What a template can use.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    pub id: &'a str,
+    /// The image's tag.
+    pub image: &'a str,
+    pub image_id: &'a Digest,
+    /// The archive's file name.
+    pub archive: &'a str,
+    pub node: &'a str,
+    pub variant: &'a str,
+    pub version: &'a str,
+    pub label: &'a str,
+    pub title: &'a str,
+    pub description: &'a str,
+    pub switches: &'a BTreeMap<String, bool>,
+}
+
+/// A rendered template, which knows the source of each of its lines.
+pub(crate) struct Rendered {
+    pub path: PathBuf,
+    pub text: String,
+    pub document: Document,
+    origin: Origin,
+}
+
+impl Rendered {
+    /// Replaces the text by one with the same lines, but for single values.
+    pub fn set_text(&mut self, text: String) {
+        self.document = Document::read(text.as_bytes());
+        self.text = text;
+    }
+
+    /// The place in a template that a place of the text came from.
+    pub fn place(&self, at: Mark) -> (PathBuf, Mark) {
+        let (name, line) = self.origin.of_line(at.line);
+        // The path of this template is its folder followed by its name.
+        let folder = self.path.ancestors().nth(Path::new(&self.origin.template).components().count());
+        (folder.unwrap_or(Path::new("")).join(name), Mark { line, column: at.column })
+    }
+
+    /// The same, in the form that editors can jump to.
+    pub fn show(&self, at: Mark) -> String {
+        let (path, at) = self.place(at);
+        format!("{}:{at}", path.display())
+    }
+}
+
+/// All templates of a folder, so that they can include each other.
+pub(crate) struct Templates {
+    tera: Tera,
+    folder: PathBuf,
+    sources: HashMap<String, String>,
+}
+
+impl Templates {
+    pub fn load(folder: &Path) -> Result<Self> {
+        let mut sources = HashMap::new();
+        read_templates(folder, folder, &mut sources)?;
+        let mut tera = Tera::new();
+        tera.autoescape_on(Vec::<String>::new());
+        tera.register_filter("json", json);
+        let named = sources.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        tera.add_raw_templates(named.collect::<Vec<_>>()).map_err(|error| located(folder, &sources, &error))?;
+        Ok(Self { tera, folder: folder.to_owned(), sources })
+    }
+
+    pub fn render(&self, name: &str, facts: &Facts<'_>) -> Result<Rendered> {
+        let path = self.folder.join(name);
+        anyhow::ensure!(self.sources.contains_key(name), "there is no template {}", path.display());
+        let text =
+            self.tera.render(name, &context(facts)).map_err(|error| located(&self.folder, &self.sources, &error))?;
+        let origin = Origin::new(&self.sources, name, &text);
+        let document = Document::read(text.as_bytes());
+        Ok(Rendered { path, text, document, origin })
+    }
+}
+
+/// Tera's error, with its line and its place in the form that editors can jump to.
+fn located(folder: &Path, sources: &HashMap<String, String>, error: &tera::Error) -> anyhow::Error {
+    use tera::ErrorKind::{RenderingError, SyntaxError};
+    match error.kind() {
+        SyntaxError(report) | RenderingError(report) => {
+            let (path, at) = (folder.join(report.filename()), report.span());
+            let source =
+                sources.get(report.filename()).and_then(|text| text.lines().nth(at.start_line.saturating_sub(1)));
+            let (line, column) = (at.start_line, at.start_col + 1);
+            let source = source.unwrap_or_default().trim();
+            anyhow!("{}:{line}:{column}: {}\n  {source}", path.display(), report.message())
+        }
+        _ => anyhow!("the templates in {} are wrong: {error}", folder.display()),
+    }
+}
+
+fn context(facts: &Facts<'_>) -> tera::Context {
+    let mut context = tera::Context::new();
+    context.insert("id", facts.id);
+    context.insert("image", facts.image);
+    context.insert("image_id", facts.image_id.hex());
+    context.insert("archive", facts.archive);
+    context.insert("node", facts.node);
+    context.insert("variant", facts.variant);
+    context.insert("version", facts.version);
+    context.insert("label", facts.label);
+    context.insert("title", facts.title);
+    context.insert("description", facts.description);
+    context.insert("switches", facts.switches);
+    context
+}
+
+/// `{{ text | json }}`: quoted so that it is one scalar in YAML as in JSON.
+#[expect(clippy::needless_pass_by_value, reason = "Tera's signature of a filter")]
+fn json(value: Value, _: Kwargs, _: &State<'_>) -> tera::TeraResult<String> {
+    if value.is_undefined() {
+        return Err(tera::Error::message("`json` got a variable that does not exist"));
+    }
+    serde_json::to_string(&value).map_err(|error| tera::Error::message(error.to_string()))
+}
+
+fn read_templates(root: &Path, folder: &Path, into: &mut HashMap<String, String>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            read_templates(root, &path, into)?;
+        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            let name = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            into.insert(name, text);
+        }
+    }
+    Ok(())
+}
