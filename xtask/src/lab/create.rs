@@ -115,7 +115,8 @@ mod tests {
         assert_eq!(
             line,
             "create --interactive --tty --network none --label l=1 --name n --cap-drop ALL --cap-add CAP_CHOWN \
-             --cap-add NET_ADMIN --env 'A=b c' --mount type=bind,target=/a,source=/f/a --shm-size=1m --sysctl x=1 -h y 'i:1'"
+             --cap-add NET_ADMIN --env 'A=b c' --mount type=bind,target=/a,source=/f/a --shm-size=1m \
+             --sysctl x=1 -h y 'i:1'"
         );
     }
 

@@ -145,21 +145,25 @@ mod tests {
 
     #[test]
     fn a_setting_that_is_missing_in_the_kernel_is_named() {
-        let message = "OCI runtime create failed: write sysctl key net.vrf.strict_mode: open /proc/sys/net/vrf/strict_mode: no such file";
+        let message = "OCI runtime create failed: write sysctl key net.vrf.strict_mode: \
+                       open /proc/sys/net/vrf/strict_mode: no such file";
         assert!(means(message).contains("sets net.vrf.strict_mode, which the kernel"));
-        let message = "runc: runc create failed: unable to start container process: error during container init: open \
-                    /proc/sys/kernel/msgmax: permission denied: OCI permission denied";
+        let message = "runc: runc create failed: unable to start container process: error during container init: \
+                       open /proc/sys/kernel/msgmax: permission denied: OCI permission denied";
         assert!(means(message).contains("sets kernel.msgmax, which this engine is not allowed to"));
     }
 
-    /// What runc and crun say of it through Docker and Podman.
+    /// The messages of runc and crun, through Docker and Podman.
     #[test]
     fn an_entry_point_is_explained_whatever_the_runtime() {
         for message in [
-            "Docker responded with status code 400: OCI runtime create failed: exec: \"/x\": stat /x: no such file or directory: unknown",
-            "Docker responded with status code 500: runc: runc create failed: unable to start container process: exec: \"/x\": \
-             stat /x: no such file or directory: OCI runtime attempted to invoke a command that was not found",
-            "crun: executable file `/x` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found",
+            "Docker responded with status code 400: OCI runtime create failed: exec: \"/x\": stat /x: \
+             no such file or directory: unknown",
+            "Docker responded with status code 500: runc: runc create failed: unable to start container process: \
+             exec: \"/x\": stat /x: no such file or directory: OCI runtime attempted to invoke a command that \
+             was not found",
+            "crun: executable file `/x` not found in $PATH: No such file or directory: OCI runtime attempted to \
+             invoke a command that was not found",
         ] {
             assert!(means(message).contains("entry point does not exist"), "{message}");
             assert!(!means(message).contains("status code"), "{message}");
@@ -170,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_problem_of_the_engine_is_not_blamed_on_the_definition() {
-        let message = "runc: runc create failed: unable to start container process: error during container init: error setting rlimits \
-                    for ready process: error setting rlimit type 7: operation not permitted: OCI permission denied";
+        let message = "runc: runc create failed: unable to start container process: error during container init: \
+                       error setting rlimits for ready process: error setting rlimit type 7: operation not permitted: OCI permission denied";
         assert!(means(message).contains("default_ulimits"));
         assert!(means("something new").contains("refuses what config.json asks for"));
     }

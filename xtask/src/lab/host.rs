@@ -72,8 +72,8 @@ fn is_plain(name: &str) -> bool {
 
 fn missing_setting(sysctl: &str, is_confined: bool) -> UnmetNeed {
     let remedy = if sysctl.starts_with("net.vrf.") {
-        "load the kernel module `vrf` on the engine's host (modprobe vrf); a stock CML server does not load it either: there, \
-         write `vrf` to /etc/modules-load.d/vrf.conf and reboot"
+        "load the kernel module `vrf` on the engine's host (modprobe vrf); a stock CML server does not load it \
+         either: there, write `vrf` to /etc/modules-load.d/vrf.conf and reboot"
     } else if sysctl.contains("seg6") {
         "the engine's host needs a kernel with SRv6 (CONFIG_IPV6_SEG6_LWTUNNEL); CML's has it"
     } else if sysctl.starts_with("net.ipv6.conf.") {

@@ -23,7 +23,9 @@ const SCRIPT: &str = r#"
 for process in /proc/[0-9]*; do
   [ "$process/ns/pid" -ef "/proc/$1/ns/pid" ] || continue
   name= state= memory=-
-  while read -r key value rest; do case $key in Name:) name=$value ;; State:) state=$value ;; esac; done < "$process/status"
+  while read -r key value rest; do
+    case $key in Name:) name=$value ;; State:) state=$value ;; esac
+  done < "$process/status"
   while read -r key value rest; do case $key in Pss_Anon:) memory=$value ;; esac; done < "$process/smaps_rollup"
   [ -z "$state" ] || echo "${process##*/} $state $memory $name"
 done 2> /dev/null

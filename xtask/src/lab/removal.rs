@@ -1,5 +1,5 @@
-//! Removing what a lab has on the engine. Everything of a lab has its label, and nothing else has; images that it loaded
-//! have its name in their tag.
+//! Removes what a lab has on the engine. Everything of a lab has its label, and nothing else has; images that it
+//! loaded have its name in their tag.
 
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,8 @@ pub(super) async fn remove_lab(engine: &Engine, lab: &str) -> Result<usize> {
     Ok(containers.len() + volumes.len() + tags.len())
 }
 
-/// Removes everything of a lab whose command was interrupted. The engine may still be working on what that command asked
-/// for: it refuses to remove what it is just starting or removing, and what it is just creating appears late.
+/// Removes everything of a lab whose command was interrupted. The engine may still be working on what that command
+/// asked for: it refuses to remove what it is just starting or removing, and what it is just creating appears late.
 pub(super) async fn remove_interrupted_lab(engine: &Engine, lab: &str) -> Result<()> {
     let since = Instant::now();
     let mut empty_rounds = 0;

@@ -1,4 +1,4 @@
-//! A node whose image ID is known and stands in both definitions.
+//! A node whose image ID is known and is in both definitions.
 //!
 //! CML compares the SHA-256 of the image's configuration. What `docker inspect` prints is that on
 //! some engines and a manifest's digest on others, so it is computed here, from what the engine
@@ -85,7 +85,7 @@ pub(super) fn is_of(record: &Record, built: &Built) -> bool {
 
 async fn compute_image_id(session: &Session<'_>, built: &Built) -> Result<Digest> {
     let spinner = session.ui.spinner(format!("computing the image ID of {} from its export", built.plan.names.image));
-    let contents = export(built, |_| {}, |reader| archive::examine(reader)).await;
+    let contents = export(built, |_| {}, archive::examine).await;
     spinner.finish_and_clear();
     Ok(contents?.image_id)
 }
