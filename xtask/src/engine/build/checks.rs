@@ -15,12 +15,9 @@ use catalog::{BuildPlan, labels};
 use ui::Ui;
 
 /// How long a check may run.
-const TIME: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs every check of `plan` in a container of `image`.
-///
-/// # Errors
-/// If one does not exit or print as it must.
+/// Runs every check of `plan` on `image`; fails with the first that does not exit or print as it should.
 pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Result<()> {
     if plan.checks.is_empty() {
         return Ok(());
@@ -28,11 +25,11 @@ pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Res
     let context = plan.check_context();
     for check in &plan.checks {
         let wanted = check.prints.as_ref().map(|pattern| pattern.render(&context)).transpose()?;
-        let in_time = tokio::time::timeout(TIME, carry_out(engine, ui, plan, image, check)).await;
+        let in_time = tokio::time::timeout(TIMEOUT, run_one(engine, ui, plan, image, check)).await;
         let outcome = in_time
-            .unwrap_or_else(|_| Err(anyhow!("`{}` did not end within {} s", check.run.join(" "), TIME.as_secs())));
-        let (code, said) = outcome.with_context(|| format!("check `{}`", check.name))?;
-        let printed = wanted.as_ref().is_none_or(|wanted| said.contains(wanted.as_str()));
+            .unwrap_or_else(|_| Err(anyhow!("`{}` did not end within {} s", check.run.join(" "), TIMEOUT.as_secs())));
+        let (code, output) = outcome.with_context(|| format!("check `{}`", check.name))?;
+        let printed = wanted.as_ref().is_none_or(|wanted| output.contains(wanted.as_str()));
         if code != check.exits || !printed {
             let wanted = wanted.map(|wanted| format!(" and print `{wanted}`")).unwrap_or_default();
             return Err(anyhow!(
@@ -40,7 +37,7 @@ pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Res
                 check.name,
                 check.run.join(" "),
                 check.exits,
-                indented(&said)
+                text::tail(&output, 30).trim_end()
             ));
         }
     }
@@ -56,10 +53,10 @@ pub async fn remove_left_behind(engine: &Engine, node: &str) -> Result<()> {
     Ok(())
 }
 
-/// In a container, or where the machine lets none run, as a step of a build that is thrown away.
-async fn carry_out(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str, check: &Check) -> Result<(i64, String)> {
+/// Runs a check in a container; if containers do not run, as a step of a build whose result is removed.
+async fn run_one(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str, check: &Check) -> Result<(i64, String)> {
     if engine.abilities.runs_containers.is_err() {
-        return as_step(engine, &plan.platform, image, &check.run).await;
+        return in_build(engine, &plan.platform, image, &check.run).await;
     }
     ui.command(format_args!(
         "docker run --rm --network none --entrypoint {} {image} {}",
@@ -83,48 +80,49 @@ async fn in_container(engine: &Engine, plan: &BuildPlan, image: &str, check: &Ch
     finish(engine, &container.id).await
 }
 
-async fn as_step(engine: &Engine, platform: &str, image: &str, run: &[String]) -> Result<(i64, String)> {
+async fn in_build(engine: &Engine, platform: &str, image: &str, run: &[String]) -> Result<(i64, String)> {
     let id = image.trim_start_matches("sha256:");
     let dockerfile = format!("FROM {id}\nRUN {}\n", serde_json::to_string(run)?);
     let outcome = small_build::run(engine, &dockerfile, platform, None, "none").await?;
     if let Some(made) = &outcome.id {
         engine.remove_image(made).await?;
     }
-    if let Some(why) = outcome.said.iter().find_map(|text| never_started(text)) {
-        return Err(anyhow!("`{}` can't be run: {}", run.join(" "), why.trim()));
+    if let Some(why) = outcome.output.iter().find_map(|text| never_started(text)) {
+        return Err(anyhow!("could not run `{}`: {}", run.join(" "), why.trim()));
     }
-    let said = said_by_step(&outcome.said);
+    let output = step_output(&outcome.output);
     match outcome.error.as_deref().map(str::trim) {
-        None => Ok((0, said)),
+        None => Ok((0, output)),
         Some(error) => match error.rsplit_once("exit status ").and_then(|(_, code)| code.parse().ok()) {
-            Some(code) => Ok((code, said)),
+            Some(code) => Ok((code, output)),
             None => Err(anyhow!("{error}")),
         },
     }
 }
 
-/// What the second of two steps printed: between the line of its beginning and that of its end.
-fn said_by_step(said: &[String]) -> String {
+/// What the second of two steps printed: what comes between the line of its start and that of its end.
+fn step_output(messages: &[String]) -> String {
     let begins = |text: &String| text.starts_with("STEP 2/2: ");
     let ends = |text: &String| text.starts_with("COMMIT") || text.starts_with("--> ");
-    let begin = said.iter().position(begins).map_or(said.len(), |at| at + 1);
-    let end = said.iter().rposition(ends).map_or(said.len(), |at| {
-        // The line of the commit stands before that of the end.
-        said[..at].iter().rposition(|text| text.starts_with("COMMIT")).unwrap_or(at)
+    let begin = messages.iter().position(begins).map_or(messages.len(), |at| at + 1);
+    let end = messages.iter().rposition(ends).map_or(messages.len(), |at| {
+        // The line of the commit comes before that of the end.
+        messages[..at].iter().rposition(|text| text.starts_with("COMMIT")).unwrap_or(at)
     });
-    let said = said.get(begin..end.max(begin)).unwrap_or_default();
-    // So the chroot's own process tells how the program ended.
-    said.iter().filter(|text| !text.starts_with("subprocess exited ")).map(String::as_str).collect()
+    let output = messages.get(begin..end.max(begin)).unwrap_or_default();
+    // In this line the chroot's own process reports how the program ended.
+    output.iter().filter(|text| !text.starts_with("subprocess exited ")).map(String::as_str).collect()
 }
 
-/// What a runtime, and what the chroot's process says of a program that it can't start. Its exit code would be 1.
+/// The message of a runtime, or of the chroot's process, about a program that it could not start; the exit code would be
+/// 1.
 fn never_started(text: &str) -> Option<&str> {
     ["error running container: ", "process failed to start with error: "]
         .iter()
         .find_map(|start| text.strip_prefix(start))
 }
 
-/// Goes when it is dropped, also because of Ctrl-C.
+/// Removed when dropped, also because of Ctrl-C.
 struct Container<'a> {
     engine: &'a Engine,
     id: String,
@@ -145,14 +143,9 @@ async fn finish(engine: &Engine, id: &str) -> Result<(i64, String)> {
         Some(Ok(ended)) => ended.status_code,
         Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
         Some(Err(error)) => return Err(error.into()),
-        None => return Err(anyhow!("the engine did not say how it ended")),
+        None => return Err(anyhow!("the engine did not report how it ended")),
     };
     Ok((code, engine.console_log(id).await?))
-}
-
-fn indented(said: &str) -> String {
-    let lines: Vec<String> = said.lines().take(30).map(|line| format!("  | {line}")).collect();
-    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -160,14 +153,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_check_prints_as_a_step_is_cut_out_of_what_the_engine_says() {
-        let said = |lines: &[&str]| said_by_step(&lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>());
+    fn output_of_a_check_is_cut_out_of_the_messages_of_a_build() {
+        let output = |lines: &[&str]| step_output(&lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>());
         let begin = ["STEP 1/2: FROM 5369\n", "STEP 2/2: RUN [\"cat\", \"/number\"]\n"];
         let whole = [&begin[..], &["one\n", "COMMIT\n", "--> 5369e809fb09\n", "5369e809\n"]].concat();
-        assert_eq!(said(&whole), "one\n");
-        assert_eq!(said(&[&begin[..], &["two\n", "three"]].concat()), "two\nthree");
-        assert_eq!(said(&begin[..1]), "");
-        assert_eq!(said(&[&begin[..], &["hi\n", "subprocess exited with status 4\n"]].concat()), "hi\n");
+        assert_eq!(output(&whole), "one\n");
+        assert_eq!(output(&[&begin[..], &["two\n", "three"]].concat()), "two\nthree");
+        assert_eq!(output(&begin[..1]), "");
+        assert_eq!(output(&[&begin[..], &["hi\n", "subprocess exited with status 4\n"]].concat()), "hi\n");
         assert!(never_started("process failed to start with error: fork/exec /nope: no such file").is_some());
         assert!(never_started("hi\n").is_none());
     }

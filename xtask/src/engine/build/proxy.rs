@@ -1,4 +1,4 @@
-//! The proxies that a build shall use: those of the environment. BuildKit knows these arguments and keeps them out of cache keys and images.
+//! The proxies for builds: those of the environment. BuildKit keeps these build arguments out of cache keys and images.
 
 use std::collections::BTreeMap;
 

@@ -1,30 +1,26 @@
-//! Builds of a few lines, without files: what an engine that builds by Buildah is asked to do with
-//! an image that is there already.
+//! Builds of a few lines, without files, on top of an image that is there already. Engines that build with Buildah need
+//! them for labels, and for checks where no container runs.
 
 use anyhow::{Context, Result};
-use bollard::Docker;
 use bollard::errors::Error as EngineError;
-use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
 use futures_util::StreamExt;
 
-use crate::engine::build;
+use crate::engine::build::client::{client, id_in};
 use crate::engine::handle::Engine;
 use crate::engine::images::retrying::{is_disturbed, retry_while};
 
-/// What became of a small build.
+/// How a small build ended.
 pub struct Outcome {
     /// The engine's ID of the image, if one was made.
     pub id: Option<String>,
-    /// What the engine and the steps said, message by message.
-    pub said: Vec<String>,
+    /// What the engine and the steps printed, message by message.
+    pub output: Vec<String>,
     pub error: Option<String>,
 }
 
-/// Carries out `dockerfile` without the cache and, if there is a `tag`, gives it to the result.
-///
-/// # Errors
-/// If the engine goes away. That a step failed is an outcome.
+/// Builds `dockerfile` without the cache, and tags the result if there is a `tag`. A failed step is an outcome, not an
+/// error.
 pub async fn run(
     engine: &Engine,
     dockerfile: &str,
@@ -52,34 +48,24 @@ async fn once(engine: &Engine, dockerfile: &str, platform: &str, tag: Option<&st
         Some(tag) => options.t(tag),
         None => options,
     };
-    let docker: Docker = build::client(engine);
+    let docker = client(engine);
     let body = bollard::body_full(archive::pack([("Dockerfile", dockerfile.as_bytes())])?.into());
     let mut answers = std::pin::pin!(docker.build_image(options.build(), None, Some(body)));
-    let mut outcome = Outcome { id: None, said: Vec::new(), error: None };
+    let mut outcome = Outcome { id: None, output: Vec::new(), error: None };
     while let Some(answer) = answers.next().await {
         match answer {
             Ok(message) => {
                 outcome.id = id_in(&message).or(outcome.id);
-                outcome.said.extend(message.stream);
+                outcome.output.extend(message.stream);
             }
             Err(EngineError::DockerStreamError { error }) => outcome.error = Some(error),
-            Err(error) => return Err(error).context("the engine went away"),
+            Err(error) => return Err(error).context("the connection to the engine was lost"),
         }
     }
     Ok(outcome)
 }
 
-/// The engine's ID of what was built. The last one counts: steps may print what looks like one.
-/// Podman's own API tells it as a line only.
-pub fn id_in(message: &BuildInfo) -> Option<String> {
-    if let Some(BuildInfoAux::Default(image)) = &message.aux {
-        return image.id.clone();
-    }
-    let id = message.stream.as_deref()?.strip_suffix('\n')?;
-    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
-}
-
-/// A word of a Dockerfile that means exactly this text.
+/// A word of a Dockerfile that stands for exactly this text.
 pub fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -99,13 +85,5 @@ mod tests {
     #[test]
     fn words_keep_their_meaning() {
         assert_eq!(quoted(r#"a "b" $HOME \ c"#), r#""a \"b\" \$HOME \\ c""#);
-    }
-
-    #[test]
-    fn the_id_is_found_in_a_line_too() {
-        let said = |text: &str| BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() };
-        let id = "5".repeat(64);
-        assert_eq!(id_in(&said(&format!("{id}\n"))), Some(id));
-        assert_eq!(id_in(&said("--> 5369e809fb0\n")), None);
     }
 }

@@ -1,18 +1,39 @@
-//! BuildKit's story of a build: a graph of vertices, each with its times and its output.
+//! The progress that BuildKit reports: a graph of vertices, each with its times and its output.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use bollard::moby::buildkit::v1::{StatusResponse, Vertex};
+use indicatif::ProgressBar;
+use ui::Ui;
 
-use crate::engine::build::progress::{End, Steps};
+use crate::engine::build::progress::log::{FailedStep, Log, clip, one_line};
+
+/// How often a long step is mentioned outside of a terminal.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// What steps say that were stopped because another one failed.
+const CANCELED: &str = "context canceled";
 
 pub struct BuildKit<'a> {
-    pub steps: Steps<'a>,
+    ui: &'a Ui,
+    /// By the digests of their vertices.
+    steps: HashMap<String, Step>,
+    last_heartbeat: Instant,
+}
+
+struct Step {
+    name: String,
+    bar: Option<ProgressBar>,
+    since: Option<Instant>,
+    log: Log,
+    done: bool,
+    error: String,
 }
 
 impl<'a> BuildKit<'a> {
-    pub fn new(steps: Steps<'a>) -> Self {
-        Self { steps }
+    pub fn new(ui: &'a Ui) -> Self {
+        Self { ui, steps: HashMap::new(), last_heartbeat: Instant::now() }
     }
 
     pub fn update(&mut self, status: StatusResponse) {
@@ -20,32 +41,102 @@ impl<'a> BuildKit<'a> {
             self.vertex(&vertex);
         }
         for log in status.logs {
-            self.steps.log(&log.vertex, &log.msg, true);
+            let Some(step) = self.steps.get_mut(&log.vertex) else { continue };
+            for line in step.log.add(&log.msg) {
+                if self.ui.is_verbose() {
+                    self.ui.note(format_args!("{:>13}{line}", ""));
+                }
+                if let Some(bar) = &step.bar {
+                    bar.set_message(format!("{:>12}{}: {line}", "", clip(&step.name)));
+                }
+            }
         }
     }
 
     fn vertex(&mut self, vertex: &Vertex) {
-        self.steps.know(&vertex.digest, &vertex.name).error.clone_from(&vertex.error);
-        if let (Some(started), Some(completed)) = (vertex.started, vertex.completed) {
-            let seconds =
-                (completed.seconds - started.seconds) as f64 + f64::from(completed.nanos - started.nanos) / 1e9;
-            let how = match (vertex.error.as_str(), vertex.cached) {
-                ("", true) => End::Cached,
-                ("", false) => End::Done(Duration::from_secs_f64(seconds.max(0.0))),
-                (error, _) if error.contains("context canceled") => End::Stopped,
-                _ => End::Failed,
-            };
-            self.steps.end(&vertex.digest, &how);
-        } else if vertex.started.is_some() {
-            self.steps.begin(&vertex.digest);
+        let step = self.steps.entry(vertex.digest.clone()).or_insert_with(|| Step::new(&vertex.name));
+        step.error.clone_from(&vertex.error);
+        if step.done || is_internal(&step.name) {
+            return;
         }
+        let Some(started) = vertex.started else { return };
+        let Some(completed) = vertex.completed else {
+            if step.since.is_none() {
+                step.since = Some(Instant::now());
+                step.bar = self.ui.is_terminal().then(|| self.ui.spinner(format!("{:>12}{}", "", step.name)));
+            }
+            return;
+        };
+        step.done = true;
+        if let Some(bar) = step.bar.take() {
+            bar.finish_and_clear();
+        }
+        let seconds = (completed.seconds - started.seconds) as f64 + f64::from(completed.nanos - started.nanos) / 1e9;
+        let end = match (vertex.error.as_str(), vertex.cached) {
+            ("", true) => self.ui.paint("2", &format!("{:>10}", "cached")),
+            ("", false) => format!("{:>10}", text::duration(Duration::from_secs_f64(seconds.max(0.0)))),
+            (error, _) if error.contains(CANCELED) => format!("{:>10}", "stopped"),
+            _ => self.ui.paint("1;31", &format!("{:>10}", "FAILED")),
+        };
+        self.ui.note(format_args!("{end}  {}", clip(&step.name)));
+    }
+
+    pub fn heartbeat(&mut self) {
+        if self.ui.is_terminal() || self.last_heartbeat.elapsed() < HEARTBEAT {
+            return;
+        }
+        self.last_heartbeat = Instant::now();
+        for step in self.steps.values().filter(|step| !step.done) {
+            let Some(since) = step.since else { continue };
+            self.ui.note(format_args!("{:>10}… {}", text::duration(since.elapsed()), clip(&step.name)));
+            let last = step.log.last();
+            if !last.is_empty() {
+                self.ui.note(format_args!("{:>13}{last}", ""));
+            }
+        }
+    }
+
+    /// The step that failed.
+    pub fn failed(&mut self) -> Option<FailedStep> {
+        let has_failed = |step: &&mut Step| !step.error.is_empty() && !step.error.contains(CANCELED);
+        let step = self.steps.values_mut().find(has_failed)?;
+        let (stage, instruction) = instruction(&step.name);
+        Some(FailedStep {
+            name: step.name.clone(),
+            stage: stage.map(str::to_owned),
+            instruction: instruction.to_owned(),
+            log: step.log.take(),
+            is_log_shared: false,
+        })
     }
 }
 
-/// The reason without the step.
+impl Step {
+    fn new(name: &str) -> Self {
+        Self { name: one_line(name), bar: None, since: None, log: Log::default(), done: false, error: String::new() }
+    }
+}
+
+/// `[build 4/9] RUN make`, in newer versions `[linux/amd64 build 4/9] RUN make`; without the stage if there is only one.
+fn instruction(name: &str) -> (Option<&str>, &str) {
+    let Some((place, text)) = name.strip_prefix('[').and_then(|name| name.split_once("] ")) else {
+        return (None, name);
+    };
+    (place.split_whitespace().rev().nth(1), text)
+}
+
+/// Whether it is not an instruction of the Dockerfile, so nothing that the user waits for.
+fn is_internal(name: &str) -> bool {
+    ["[internal]", "[auth]", "copy /context"].iter().any(|internal| name.starts_with(internal))
+}
+
+/// The reason without the step: `executor failed running [/bin/sh -c make]: exit code: 2`, in newer versions
+/// `process "/bin/sh -c make" did not complete successfully: exit code: 2`.
 pub fn reason(error: &str) -> Option<&str> {
-    let (_, rest) = error.split_once("executor failed running [")?;
-    Some(rest.rsplit_once("]: ")?.1)
+    if let Some((_, rest)) = error.split_once("executor failed running [") {
+        return Some(rest.rsplit_once("]: ")?.1);
+    }
+    Some(error.rsplit_once("\" did not complete successfully: ")?.1)
 }
 
 #[cfg(test)]
@@ -53,9 +144,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_is_told_without_the_step() {
+    fn the_reason_is_shown_without_the_step() {
         let error = "executor failed running [/bin/sh -c [ -f x ]: exit code: 9]: exit code: 2";
         assert_eq!(reason(error), Some("exit code: 2"));
+        let error = "process \"/bin/sh -c echo \"a\"; exit 2\" did not complete successfully: exit code: 2";
+        assert_eq!(reason(error), Some("exit code: 2"));
         assert_eq!(reason("no such file"), None);
+    }
+
+    #[test]
+    fn the_name_of_a_step_tells_its_stage() {
+        assert_eq!(instruction("[build 4/9] RUN make"), (Some("build"), "RUN make"));
+        assert_eq!(instruction("[linux/amd64 stage-1 3/3] RUN make"), (Some("stage-1"), "RUN make"));
+        assert_eq!(instruction("[2/3] RUN make"), (None, "RUN make"));
+        assert_eq!(instruction("exporting to image"), (None, "exporting to image"));
     }
 }
