@@ -1,5 +1,6 @@
-//! The build context as a tar archive: the node's folder, and what its manifest takes from `docker/common`. Nothing in it
-//! depends on the machine (order, times, owners), so that the same inputs give the same layers.
+//! The build context as a tar archive: the node's folder, and what its manifest takes from `docker/common`.
+//!
+//! Nothing in it depends on the machine (order, times, owners), so that the same inputs give the same layers.
 
 use std::fs::{File, Metadata};
 use std::io::Write;
@@ -36,7 +37,8 @@ pub struct SourceFile {
     pub path: PathBuf,
 }
 
-/// All files at or below `path`, which is in `folder`, in order; their paths are relative to `folder`. Links are not followed.
+/// All files at or below `path`, which is in `folder`, in order; their paths are relative to `folder`. Links are not
+/// followed.
 pub fn scan(folder: &Path, path: &Path) -> Result<Vec<ContextFile>> {
     let mut files = Vec::new();
     scan_into(folder, path, &mut files)?;

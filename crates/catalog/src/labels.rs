@@ -7,7 +7,7 @@ pub const VARIANT: &str = "cml-nodes.variant";
 pub const IMAGE: &str = "cml-nodes.image";
 /// The digest of the plan that an image was built by.
 pub const RECIPE: &str = "cml-nodes.recipe";
-/// On a container that runs a check: the node. Containers that a person starts inherit the other labels, but not this one.
+/// On a container that runs a check: the node. Containers that a person starts inherit the other labels, but not this.
 pub const CHECK: &str = "cml-nodes.check";
 /// On everything that belongs to a running lab: which lab.
 pub const LAB: &str = "cml-nodes.lab";

@@ -94,8 +94,8 @@ pub fn version_id(version: &str) -> String {
     version.to_ascii_lowercase().replace(['~', '.', '+', ':'], "-")
 }
 
-/// Whether CML accepts `id` as the id of a definition, and it is a safe file name. CML accepts more [docs/cml.md 3], but
-/// not all of that is safe in a shell or a URL.
+/// Whether CML accepts `id` as the id of a definition, and it is a safe file name. CML accepts more [docs/cml.md 3],
+/// but not all of that is safe in a shell or a URL.
 pub fn is_definition_id(id: &str) -> bool {
     let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     (1..=250).contains(&id.len()) && !id.starts_with('.') && id.bytes().all(safe)

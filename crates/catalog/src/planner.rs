@@ -217,7 +217,8 @@ fn fill_reference(reference: &str, version: &str) -> Result<String> {
     tera::Tera::one_off(reference, &context, false).with_context(|| format!("the ref `{reference}`"))
 }
 
-/// The files of the build context, without the Dockerfiles of other variants: a change to those does not make this image stale.
+/// The files of the build context, without the Dockerfiles of other variants: a change to those does not make this
+/// image stale.
 fn context(repository: &Repository, node: &Manifest, variant: &Variant) -> Result<Vec<ContextFile>> {
     let is_of_other = |path: &str| {
         path != variant.dockerfile.as_str() && node.variants.iter().any(|other| other.dockerfile.as_str() == path)
@@ -277,8 +278,8 @@ fn refuse_reserved<'a>(mut keys: impl Iterator<Item = &'a String>) -> Result<()>
     }
 }
 
-/// `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/source-date-epoch/>), else the time of the source's commit,
-/// else a fixed time.
+/// `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/source-date-epoch/>), else the time of the source's
+/// commit, else a fixed time.
 fn epoch(main: Option<&Pin>) -> Result<u64> {
     if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
         return given.parse().with_context(|| format!("SOURCE_DATE_EPOCH must be a number of seconds, not `{given}`"));

@@ -171,7 +171,7 @@ mod tests {
     use crate::planner::{Network, Overrides, Planner};
     use ui::Ui;
 
-    /// The nodes `one`, which takes the folder `shell` and the file `links.sh` from `docker/common`, and `two`, which takes nothing.
+    /// The nodes `one`, which takes `shell/` and `links.sh` from `docker/common`, and `two`, which takes nothing.
     fn repository() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for node in ["one", "two"] {

@@ -166,8 +166,8 @@ impl<'a> Sources<'a> {
         process::read(self.ui, cmd!(sh, "tar -xOf {path} -- {name}"))
     }
 
-    /// The source as a tar archive with one leading folder, for the build context; made in `scratch` if need be. A package
-    /// has none.
+    /// The source as a tar archive with one leading folder, for the build context; made in `scratch` if need be. None
+    /// for a package.
     pub fn as_file(&self, name: &str, pin: &Pin, scratch: &Path) -> Result<Option<PathBuf>> {
         match pin {
             Pin::Package(_) => Ok(None),

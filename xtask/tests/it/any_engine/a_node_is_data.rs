@@ -93,6 +93,35 @@ fn a_change_to_the_data_is_noticed_by_every_step() {
 }
 
 #[test]
+fn a_change_to_a_shared_file_makes_the_nodes_stale_that_use_it_and_no_others() {
+    let mut repo = Repo::tiny();
+    let other = repo.add_node("FROM scratch\nCOPY Dockerfile /\n");
+    let node = repo.node().to_owned();
+    repo.write("docker/common/notes/shared", "first\n");
+    repo.edit_manifest("variants:\n", "common: [notes]\nvariants:\n");
+    repo.write(&repo.dockerfile(), "FROM scratch\nCOPY common/notes/ greeting /\n");
+    let built = || -> Vec<String> {
+        let list = repo.xtask(&["list", "--json"]).success().json();
+        let states = [&node, &other].map(|node| {
+            let row = list.as_array().unwrap().iter().find(|row| row["node"] == **node).expect("a row of the node");
+            row["built"].as_str().unwrap().to_owned()
+        });
+        states.to_vec()
+    };
+    repo.xtask(&["build", &node]).success();
+    repo.xtask(&["build", &other]).success();
+    assert_eq!(built(), ["yes", "yes"]);
+    repo.write("docker/common/unused", "nobody lists it\n");
+    assert_eq!(built(), ["yes", "yes"]);
+
+    let before = Engine::here().id(&repo.image());
+    repo.write("docker/common/notes/shared", "second\n");
+    assert_eq!(built(), ["stale", "yes"]);
+    repo.xtask(&["build", &node]).success().says(["building"]);
+    assert_ne!(Engine::here().id(&repo.image()), before);
+}
+
+#[test]
 fn a_change_to_the_definition_alone_does_not_write_the_archive_again() {
     let repo = Repo::tiny();
     repo.xtask(&["save"]).success();

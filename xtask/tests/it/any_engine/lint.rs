@@ -257,6 +257,23 @@ fn a_finding_in_a_rendered_definition_names_the_line_of_the_template_or_of_what_
 }
 
 #[test]
+fn the_text_of_a_finished_boot_is_looked_for_in_shared_files_too() {
+    let repo = Repo::tiny();
+    let is_found = || {
+        let outcome = repo.xtask(&["lint"]);
+        let missing = outcome.stdout.contains("[boot-completed]: ") && outcome.stdout.contains("ALL SET");
+        assert_eq!(outcome.stdout.contains("[boot-completed]"), missing, "{outcome}");
+        !missing
+    };
+    repo.edit("node-definitions/tiny.yaml", "boot: {timeout: 60}", "boot: {timeout: 60, completed: [ALL SET]}");
+    assert!(!is_found());
+    repo.write("docker/common/start", "echo ALL SET\n");
+    assert!(!is_found(), "the node does not use that file");
+    repo.edit_manifest("variants:\n", "common: [start]\nvariants:\n");
+    assert!(is_found());
+}
+
+#[test]
 fn a_template_is_judged_as_it_is_rendered() {
     let repo = Repo::tiny();
     repo.write("node-definitions/partials/boot.yaml", "boot: {timeout: {{ seconds }}}\n");

@@ -46,5 +46,19 @@ fn nothing_is_overwritten_and_no_name_guessed() {
     repo.xtask(&["new", "My Node"]).failure().says(["`My Node` is not a name"]);
     repo.xtask(&["new", "../escape"]).failure().says(["is not a name"]);
     repo.xtask(&["new", &node, "--from", "fr"]).failure().says(["did you mean `frr`?"]);
+    repo.xtask(&["new", "common"]).failure().says(["docker/common holds what nodes share"]);
     assert!(!repo.path(&format!("docker/{node}")).exists());
+}
+
+#[test]
+fn what_nodes_share_comes_along_where_it_is_missing() {
+    let repo = Repo::tiny();
+    let node = format!("{}-new", repo.node());
+    let shared = "docker/common/rootfs/usr/lib/node/node.sh";
+    let made = repo.xtask(&["new", &node]).success();
+    assert!(made.stdout.contains(&format!("{shared}\n")), "{made}");
+    repo.write(shared, "# changed\n");
+    let again = repo.xtask(&["new", &format!("{node}-2")]).success();
+    assert!(!again.stdout.contains(shared), "{again}");
+    assert_eq!(repo.read(shared), "# changed\n", "the repository's own files stay");
 }

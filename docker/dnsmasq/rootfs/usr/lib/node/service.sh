@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The service of this node. The names are used by `start`.
-# shellcheck disable=SC2034
+# The service of this node.
+# shellcheck disable=SC2034  # used by `start`
 
 SERVICE=dnsmasq
 SERVICE_PROGRAM=dnsmasq
@@ -13,7 +13,7 @@ prepare_service() {
   fi
 }
 
-# The log goes where the user looks for it; --log-facility=- is stderr, which `start` sends there.
+# --log-facility=- is stderr, which `start` redirects to the log file.
 run_service() {
   dnsmasq --keep-in-foreground --conf-file=/etc/dnsmasq.conf --log-facility=-
 }
@@ -29,7 +29,7 @@ dns_answers() {
   [[ $answer == ND ]]
 }
 
-# service_answers: with DNS switched off or kept away from this node's own address, dnsmasq is ready once its sockets are open.
+# service_answers: if dnsmasq does not serve DNS on 127.0.0.1, it is ready when its sockets are open.
 service_answers() {
   local sockets
   sockets=$(ss --no-header --listening --udp --numeric)

@@ -1,25 +1,25 @@
 # shellcheck shell=bash
-# Starts and stops FRR. FRR's own start-up (frrinit.sh) starts one daemon after the other; here those that don't need each other
-# start at the same time. Everything else is left to FRR: frrcommon.sh knows how a daemon is started and stopped, and
-# watchfrr uses the same functions when it starts a dead one again.
+# Starts and stops FRR. FRR's own frrinit.sh starts one daemon after the other; here, daemons that do not need each
+# other start at the same time. Everything else is left to FRR: frrcommon.sh starts and stops single daemons, and
+# watchfrr uses the same functions to restart them.
 
 VTY=/var/run/frr
 
-# These run whatever the user chose.
+# These run whatever the user chooses.
 CORE_DAEMONS="zebra mgmtd staticd"
 
-# frrcommon.sh expects these from its user. What it starts is reported by watchfrr; only trouble is worth a line.
+# frrcommon.sh calls these. watchfrr reports what was started, so only warnings and failures are printed.
 log_success_msg() { :; }
 log_warning_msg() { say "FRR: $*"; }
 log_failure_msg() { say "FRR: $*"; }
 
-# The names in `protocols`, one a line; a name ends at the first blank or hash.
+# wanted_daemons: prints the names in `protocols`, one a line; a name ends at the first blank or hash.
 wanted_daemons() {
   [[ -f $NODE_FILES/protocols ]] || return 0
   awk '{ gsub(/\r/, ""); sub(/#.*/, ""); print $1 }' "$NODE_FILES/protocols"
 }
 
-# choose_daemons: tells FRR which of its DAEMONS this node runs. /etc/frr/daemons reads the file written here.
+# choose_daemons: writes the file by which /etc/frr/daemons knows which of FRR's DAEMONS this node runs.
 choose_daemons() {
   local name chosen=""
   while read -r name; do
@@ -34,11 +34,11 @@ choose_daemons() {
   printf '%s' "$chosen" > /etc/frr/daemons.chosen
 }
 
-# start_frr: starts the chosen daemons, hands them the configuration and leaves the name of each in DAEMONS_RUN.
+# start_frr: starts the chosen daemons, gives them the configuration, and sets DAEMONS_RUN to their names.
 start_frr() {
   local daemon
   install -d -o frr -g frr -m 755 "$VTY"
-  # What a killed container leaves behind bears process numbers that come up again.
+  # A killed container leaves files with process IDs, which may be in use again.
   rm -rf "${VTY:?}"/* /var/tmp/frr
   : > /etc/frr/daemons.chosen
   # shellcheck source=/dev/null
@@ -47,7 +47,7 @@ start_frr() {
   # shellcheck source=/dev/null
   . /etc/frr/daemons.chosen
   daemon_list DAEMONS_RUN
-  # The others are clients of these two and would wait seconds before they try again to reach them.
+  # The others are clients of these two, and retry only after seconds.
   start_together zebra mgmtd
   # shellcheck disable=SC2086  # a list of names
   start_together ${DAEMONS_RUN//@(zebra|mgmtd)/}
@@ -66,8 +66,8 @@ start_together() {
   wait "${starts[@]}"
 }
 
-# load_configuration: hands frr.conf to the daemons. Of what vtysh says to it, only complaints are worth a line; that mgmtd's
-# configuration is locked is none: vtysh tries again until it is not.
+# load_configuration: gives frr.conf to the daemons. Of vtysh's messages only errors are printed. That mgmtd's
+# configuration is locked is not an error: vtysh retries until it is free.
 load_configuration() {
   /usr/lib/frr/vtysh -b 2>&1 | grep -vE \
     -e '^\[[0-9]+\|[a-z0-9]+\] (sending configuration|done)$' \
@@ -75,8 +75,8 @@ load_configuration() {
     -e 'datastore locked by another session$'
 }
 
-# watch_frr: keeps watchfrr running. Without it nothing restarts a dead daemon, and `write` would not reach the mounted file.
-# It gets a session of its own, or a ^C on the console would end it.
+# watch_frr: keeps watchfrr running. Without it nothing restarts a dead daemon, and `write` would not reach the mounted
+# file. It runs in a session of its own, or a ^C on the console would end it.
 watch_frr() {
   while true; do
     # shellcheck disable=SC2086  # a list of names
@@ -85,7 +85,8 @@ watch_frr() {
   done
 }
 
-# daemons_down: the daemons that watchfrr does not see running; all, while watchfrr itself does not answer.
+# daemons_down: prints the daemons that watchfrr does not see running; all of them while watchfrr itself does not
+# answer.
 daemons_down() {
   local status daemon
   status=$(/usr/lib/frr/vtysh -d watchfrr -c 'show watchfrr' 2> /dev/null)
@@ -94,8 +95,8 @@ daemons_down() {
   done
 }
 
-# await_frr SECONDS: waits until every chosen daemon runs. Asking watchfrr takes as long as a daemon's start, so it is asked first
-# when it has left the file that says so, or has had a second to do it.
+# await_frr SECONDS: waits until every chosen daemon runs; fails after that time. Asking watchfrr takes as long as a
+# daemon's start, so it is not asked until it has written its file, or a second has passed.
 await_frr() {
   local end=$((SECONDS + $1)) looks=0
   while [[ ! -e $VTY/watchfrr.started ]] && ((looks++ < 40)); do

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The ways in besides the console: SSH and SNMP.
+# Remote access to the node: SSH and SNMP.
 
 HOST_KEY=/etc/ssh/ssh_host_ed25519_key
 HOST_KEY_STORE=$NODE_FILES/ssh_host_ed25519_key
@@ -9,8 +9,8 @@ is_host_key() {
   [[ -s $1 ]] && ssh-keygen -y -P '' -f "$1" > /dev/null 2>&1
 }
 
-# restore_host_key: the node keeps the key by which its users know it, even if the container is made anew. It is made at the
-# first start: a key that came with the image would be the same in every node.
+# restore_host_key: the node keeps its host key, even if the container is created again. The key is generated at the
+# first start: a key in the image would be the same in every node.
 restore_host_key() {
   local kept=$HOST_KEY.kept
   if [[ -s $HOST_KEY_STORE ]] && install -m 600 "$HOST_KEY_STORE" "$kept" && is_host_key "$kept"; then
@@ -23,13 +23,15 @@ restore_host_key() {
     ssh-keygen -q -t ed25519 -N '' -C '' -f "$HOST_KEY"
   fi
   if [[ -f $HOST_KEY_STORE ]]; then
-    dd if="$HOST_KEY" of="$HOST_KEY_STORE" conv=fsync status=none || say "SSH: the host key can't be kept"
+    dd if="$HOST_KEY" of="$HOST_KEY_STORE" conv=fsync status=none \
+      || say "SSH: could not save the host key, the next container will have another"
   fi
 }
 
-# set_root_password: the first line of the file `password`, or no login by password at all. It goes through a pipe, never
-# through an argument. (`*` bars the password only; `!` would bar the authorized keys too.) It is hashed by SHA-512, because
-# Debian's default takes a tenth of a second of every start, and the password lies beside the hash in the clear.
+# set_root_password: sets root's password to the first line of the file `password`; without one, nobody can log in by
+# password. It goes through a pipe, never through an argument. (`*` disables the password only, `!` would disable the
+# authorized keys too.) It is hashed by SHA-512: Debian's default takes a tenth of a second at every start, and the
+# password is in the same node in clear text anyway.
 set_root_password() {
   local password=""
   if [[ -f $NODE_FILES/password ]]; then
@@ -37,7 +39,8 @@ set_root_password() {
   fi
   sed -i 's/^root:[^:]*:/root:*:/' /etc/shadow
   if [[ -n ${password//[[:space:]]/} ]]; then
-    printf 'root:%s\n' "$password" | chpasswd -c SHA512 > /dev/null 2>&1 || say "SSH: the password can't be used: no login by password"
+    printf 'root:%s\n' "$password" | chpasswd -c SHA512 > /dev/null 2>&1 \
+      || say "SSH: could not set the password, so nobody can log in by password"
   fi
 }
 
@@ -52,12 +55,12 @@ start_ssh() {
   restore_host_key
   set_root_password
   install_authorized_keys
-  # A background job of this shell ignores SIGINT, and so would every shell behind this sshd, were it not for `env`.
+  # A background job of this shell ignores SIGINT, and so would every shell of this sshd without `env`.
   env --default-signal=INT,QUIT "$(command -v sshd)" -f /usr/lib/node/sshd_config -E /var/log/sshd.log \
-    || say "SSH: sshd does not start, see /var/log/sshd.log"
+    || say "SSH: sshd did not start, see /var/log/sshd.log"
 }
 
-# snmp_wanted: an empty snmpd.conf switches SNMP off.
+# snmp_wanted: whether SNMP runs; an empty snmpd.conf switches it off.
 snmp_wanted() {
   [[ ! -f $NODE_FILES/snmpd.conf || -s $NODE_FILES/snmpd.conf ]]
 }
@@ -76,10 +79,10 @@ start_snmp() {
     addresses+=(udp6:161)
   fi
   snmpd -C -c "/usr/lib/node/snmpd.conf,$access" -p /run/snmpd.pid -LF w /var/log/snmpd.log "${addresses[@]}" \
-    || say "SNMP: snmpd does not start, see /var/log/snmpd.log"
+    || say "SNMP: snmpd did not start, see /var/log/snmpd.log"
 }
 
-# enable_agentx: FRR's daemons answer to SNMP only with `agentx` in the configuration; the user need not know.
+# enable_agentx: adds `agentx` to the configuration, without which FRR's daemons do not answer SNMP.
 enable_agentx() {
   if snmp_wanted && ! grep -q '^agentx' "$FRR_CONF"; then
     sed -i '/^end$/d' "$FRR_CONF"
@@ -87,7 +90,7 @@ enable_agentx() {
   fi
 }
 
-# await_agentx: a daemon that does not find snmpd's socket tries again only after 15 seconds.
+# await_agentx: waits for snmpd's socket. A daemon that does not find it retries only after 15 seconds.
 await_agentx() {
   local tries=40
   while snmp_wanted && [[ ! -S $AGENTX_SOCKET ]] && ((tries-- > 0)); do

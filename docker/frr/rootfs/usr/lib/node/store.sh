@@ -1,25 +1,25 @@
 # shellcheck shell=bash
 # Keeps FRR's configuration in the file that the node definition mounts.
 #
-# That file is mounted alone, so the usual way (write a new file, rename it over the old) fails with EBUSY; and rewriting
-# it in place leaves half a configuration if the node is killed meanwhile. So a second mounted file, the journal, gets the old
-# and the new content first. Every moment of a save can be told from the two files afterwards:
+# That file is mounted alone, so the usual way (write a new file and rename it) fails with EBUSY; and rewriting it in
+# place leaves half a configuration if the node is killed. So a second mounted file, the journal, gets the old and the
+# new content first. The two files tell how far a save went:
 #
-#   1. the journal is written and synced     until it is whole, the configuration is the old one, untouched
-#   2. the configuration is rewritten        from here on the journal can finish what was begun
-#   3. the journal is set to idle            nothing left to do
+#   1. the journal is written and synced     until it is complete, the configuration is the old one
+#   2. the configuration is rewritten        from now on the journal can complete the save
+#   3. the journal is set to idle            the save is complete
 #
-# Both contents are in the journal because a rewrite that was cut off leaves bytes of both in the configuration: that is how
-# recover_store tells it from a file that somebody has edited since.
+# Both contents are in the journal because an interrupted rewrite leaves bytes of both in the configuration: this is how
+# recover_store distinguishes it from a file that was edited since.
 
 STORE=$NODE_FILES/frr.conf
 JOURNAL=$NODE_FILES/frr.conf.journal
 
-# What FRR itself reads: an ordinary file.
+# The ordinary file that FRR itself reads.
 FRR_CONF=/etc/frr/frr.conf
 
-# Held while a configuration is saved, so that two saves never mix and a stop waits for the save that is under way.
-# shellcheck disable=SC2034  # save-config and start take it
+# Locked while a configuration is saved, so that two saves never mix and a stop waits for a running save.
+# shellcheck disable=SC2034  # used by save-config and start
 STORE_LOCK=$NODE_RUN/store.lock
 
 digest_of() {
@@ -27,16 +27,16 @@ digest_of() {
   line=$(sha256sum "$1") && echo "${line%% *}"
 }
 
-# overwrite CONTENT FILE: gives FILE the content of CONTENT without ever being shorter than both its old and new content,
-# so that a full disk is noticed while the old blocks are still there to be written back.
+# overwrite CONTENT FILE: gives FILE the content of CONTENT. FILE is never shorter than both contents, so that a full
+# disk is noticed while there are still blocks to write the old content back.
 overwrite() {
   dd if="$1" of="$2" bs=64k conv=notrunc,fsync status=none \
     && truncate -s "$(size_of "$1")" "$2" \
     && sync "$2"
 }
 
-# An idle journal holds one word rather than nothing, so that no tool takes it for a file that need not exist. Emptied it is idle
-# too, which is what a full disk makes of it.
+# close_journal: sets the journal to idle. It contains a word rather than nothing, so that no tool drops it as an empty
+# file. An empty journal, the result of a full disk, is idle too.
 close_journal() {
   true > "$JOURNAL" && echo idle > "$JOURNAL"
   sync "$JOURNAL"
@@ -48,7 +48,7 @@ journal_is_idle() {
   [[ ! -s $JOURNAL || ${start%$'\n'} == idle ]]
 }
 
-# write_journal OLD NEW
+# write_journal OLD NEW: writes both contents to the journal, and syncs it.
 write_journal() {
   {
     echo "frr.conf-journal 1 $(size_of "$1") $(digest_of "$1") $(size_of "$2") $(digest_of "$2")"
@@ -56,7 +56,7 @@ write_journal() {
   } > "$NODE_RUN/journal.next" && dd if="$NODE_RUN/journal.next" of="$JOURNAL" bs=64k conv=fsync status=none
 }
 
-# read_journal OLD NEW: unpacks the journal into two files. Fails unless the journal is whole.
+# read_journal OLD NEW: unpacks the journal into two files. Fails if the journal is not complete.
 read_journal() {
   local kind version old_size old_digest new_size new_digest
   read -r kind version old_size old_digest new_size new_digest < <(head -n 1 "$JOURNAL" | tr -d '\0') || return 1
@@ -66,7 +66,7 @@ read_journal() {
   [[ $(size_of "$2") == "$new_size" && $(digest_of "$1") == "$old_digest" && $(digest_of "$2") == "$new_digest" ]]
 }
 
-# differing FILE CONTENT: the positions at which FILE has a byte that is neither CONTENT's nor NUL.
+# differing FILE CONTENT: prints the positions at which FILE has a byte that is neither CONTENT's nor NUL.
 differing() {
   local padded=$NODE_RUN/padded
   cp "$2" "$padded"
@@ -74,7 +74,7 @@ differing() {
   cmp -l "$1" "$padded" | awk '$2 != 0 { print $1 }' | sort
 }
 
-# is_torn FILE OLD NEW: true if every byte of FILE comes from one of both contents, or is a NUL that a crash of the host left.
+# is_torn FILE OLD NEW: whether every byte of FILE comes from OLD or NEW, or is a NUL that a crash of the host left.
 is_torn() {
   local old_size new_size size
   size=$(size_of "$1") old_size=$(size_of "$2") new_size=$(size_of "$3")
@@ -86,7 +86,7 @@ is_torn() {
   [[ -z $(comm -12 "$NODE_RUN/not-old" "$NODE_RUN/not-new") ]]
 }
 
-# recover_store: at start, finishes the save that was cut off, if there was one.
+# recover_store: at the start, completes an interrupted save.
 recover_store() {
   local old=$NODE_RUN/old new=$NODE_RUN/new
   SOURCE=$STORE
@@ -95,32 +95,32 @@ recover_store() {
   elif journal_is_idle; then
     [[ $(size_of "$JOURNAL") == 5 ]] || close_journal
   elif ! read_journal "$old" "$new"; then
-    say "frr.conf: the last save was cut off before it began: the configuration before it is used"
+    say "frr.conf: the last save was interrupted before it began: using the configuration before it"
     close_journal
   elif cmp -s "$STORE" "$new"; then
     close_journal
   elif is_torn "$STORE" "$old" "$new"; then
     if overwrite "$new" "$STORE"; then
       close_journal
-      say "frr.conf: the last save was cut off: finished now"
+      say "frr.conf: the last save was interrupted, and is now complete"
     else
       SOURCE=$new
-      say "frr.conf: the last save was cut off and can't be finished (disk full?): kept in frr.conf.journal, and used"
+      say "frr.conf: could not complete the interrupted save (disk full?): using its copy in frr.conf.journal"
     fi
   else
-    say "frr.conf: edited after a save that was cut off: the edited file is used"
+    say "frr.conf: edited after an interrupted save: using the edited file"
     close_journal
   fi
 }
 
-# load_store: at start, gives FRR what recover_store found to be the configuration. Without a mounted file, FRR keeps what the
-# container has.
+# load_store: at the start, gives FRR the configuration that recover_store found. Without a mounted file, FRR keeps that
+# of the container.
 load_store() {
   [[ -f $STORE ]] || return 0
   install -o frr -g frr -m 640 <(text_of "$SOURCE") "$FRR_CONF"
 }
 
-# save_to_store NEW: makes NEW the content of the mounted file. On failure the mounted file holds the old content.
+# save_to_store NEW: makes NEW the content of the mounted file. If it fails, the mounted file has the old content.
 save_to_store() {
   local new=$1 old=$NODE_RUN/old
   if [[ ! -f $STORE ]] || cmp -s "$new" "$STORE"; then

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The service of this node. The names are used by `start`.
-# shellcheck disable=SC2034
+# The service of this node.
+# shellcheck disable=SC2034  # used by `start`
 
 SERVICE=rsyslog
 SERVICE_PROGRAM=rsyslogd
@@ -17,12 +17,13 @@ run_service() {
   rsyslogd -n -f /etc/rsyslog.conf -i /run/rsyslogd.pid
 }
 
-# listens OPTION WORD: whether a socket of that kind (ss's OPTION) is open, if the configuration has WORD at all.
+# listens OPTION WORD: whether a socket of that kind (OPTION of ss) is open; true if the configuration does not contain
+# WORD.
 listens() {
   ! grep -q "^[^#]*$2" /etc/rsyslog.conf || [[ -n $(ss --no-header --listening --numeric "$1") ]]
 }
 
-# service_answers: messages are taken as soon as the sockets that the configuration asks for are open.
+# service_answers: rsyslog accepts messages when the sockets of its configuration are open.
 service_answers() {
   pgrep -x rsyslogd > /dev/null && listens --udp 'type="imudp"' && listens --tcp 'type="imtcp"'
 }
