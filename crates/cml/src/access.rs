@@ -11,6 +11,18 @@ use crate::secret::Secret;
 use crate::settings::Settings;
 use ui::Ui;
 
+/// What a command may do on a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Also what is in use, read-only, changed by others, or could not start.
+    pub force: bool,
+    pub dry_run: bool,
+    /// By ssh: install what was transferred.
+    pub install: bool,
+    /// By ssh: restart CML afterwards.
+    pub restart: bool,
+}
+
 pub struct Access {
     pub ui: Ui,
     pub settings: Settings,

@@ -21,7 +21,7 @@ pub mod ssh;
 pub mod standing;
 pub mod version;
 
-pub use access::Access;
+pub use access::{Access, Options};
 pub use address::Address;
 pub use archive_file::ArchiveFile;
 pub use bundle::{Bundle, Definition, Kind};

@@ -1,23 +1,6 @@
-//! The result of a command for each server, for the terminal and for `--json`.
+//! The result of a command for each node on a server, for the terminal and for `--json`.
 
 use serde::Serialize;
-
-#[derive(Debug, Serialize)]
-pub struct ServerReport {
-    pub server: String,
-    /// `api` or `ssh`
-    pub via: &'static str,
-    /// CML's version, as the server writes it.
-    pub version: Option<String>,
-    /// Whether CML has started; only `status` asks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ready: Option<bool>,
-    /// Free bytes of the disk that nodes are installed on; only `status` asks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub free: Option<u64>,
-    pub nodes: Vec<NodeReport>,
-    pub error: Option<String>,
-}
 
 /// The result for one node on one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,6 +51,15 @@ impl std::fmt::Display for InstallState {
 impl NodeReport {
     pub fn new(id: &str, state: InstallState) -> Self {
         Self { id: id.to_owned(), state, details: Vec::new(), sent: 0, millis: 0 }
+    }
+
+    /// How the node on the server compares with the one here.
+    pub fn compare(id: &str, is_absent: bool, differences: Vec<String>) -> Self {
+        match (is_absent, differences.is_empty()) {
+            (true, _) => Self::new(id, InstallState::Absent),
+            (false, true) => Self::new(id, InstallState::Same),
+            (false, false) => Self::new(id, InstallState::Differs).with(differences),
+        }
     }
 
     #[must_use]

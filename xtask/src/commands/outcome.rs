@@ -3,40 +3,45 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use serde::{Serialize, Serializer};
 
 use cml::Address;
-use cml::report::{InstallState, NodeReport, ServerReport};
+use cml::report::{InstallState, NodeReport};
 use ui::Ui;
 use ui::interrupt::Interrupted;
 
 /// What was done on one server.
+#[derive(Serialize)]
 pub struct Outcome {
+    #[serde(rename = "server", serialize_with = "as_text")]
     address: Address,
+    /// `api` or `ssh`
     via: &'static str,
+    /// CML's version, as the server writes it.
     pub version: Option<String>,
-    /// `status` fills these.
+    /// Whether CML has started; only `status` asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<bool>,
+    /// Free bytes of the disk that nodes are installed on; only `status` asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub free: Option<u64>,
     pub nodes: Vec<NodeReport>,
+    #[serde(serialize_with = "with_causes")]
     pub error: Option<anyhow::Error>,
+}
+
+fn as_text<S: Serializer>(address: &Address, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(address)
+}
+
+fn with_causes<S: Serializer>(error: &Option<anyhow::Error>, serializer: S) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(|error| format!("{error:#}")).serialize(serializer)
 }
 
 impl Outcome {
     pub fn new(address: &Address, via: &'static str) -> Self {
         let address = address.clone();
         Self { address, via, version: None, ready: None, free: None, nodes: Vec::new(), error: None }
-    }
-
-    fn report(&self) -> ServerReport {
-        ServerReport {
-            server: self.address.to_string(),
-            via: self.via,
-            version: self.version.clone(),
-            ready: self.ready,
-            free: self.free,
-            nodes: self.nodes.clone(),
-            error: self.error.as_ref().map(|error| format!("{error:#}")),
-        }
     }
 
     fn print(&self, ui: &Ui) -> Result<()> {
@@ -61,8 +66,7 @@ impl Outcome {
 /// Prints the outcomes, and fails if any server did.
 pub fn conclude(ui: &Ui, outcomes: Vec<Outcome>, json: bool) -> Result<()> {
     if json {
-        let reports: Vec<ServerReport> = outcomes.iter().map(Outcome::report).collect();
-        ui.result(serde_json::to_string_pretty(&reports)?)?;
+        ui.result(serde_json::to_string_pretty(&outcomes)?)?;
     } else {
         outcomes.iter().try_for_each(|outcome| outcome.print(ui))?;
     }

@@ -10,7 +10,7 @@ use crate::commands::servers::{self, ServerArgs, Target, Via};
 use crate::commands::session::Session;
 use cml::api::Controller;
 use cml::ssh::doctor::Needs;
-use cml::{Bundle, api, ssh};
+use cml::{Bundle, Options, api, ssh};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -41,12 +41,14 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
     let bundles = saved(session, &args).await?;
     let needs = saved_nodes::needs(&bundles)?;
+    let (install, restart) = (args.install, !args.no_restart);
+    let options = Options { force: args.force, dry_run: args.dry_run, install, restart };
     let outcomes = servers::on_each(&servers, async |target, outcome| {
         let _lock = target.lock().await?;
         if target.via == Via::Ssh {
-            by_ssh(target, outcome, &bundles, needs, &args).await
+            by_ssh(target, outcome, &bundles, needs, options).await
         } else {
-            by_api(target, outcome, &bundles, &args).await
+            by_api(target, outcome, &bundles, options).await
         }
     });
     conclude(session.ui, outcomes.await, args.json)
@@ -66,8 +68,7 @@ async fn saved(session: &Session<'_>, args: &Args) -> Result<Vec<Bundle>> {
     Ok(bundles)
 }
 
-async fn by_api(target: &Target<'_>, outcome: &mut Outcome, bundles: &[Bundle], args: &Args) -> Result<()> {
-    let options = api::Options { force: args.force, dry_run: args.dry_run };
+async fn by_api(target: &Target<'_>, outcome: &mut Outcome, bundles: &[Bundle], options: Options) -> Result<()> {
     let work = async |controller: &Controller<'_>| {
         for bundle in bundles {
             outcome.nodes.push(api::install(controller, bundle, options).await?);
@@ -82,10 +83,8 @@ async fn by_ssh(
     outcome: &mut Outcome,
     bundles: &[Bundle],
     needs: Needs,
-    args: &Args,
+    options: Options,
 ) -> Result<()> {
-    let (install, dry_run, force) = (args.install, args.dry_run, args.force);
-    let options = ssh::Options { install, restart: !args.no_restart, dry_run, force };
     (outcome.version, outcome.nodes) = ssh::deliver(target.access, &target.address, bundles, needs, options).await?;
     Ok(())
 }

@@ -82,7 +82,7 @@ impl<'a> Controller<'a> {
                     first_contact::ask(access, &authority, &fingerprint, &why).await?;
                     trust = Trust::Pinned(fingerprint);
                 }
-                Err(other) => return Err(controller.explain(other)),
+                Err(RequestError::Unreachable(why) | RequestError::Failed(why)) => bail!(why),
             }
         }
     }
@@ -91,6 +91,7 @@ impl<'a> Controller<'a> {
     fn at(access: &'a Access, address: &Address, trust: Trust) -> Result<Self> {
         let authority = authority(address);
         let server = Server {
+            name: address.to_string(),
             host: address.host.clone(),
             port: address.port.unwrap_or(PORT),
             proxy: Proxy::for_server(&authority)?,
@@ -202,9 +203,9 @@ impl<'a> Controller<'a> {
         let mut retry = Retry::times(RETRIES, FIRST_PAUSE).growing_to(LONGEST_PAUSE);
         loop {
             let result = self.exchange(method, path, content, token).await;
-            let busy = why_again(&result, is_repeatable).filter(|_| !retry.is_exhausted());
+            let busy = self.why_again(&result, is_repeatable).filter(|_| !retry.is_exhausted());
             let Some((why, wanted)) = busy else { return result.map_err(|error| self.explain(error)) };
-            self.access.ui.note(format_args!("{}: {why}; trying again", self.address));
+            self.access.ui.note(format_args!("{why}; trying again"));
             match wanted {
                 Some(pause) => retry.pause_for(pause.min(LONGEST_PAUSE)).await,
                 None => retry.pause().await,
@@ -227,22 +228,35 @@ impl<'a> Controller<'a> {
         if let Some(token) = token {
             head = head.header("authorization", format!("Bearer {}", token.reveal()));
         }
-        let unseen = Progress::default();
-        let (head, body, progress) = match content {
-            Content::Nothing => (head, RequestBody::empty(), &unseen),
-            Content::Json(text) => {
-                (head.header("content-type", "application/json"), RequestBody::text(text.clone()), &unseen)
-            }
+        let (head, body) = match content {
+            Content::Nothing => (head, RequestBody::text("")),
+            Content::Json(text) => (head.header("content-type", "application/json"), RequestBody::text(text)),
             // Without a type, as CML's own client sends it: the controller looks at the text itself.
-            Content::Yaml(text) => (head, RequestBody::text((*text).to_owned()), &unseen),
+            Content::Yaml(text) => (head, RequestBody::text(text)),
             Content::File(archive, progress) => {
                 progress.reset();
                 let kind = format!("multipart/form-data; boundary={BOUNDARY}");
                 let head = head.header("content-type", kind).header("x-original-file-name", &archive.name);
-                (head, multipart(archive), *progress)
+                (head, multipart(archive, progress))
             }
         };
-        self.server.request(head, body, progress).await
+        self.server.request(head, body).await
+    }
+
+    /// Why a request should be sent again, and the pause that the server asks for; nothing if it should not.
+    fn why_again(
+        &self,
+        result: &Result<Answer, RequestError>,
+        is_repeatable: bool,
+    ) -> Option<(String, Option<Duration>)> {
+        match result {
+            Ok(answer) if answer.status == 429 || (is_repeatable && matches!(answer.status, 502..=504)) => {
+                let pause = answer.retry_after.filter(|_| answer.status == 429).map(Duration::from_secs);
+                Some((format!("{}: the server is busy ({})", self.address, answer.status), pause))
+            }
+            Err(RequestError::Unreachable(why)) if is_repeatable => Some((why.clone(), None)),
+            _ => None,
+        }
     }
 
     fn accepted(&self, answer: Answer, what: &str) -> Result<Answer> {
@@ -262,29 +276,12 @@ impl<'a> Controller<'a> {
     }
 
     fn explain(&self, error: RequestError) -> anyhow::Error {
-        let at = &self.address;
         match error {
-            RequestError::Unreachable(why) => anyhow!("cannot reach {at}: {why}"),
             RequestError::Untrusted { fingerprint, why, .. } => {
-                anyhow!("{at} now shows another certificate, {fingerprint}: {why}")
+                anyhow!("{} now shows another certificate, {fingerprint}: {why}", self.address)
             }
-            RequestError::ConnectionLost(why) => anyhow!("the connection to {at} was lost: {why}"),
-            RequestError::Stalled(time) => anyhow!("{at} has been silent for {} s (--timeout)", time.as_secs()),
-            RequestError::Request(why) => anyhow!(why),
+            RequestError::Unreachable(why) | RequestError::Failed(why) => anyhow!(why),
         }
-    }
-}
-
-/// Why a request should be sent again, and the pause that the server asks for; nothing if it should not.
-fn why_again(result: &Result<Answer, RequestError>, is_repeatable: bool) -> Option<(String, Option<Duration>)> {
-    match result {
-        Ok(answer) if answer.status == 429 || (is_repeatable && matches!(answer.status, 502..=504)) => {
-            let pause = answer.retry_after.filter(|_| answer.status == 429).map(Duration::from_secs);
-            Some((format!("the server is busy ({})", answer.status), pause))
-        }
-        Err(RequestError::ConnectionLost(why)) if is_repeatable => Some((format!("connection lost: {why}"), None)),
-        Err(RequestError::Unreachable(why)) if is_repeatable => Some((format!("cannot connect: {why}"), None)),
-        _ => None,
     }
 }
 
@@ -298,7 +295,7 @@ fn authority(address: &Address) -> String {
 }
 
 /// The archive as the only part, `field0`, of a form. The form is complete only if the file is still the saved one.
-fn multipart(archive: &ArchiveFile) -> RequestBody {
+fn multipart(archive: &ArchiveFile, progress: &Progress) -> RequestBody {
     let name = archive.name.replace(['"', '\r', '\n'], "_");
     let head = Bytes::from(format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"field0\"; filename=\"{name}\"\r\n\
@@ -306,5 +303,5 @@ fn multipart(archive: &ArchiveFile) -> RequestBody {
     ));
     let tail = Bytes::from(format!("\r\n--{BOUNDARY}--\r\n"));
     let size = (head.len() + tail.len()) as u64 + archive.size;
-    RequestBody::Pieces { pieces: archive.stream(0, Sha256::new(), head, tail), size, left: size }
+    RequestBody::new(archive.stream(0, Sha256::new(), head, tail), size, progress)
 }

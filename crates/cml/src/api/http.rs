@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::Request;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -36,6 +35,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// An HTTPS server.
 pub struct Server {
+    /// As messages name it.
+    pub name: String,
     pub host: String,
     pub port: u16,
     /// `HOST:PORT`, as URLs write it.
@@ -58,72 +59,54 @@ pub struct Answer {
 /// Why there was no answer.
 #[derive(Debug)]
 pub enum RequestError {
-    Unreachable(String),
     /// Its certificate is not accepted.
-    Untrusted {
-        fingerprint: Fingerprint,
-        is_pinned_another: bool,
-        why: String,
-    },
-    /// The connection ended too early.
-    ConnectionLost(String),
-    /// No byte was sent or received for so long.
-    Stalled(Duration),
-    /// The request itself could not be made, for example because a file has changed.
-    Request(String),
+    Untrusted { fingerprint: Fingerprint, is_pinned_another: bool, why: String },
+    /// There was no connection, or it ended too early: another try may succeed.
+    Unreachable(String),
+    /// The server was silent for too long, or the request could not be made because a file has changed.
+    Failed(String),
 }
 
-/// What is sent: a text, or pieces as they come.
-pub enum RequestBody {
-    Text(Option<Bytes>),
-    Pieces { pieces: mpsc::Receiver<anyhow::Result<Bytes>>, size: u64, left: u64 },
-}
-
-impl RequestBody {
-    pub fn empty() -> Self {
-        Self::Text(None)
-    }
-
-    pub fn text(text: impl Into<Bytes>) -> Self {
-        Self::Text(Some(text.into()))
-    }
-}
-
-struct CountedBody {
-    body: RequestBody,
+/// What is sent, in pieces as they come, and counted.
+pub struct RequestBody {
+    pieces: mpsc::Receiver<anyhow::Result<Bytes>>,
+    size: u64,
+    left: u64,
     progress: Progress,
 }
 
-impl Body for CountedBody {
+impl RequestBody {
+    pub fn new(pieces: mpsc::Receiver<anyhow::Result<Bytes>>, size: u64, progress: &Progress) -> Self {
+        Self { pieces, size, left: size, progress: progress.clone() }
+    }
+
+    pub fn text(text: &str) -> Self {
+        let (sender, pieces) = mpsc::channel(1);
+        // There is room for one piece.
+        let _ = sender.try_send(Ok(Bytes::copy_from_slice(text.as_bytes())));
+        Self::new(pieces, text.len() as u64, &Progress::default())
+    }
+}
+
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = anyhow::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<anyhow::Result<Frame<Bytes>>>> {
-        let next = match &mut self.body {
-            RequestBody::Text(text) => text.take().map(Ok),
-            RequestBody::Pieces { pieces, left, .. } => {
-                let next = ready!(pieces.poll_recv(cx));
-                if let Some(Ok(piece)) = &next {
-                    *left = left.saturating_sub(piece.len() as u64);
-                }
-                next
-            }
-        };
+        let next = ready!(self.pieces.poll_recv(cx));
         if let Some(Ok(piece)) = &next {
+            self.left = self.left.saturating_sub(piece.len() as u64);
             self.progress.add(piece.len() as u64);
         }
         Poll::Ready(next.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.body, RequestBody::Text(None) | RequestBody::Pieces { left: 0, .. })
+        self.left == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.body {
-            RequestBody::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-            RequestBody::Pieces { size, .. } => SizeHint::with_exact(*size),
-        }
+        SizeHint::with_exact(self.size)
     }
 }
 
@@ -133,18 +116,15 @@ impl Server {
         &self,
         head: hyper::http::request::Builder,
         body: RequestBody,
-        progress: &Progress,
     ) -> Result<Answer, RequestError> {
+        let progress = body.progress.clone();
         let stream = self.connect().await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| RequestError::ConnectionLost(chain(&error)))?;
-        let body = CountedBody { body, progress: progress.clone() };
-        let request: Request<CountedBody> =
-            head.body(body).map_err(|error| RequestError::Request(error.to_string()))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.failure(&error))?;
+        let request = head.body(body).map_err(|error| RequestError::Failed(error.to_string()))?;
         let exchange = async {
-            let answer = sender.send_request(request).await.map_err(|error| request_error(&error))?;
-            read(answer, progress).await
+            let answer = sender.send_request(request).await.map_err(|error| self.failure(&error))?;
+            self.read(answer, &progress).await
         };
         // The connection is driven here, so that it ends with the request however that ends.
         let driven = async {
@@ -157,36 +137,29 @@ impl Server {
                 }
             }
         };
-        self.until_stalled(progress, driven).await
+        self.until_stalled(&progress, driven).await
     }
 
     async fn connect(&self) -> Result<TlsStream<TcpStream>, RequestError> {
-        let stream = match tokio::time::timeout(CONNECT_TIMEOUT.min(self.idle_timeout), self.connect_tcp()).await {
-            Ok(connected) => connected?,
-            Err(_) => return Err(RequestError::Unreachable("it does not accept the connection".to_owned())),
-        };
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT.min(self.idle_timeout), self.connect_tcp());
+        let stream = connecting.await.unwrap_or_else(|_| Err("it does not accept the connection".to_owned()));
+        let stream = stream.map_err(|why| self.unreachable(&why))?;
         let _ = stream.set_nodelay(true);
-        let name =
-            ServerName::try_from(self.host.clone()).map_err(|error| RequestError::Unreachable(error.to_string()))?;
-        let config = self.verifier.client_config().map_err(|error| RequestError::Request(format!("{error:#}")))?;
+        let name = ServerName::try_from(self.host.clone()).map_err(|error| self.unreachable(&error.to_string()))?;
+        let config = self.verifier.client_config().map_err(|error| RequestError::Failed(format!("{error:#}")))?;
         let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
         match tokio::time::timeout(self.idle_timeout, handshake).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(self.handshake_error(&error)),
-            Err(_) => Err(RequestError::Stalled(self.idle_timeout)),
+            Ok(stream) => stream.map_err(|error| self.handshake_error(&error)),
+            Err(_) => Err(self.silent()),
         }
     }
 
-    async fn connect_tcp(&self) -> Result<TcpStream, RequestError> {
-        match &self.proxy {
-            None => TcpStream::connect((self.host.as_str(), self.port))
-                .await
-                .map_err(|error| RequestError::Unreachable(error.to_string())),
-            Some(proxy) => proxy.tunnel_to(&self.authority).await.map_err(|error| {
-                let (name, why) = (proxy.name(), chain(error.as_ref()));
-                RequestError::Unreachable(format!("through the proxy {name} (HTTPS_PROXY): {why}"))
-            }),
-        }
+    async fn connect_tcp(&self) -> Result<TcpStream, String> {
+        let Some(proxy) = &self.proxy else {
+            return TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| error.to_string());
+        };
+        let tunnel = proxy.tunnel_to(&self.authority).await;
+        tunnel.map_err(|error| format!("through the proxy {} (HTTPS_PROXY): {}", proxy.name(), chain(error.as_ref())))
     }
 
     /// Why a TLS handshake failed: the certificate, or something else.
@@ -199,8 +172,25 @@ impl Server {
                 let is_pinned_another = matches!(self.verifier.trust(), Trust::Pinned(_));
                 RequestError::Untrusted { fingerprint, is_pinned_another, why }
             }
-            None => RequestError::Unreachable(format!("no TLS connection: {why}")),
+            None => self.unreachable(&format!("no TLS connection: {why}")),
         }
+    }
+
+    fn unreachable(&self, why: &str) -> RequestError {
+        RequestError::Unreachable(format!("cannot reach {}: {why}", self.name))
+    }
+
+    fn failure(&self, error: &hyper::Error) -> RequestError {
+        // An error of our own body comes back as hyper's.
+        if error.is_user() {
+            return RequestError::Failed(chain(error));
+        }
+        RequestError::Unreachable(format!("the connection to {} was lost: {}", self.name, chain(error)))
+    }
+
+    fn silent(&self) -> RequestError {
+        let seconds = self.idle_timeout.as_secs();
+        RequestError::Failed(format!("{} has been silent for {seconds} s (--timeout)", self.name))
     }
 
     /// Does `work`, but gives up when no byte has moved for the idle timeout.
@@ -214,37 +204,37 @@ impl Server {
             let before = progress.bytes();
             match tokio::time::timeout(self.idle_timeout, &mut work).await {
                 Ok(result) => return result,
-                Err(_) if progress.bytes() == before => return Err(RequestError::Stalled(self.idle_timeout)),
+                Err(_) if progress.bytes() == before => return Err(self.silent()),
                 Err(_) => {}
             }
         }
     }
-}
 
-async fn read(answer: hyper::Response<hyper::body::Incoming>, progress: &Progress) -> Result<Answer, RequestError> {
-    let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let status = answer.status().as_u16();
-    let says_html = header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
-    let retry_after = header("retry-after").and_then(|text| text.trim().parse().ok());
-    let (mut body, mut incoming) = (Vec::new(), answer.into_body());
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|error| request_error(&error))?;
-        if let Some(piece) = frame.data_ref() {
-            progress.add(piece.len() as u64);
-            body.extend_from_slice(piece);
+    async fn read(
+        &self,
+        answer: hyper::Response<hyper::body::Incoming>,
+        progress: &Progress,
+    ) -> Result<Answer, RequestError> {
+        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let status = answer.status().as_u16();
+        let says_html = header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+        let retry_after = header("retry-after").and_then(|text| text.trim().parse().ok());
+        let (mut body, mut incoming) = (Vec::new(), answer.into_body());
+        while let Some(frame) = incoming.frame().await {
+            let frame = frame.map_err(|error| self.failure(&error))?;
+            if let Some(piece) = frame.data_ref() {
+                progress.add(piece.len() as u64);
+                body.extend_from_slice(piece);
+            }
+            if body.len() > LARGEST_ANSWER {
+                let why = format!("the answer of {} has more than {LARGEST_ANSWER} bytes", self.name);
+                return Err(RequestError::Failed(why));
+            }
         }
-        if body.len() > LARGEST_ANSWER {
-            return Err(RequestError::ConnectionLost(format!("its answer has more than {LARGEST_ANSWER} bytes")));
-        }
+        let start = body.trim_ascii_start().get(..5).unwrap_or_default();
+        let is_html = says_html || start.eq_ignore_ascii_case(b"<html") || start.eq_ignore_ascii_case(b"<!doc");
+        Ok(Answer { status, body, is_html, retry_after })
     }
-    let start = body.trim_ascii_start().get(..5).unwrap_or_default();
-    let is_html = says_html || start.eq_ignore_ascii_case(b"<html") || start.eq_ignore_ascii_case(b"<!doc");
-    Ok(Answer { status, body, is_html, retry_after })
-}
-
-fn request_error(error: &hyper::Error) -> RequestError {
-    // An error of our own body comes back as hyper's.
-    if error.is_user() { RequestError::Request(chain(error)) } else { RequestError::ConnectionLost(chain(error)) }
 }
 
 /// An error with its causes, in one line.

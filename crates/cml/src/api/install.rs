@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use crate::access::Access;
+use crate::access::{Access, Options};
 use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
 use crate::api::refusal::is_rejection;
@@ -20,12 +20,6 @@ use crate::report::{InstallState, NodeReport};
 use crate::space;
 use crate::standing::{Standing, check_installed};
 use ui::interrupt::Interrupted;
-
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    pub force: bool,
-    pub dry_run: bool,
-}
 
 /// An installation under way.
 struct Installation<'a> {
@@ -82,12 +76,7 @@ pub async fn install(controller: &Controller<'_>, bundle: &Bundle, options: Opti
 /// How the controller's node compares with the one here.
 pub async fn status(controller: &Controller<'_>, bundle: &Bundle) -> Result<NodeReport> {
     let standing = controller.standing(&bundle.id).await?;
-    if standing.is_absent() {
-        return Ok(NodeReport::new(&bundle.id, InstallState::Absent));
-    }
-    let differences = standing.differences(bundle);
-    let state = if differences.is_empty() { InstallState::Same } else { InstallState::Differs };
-    Ok(NodeReport::new(&bundle.id, state).with(differences))
+    Ok(NodeReport::compare(&bundle.id, standing.is_absent(), standing.differences(bundle)))
 }
 
 impl Installation<'_> {

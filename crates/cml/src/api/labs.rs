@@ -1,5 +1,7 @@
 //! The calls of CML's REST API for labs. [docs/cml.md 2]
 
+use std::net::IpAddr;
+
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
 use serde_json::Value;
@@ -153,18 +155,13 @@ impl Controller<'_> {
     pub async fn addresses(&self, lab: &str, node: &str) -> Result<Vec<String>> {
         let path = format!("labs/{}/nodes/{}/layer3_addresses", segment(lab), segment(node));
         let answer = self.find::<Value>(&path, "asking for the node's addresses").await?.unwrap_or_default();
-        let interfaces: Vec<&Value> =
-            answer.get("interfaces").and_then(Value::as_object).into_iter().flat_map(|map| map.values()).collect();
-        let of = |family: &str| -> Vec<String> {
-            let lists = interfaces.iter().filter_map(|interface| interface.get(family)?.as_array());
-            // Only what parses as an address is used.
-            lists
-                .flatten()
-                .filter_map(|text| text.as_str()?.parse::<std::net::IpAddr>().ok())
-                .map(|ip| ip.to_string())
-                .collect()
-        };
-        Ok([of("ip4"), of("ip6")].concat())
+        let interfaces = answer.get("interfaces").and_then(Value::as_object).into_iter().flat_map(|map| map.values());
+        let lists = interfaces.flat_map(|interface| [interface.get("ip4"), interface.get("ip6")]);
+        let texts = lists.flatten().filter_map(Value::as_array).flatten().filter_map(Value::as_str);
+        // Only what parses as an address is used.
+        let mut addresses: Vec<IpAddr> = texts.filter_map(|text| text.parse().ok()).collect();
+        addresses.sort_by_key(IpAddr::is_ipv6);
+        Ok(addresses.iter().map(IpAddr::to_string).collect())
     }
 
     /// What the first console of a node has shown, as far as the controller still has it, with its original line ends.
@@ -176,12 +173,12 @@ impl Controller<'_> {
             Err(error) if error.is::<Refused>() => return Ok(String::new()),
             Err(error) => return Err(error),
         };
-        Ok(match log {
-            Value::String(text) => text,
-            Value::Array(lines) => lines.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n"),
-            Value::Object(map) => map.values().filter_map(Value::as_str).collect::<Vec<_>>().join("\n"),
-            _ => String::new(),
-        })
+        let texts: Vec<&str> = match &log {
+            Value::Array(lines) => lines.iter().filter_map(Value::as_str).collect(),
+            Value::Object(map) => map.values().filter_map(Value::as_str).collect(),
+            other => other.as_str().into_iter().collect(),
+        };
+        Ok(texts.join("\n"))
     }
 
     /// The licence in CML's words, `registration NOT_REGISTERED, authorization EXPIRED`; nothing if this user may not

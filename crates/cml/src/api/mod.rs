@@ -14,6 +14,6 @@ pub mod trust;
 mod undo;
 
 pub use controller::Controller;
-pub use install::{Options, install, status};
+pub use install::{install, status};
 pub use refusal::Refused;
 pub use reversal::reverse;

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::access::Options;
 use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
-use crate::api::install::Options;
 use crate::bundle::{Definition, Kind};
 use crate::known::{InstallRecord, Pair};
 use crate::report::{InstallState, NodeReport, Reversal};

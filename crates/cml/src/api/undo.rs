@@ -33,7 +33,8 @@ impl UndoLog {
             return reason;
         }
         let at = &controller.address;
-        let failed = match self.is_archive_replaced(controller, bundle).await {
+        let mut failed = Vec::new();
+        match self.is_archive_replaced(controller, bundle).await {
             Ok(true) => {
                 return reason.context(format!(
                     "{at} has already replaced the archive of {}, so the old one cannot be restored; \
@@ -41,9 +42,22 @@ impl UndoLog {
                     bundle.id
                 ));
             }
-            Ok(false) => self.undo_steps(controller, bundle, &mut record, Vec::new()).await,
-            Err(error) => self.undo_steps(controller, bundle, &mut record, vec![format!("{error:#}")]).await,
-        };
+            Ok(false) => {}
+            Err(error) => failed.push(format!("{error:#}")),
+        }
+        // The new archive first: an image definition that is restored must not find it in the drop folder.
+        self.0.sort_by_key(|step| matches!(step, Undo::RemoveUpload));
+        let mut is_upload_gone = failed.is_empty();
+        while let Some(step) = self.0.pop() {
+            let is_upload = matches!(step, Undo::RemoveUpload);
+            if matches!(step, Undo::Restore(Kind::Image, _)) && !is_upload_gone {
+                continue;
+            }
+            if let Err(error) = undo_step(step, controller, bundle, &mut record).await {
+                is_upload_gone &= !is_upload;
+                failed.push(format!("{error:#}"));
+            }
+        }
         if !failed.is_empty() {
             return reason.context(format!(
                 "{at} could not be restored to its earlier state ({}); \
@@ -63,30 +77,6 @@ impl UndoLog {
         let is_replacement = self.0.iter().any(|step| matches!(step, Undo::Restore(Kind::Image, _)));
         let is_uploaded = self.0.iter().any(|step| matches!(step, Undo::RemoveUpload));
         Ok(is_replacement && is_uploaded && !controller.drop_folder().await?.contains(&bundle.archive.name))
-    }
-
-    /// Undoes all steps that can be undone; returns the errors, after those that there were before.
-    async fn undo_steps(
-        &mut self,
-        controller: &Controller<'_>,
-        bundle: &Bundle,
-        record: &mut InstallRecord,
-        mut failed: Vec<String>,
-    ) -> Vec<String> {
-        // The new archive first: an image definition that is restored must not find it in the drop folder.
-        self.0.sort_by_key(|step| matches!(step, Undo::RemoveUpload));
-        let mut is_upload_gone = failed.is_empty();
-        while let Some(step) = self.0.pop() {
-            let is_upload = matches!(step, Undo::RemoveUpload);
-            if matches!(step, Undo::Restore(Kind::Image, _)) && !is_upload_gone {
-                continue;
-            }
-            if let Err(error) = undo_step(step, controller, bundle, record).await {
-                is_upload_gone &= !is_upload;
-                failed.push(format!("{error:#}"));
-            }
-        }
-        failed
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use retry::Retry;
 
-use crate::access::Access;
+use crate::access::{Access, Options};
 use crate::address::Address;
 use crate::archive_file::ArchiveFile;
 use crate::bundle::Bundle;
@@ -17,7 +17,7 @@ use crate::ssh::command::ConnectionLost;
 use crate::ssh::doctor::{self, Needs, Verdict};
 use crate::ssh::folder::TransferFolder;
 use crate::ssh::installed::Installed;
-use crate::ssh::script::{self, Options};
+use crate::ssh::script;
 use crate::ssh::session::Ssh;
 use crate::ssh::transfer;
 use crate::standing::check_installed;
@@ -73,12 +73,7 @@ pub async fn deliver(
 /// How the server's node compares with the one here.
 pub async fn status(ssh: &Ssh<'_>, bundle: &Bundle) -> Result<NodeReport> {
     let installed = Installed::read(ssh, &bundle.id).await?;
-    if installed.is_absent() {
-        return Ok(NodeReport::new(&bundle.id, InstallState::Absent));
-    }
-    let differences = installed.differences(bundle);
-    let state = if differences.is_empty() { InstallState::Same } else { InstallState::Differs };
-    Ok(NodeReport::new(&bundle.id, state).with(differences))
+    Ok(NodeReport::compare(&bundle.id, installed.is_absent(), installed.differences(bundle)))
 }
 
 /// Fails if the nodes could not start on the server, unless that is forced.

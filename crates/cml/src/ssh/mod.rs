@@ -17,5 +17,5 @@ pub mod transfer;
 pub use command::{PORT, user};
 pub use deliver::{deliver, status};
 pub use folder::SCRIPT;
-pub use script::{Options, reverse};
+pub use script::reverse;
 pub use session::Ssh;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use retry::Retry;
 
-use crate::access::Access;
+use crate::access::{Access, Options};
 use crate::address::Address;
 use crate::remote_text::excerpt;
 use crate::report::{InstallState, NodeReport, Reversal};
@@ -15,16 +15,6 @@ use crate::ssh::session::Ssh;
 
 /// How long CML may take to be ready after a restart.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
-
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    pub install: bool,
-    /// Restart CML afterwards.
-    pub restart: bool,
-    pub dry_run: bool,
-    /// Also install what could not start there.
-    pub force: bool,
-}
 
 /// Runs the script as root; returns what it printed. If it fails, the server has what it had before.
 pub async fn run(ssh: &Ssh<'_>, folder: &TransferFolder, arguments: &[&str], restart: bool) -> Result<String> {

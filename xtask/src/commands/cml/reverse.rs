@@ -7,7 +7,7 @@ use crate::commands::saved_nodes;
 use crate::commands::servers::{self, ServerArgs, Via};
 use crate::commands::session::Session;
 use cml::api::Controller;
-use cml::{Reversal, api, ssh};
+use cml::{Options, Reversal, api, ssh};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,19 +32,14 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, reversal: Reversal, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
     let id = saved_nodes::id_of(session, &args.node)?;
+    let options = Options { force: args.force, dry_run: args.dry_run, install: true, restart: !args.no_restart };
     let outcomes = servers::on_each(&servers, async |target, outcome| {
         let _lock = target.lock().await?;
-        let report = match target.via {
-            Via::Ssh => {
-                let (restart, dry_run, force) = (!args.no_restart, args.dry_run, args.force);
-                let options = ssh::Options { install: true, restart, dry_run, force };
-                ssh::reverse(target.access, &target.address, reversal, &id, options).await?
-            }
-            Via::Api | Via::Auto => {
-                let options = api::Options { force: args.force, dry_run: args.dry_run };
-                let work = async |controller: &Controller<'_>| api::reverse(controller, reversal, &id, options).await;
-                target.logged_in(&mut outcome.version, work).await?
-            }
+        let report = if target.via == Via::Ssh {
+            ssh::reverse(target.access, &target.address, reversal, &id, options).await?
+        } else {
+            let work = async |controller: &Controller<'_>| api::reverse(controller, reversal, &id, options).await;
+            target.logged_in(&mut outcome.version, work).await?
         };
         outcome.nodes.push(report);
         Ok(())

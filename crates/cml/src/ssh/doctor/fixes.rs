@@ -3,8 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::remote_text::last_line;
-use crate::ssh::doctor::findings::{Finding, Fix, MODULES_FILE, SYSCTL_FILE};
-use crate::ssh::doctor::needs::{IPV4, IPV6};
+use crate::ssh::doctor::findings::{Finding, Fix, IPV4, IPV6, MODULES_FILE, SYSCTL_FILE};
 use crate::ssh::session::Ssh;
 
 /// A file that `--fix` writes, with its whole content.
@@ -56,8 +55,7 @@ mod tests {
     use super::*;
     use crate::ssh::about::About;
     use crate::ssh::doctor::facts::Facts;
-    use crate::ssh::doctor::findings::judge;
-    use crate::ssh::doctor::needs::Needs;
+    use crate::ssh::doctor::findings::{Needs, judge};
 
     fn judged(needs: Needs) -> Vec<Finding> {
         judge(&Facts::parse("dockerd=1\nssh=enabled\nshim=yes\n"), &About::default(), needs)

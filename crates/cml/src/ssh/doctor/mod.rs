@@ -6,8 +6,6 @@
 mod facts;
 mod findings;
 mod fixes;
-mod needs;
 
-pub use findings::{Finding, Verdict, examine};
+pub use findings::{Finding, Needs, Verdict, examine};
 pub use fixes::{Change, apply, changes, needs_reboot, reboot};
-pub use needs::Needs;

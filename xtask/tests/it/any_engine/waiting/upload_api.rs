@@ -272,7 +272,7 @@ fn on_a_terminal_certificate_and_password_are_asked_for_once() {
     assert_eq!(outcome.code, Some(0), "{outcome}");
     for text in [
         &controller.fingerprint,
-        "Is this the server, and shall its certificate be remembered?",
+        "Is this the server's fingerprint, and should it be remembered?",
         "Password of lab-admin on",
     ] {
         assert!(outcome.stdout.contains(text), "{text}: {outcome}");
