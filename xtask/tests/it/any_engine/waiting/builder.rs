@@ -10,7 +10,7 @@ use crate::common::cml::{KEY, OTHER_KEY, PASSWORD, Stage};
 const TITLE: &str = "Create Docker Image";
 const UBUNTU: &str = "ubuntu-24-04-20250503";
 const SECRET: &str = "corr3ct-h0rse";
-const QUESTION: &str = "(empty: one is made up): ";
+const QUESTION: &str = "(empty: generate one): ";
 
 /// A server with some Ubuntus, and a caller who has a key.
 fn scene() -> (Controller, Stage) {
@@ -146,6 +146,16 @@ fn a_password_is_asked_for_twice_on_a_terminal_and_weak_ones_are_refused() {
     assert_eq!(outcome.code, Some(0), "{outcome}");
     assert!(!outcome.stdout.contains(SECRET), "it is not shown: {outcome}");
     assert_eq!(user_data(&controller)["ssh_pwauth"], true);
+}
+
+#[test]
+fn after_ctrl_c_at_a_password_the_terminal_shows_what_is_typed_again() {
+    let (_controller, stage) = scene();
+    let program = env!("CARGO_BIN_EXE_xtask");
+    let root = stage.repo.folder.path().display();
+    let line = format!("trap : INT; {program} --root {root} {}; stty -a", CREATE.join(" "));
+    let outcome = stage.repo.in_dialogue(&line, &[(QUESTION, "\u{3}")]);
+    assert!(outcome.stdout.contains("interrupted") && outcome.stdout.contains(" echo "), "{outcome}");
 }
 
 #[test]
