@@ -48,7 +48,8 @@ pub fn scan(folder: &Path, path: &Path) -> Result<Vec<ContextFile>> {
 
 fn scan_into(root: &Path, path: &Path, files: &mut Vec<ContextFile>) -> Result<()> {
     let unreadable = || format!("could not read {}", path.display());
-    let metadata = path.symlink_metadata().with_context(unreadable)?;
+    // The folder itself may be a link.
+    let metadata = if path == root { path.metadata() } else { path.symlink_metadata() }.with_context(unreadable)?;
     if metadata.is_dir() {
         for entry in std::fs::read_dir(path).with_context(unreadable)? {
             scan_into(root, &entry?.path(), files)?;
@@ -151,6 +152,11 @@ mod tests {
         let names: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(names, ["Dockerfile", "link", "rootfs/etc/motd"]);
         assert!(matches!(&files[1].kind, Kind::Link { target } if target == Path::new("/etc")));
+
+        let alias = folder.path().with_extension("alias");
+        std::os::unix::fs::symlink(folder.path(), &alias).unwrap();
+        assert_eq!(scan(&alias, &alias).unwrap().len(), 3, "the folder itself may be a link");
+        std::fs::remove_file(alias).unwrap();
     }
 
     #[test]
