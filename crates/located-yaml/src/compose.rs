@@ -1,4 +1,4 @@
-//! Anchors, tags, merge keys: what turns the bare tree into the values that Python would have.
+//! Anchors, tags and merge keys: turns the bare tree into the values that Python would have.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl Composer {
     pub fn begin_anchor(&mut self, anchor: Option<&(Mark, String)>) -> Result<()> {
         match anchor {
             Some((at, name)) if self.anchors.insert(name.clone(), None).is_some() => {
-                Err(Problem::new(*at, format!("the anchor {} stands there twice", quoted(name))))
+                Err(Problem::new(*at, format!("the anchor {} is defined twice", quoted(name))))
             }
             _ => Ok(()),
         }
@@ -40,7 +40,9 @@ impl Composer {
         self.count(at)?;
         match self.anchors.get(name) {
             Some(Some(node)) => Ok(node.clone()),
-            Some(None) => Err(Problem::new(at, format!("the alias {} stands inside of what it names", quoted(name)))),
+            Some(None) => {
+                Err(Problem::new(at, format!("the alias {} refers to a value that contains it", quoted(name))))
+            }
             None => Err(Problem::new(at, format!("there is no anchor {} before this alias", quoted(name)))),
         }
     }
@@ -52,7 +54,7 @@ impl Composer {
             None | Some("!") => "str",
             Some(tag) => tag.strip_prefix(YAML_TAG).unwrap_or(tag),
         };
-        // Which of them are special is known to the mapping whose keys they are.
+        // The mapping whose keys they are knows which of them are special.
         let value = match tag {
             "merge" | "value" if plain => Value::Text(text),
             _ => scalar::value(tag, text).map_err(|said| Problem::new(at, said))?,
@@ -73,7 +75,7 @@ impl Composer {
                 Value::List(items)
             }
             Some("omap" | "pairs") => Value::List(items.iter().map(pair).collect::<Result<_>>()?),
-            Some(other) => return Err(Problem::new(at, format!("{} is no tag of a list", quoted(other)))),
+            Some(other) => return Err(Problem::new(at, format!("{} is not a tag for a list", quoted(other)))),
         };
         Ok(Node::of(at, value))
     }
@@ -85,12 +87,12 @@ impl Composer {
             None | Some("!" | "map") => Value::Map(map),
             // pydantic takes a set where it wants a list.
             Some("set") => Value::List(map.entries().map(|entry| entry.key.clone()).collect()),
-            Some(other) => return Err(Problem::new(at, format!("{} is no tag of a mapping", quoted(other)))),
+            Some(other) => return Err(Problem::new(at, format!("{} is not a tag for a mapping", quoted(other)))),
         };
         Ok(Node::of(at, value))
     }
 
-    /// What `<<` brings stands before a mapping's own keys, so that these win.
+    /// Puts what `<<` merges in before a mapping's own keys, so that the latter win.
     fn merge(&mut self, pairs: Vec<(Arc<Node>, Arc<Node>)>) -> Result<Map> {
         let (mut merged, mut own) = (Vec::new(), Vec::with_capacity(pairs.len()));
         for (key, value) in pairs {
@@ -115,11 +117,11 @@ impl Composer {
         let mut entries = Vec::new();
         match &value.value {
             Value::Map(map) => entries.extend_from_slice(&map.0),
-            // The first mapping of the list wins, thus comes last.
+            // The first mapping of the list wins, so it comes last.
             Value::List(maps) => {
                 for map in maps.iter().rev() {
                     let Some(map) = map.map() else {
-                        return Err(Problem::new(map.at, "`<<` merges mappings, and this is none"));
+                        return Err(Problem::new(map.at, "`<<` merges mappings, and this is not a mapping"));
                     };
                     self.merged += map.0.len();
                     self.check_merged(value.at)?;
@@ -161,13 +163,13 @@ impl Composer {
     fn count(&mut self, at: Mark) -> Result<()> {
         self.values += 1;
         if self.values > MOST_VALUES {
-            return Err(Problem::too_much(at, format!("more than {MOST_VALUES} values; no definition has as many")));
+            return Err(Problem::too_much(at, format!("more than {MOST_VALUES} values; no definition has that many")));
         }
         Ok(())
     }
 }
 
-/// A plain `<<` or `=`, which mean something as keys and nothing elsewhere.
+/// The error for a plain `<<` or `=`, which are special as keys and have no value elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Special {
     No,
@@ -188,7 +190,7 @@ fn short(tag: Option<&str>) -> Option<&str> {
 
 fn misplaced(node: &Node) -> Problem {
     let text = quoted(node.text().unwrap_or_default());
-    Problem::new(node.at, format!("{text} means something as a key only; quote it if it is text"))
+    Problem::new(node.at, format!("{text} is special in YAML 1.1, and only as a key; quote it if it is text"))
 }
 
 pub(super) fn refuse_special(items: &[Arc<Node>]) -> Result<()> {

@@ -5,7 +5,7 @@ use super::{Mark, Problem};
 /// The characters of a file.
 ///
 /// # Errors
-/// If it is no text in these encodings, or has characters that YAML does not allow.
+/// If it is not text in one of these encodings, or has characters that YAML does not allow.
 pub(super) fn characters(bytes: &[u8]) -> Result<Vec<char>, Problem> {
     let characters = match bytes {
         [0xff, 0xfe, ..] => utf16(bytes, u16::from_le_bytes)?,
@@ -38,7 +38,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Vec<char>, Problem> {
     for character in char::decode_utf16(pairs.iter().map(|pair| unit(*pair))) {
         match character {
             Ok(character) => characters.push(character),
-            Err(_) => return Err(Problem::new(mark_of(&characters), "half a character is missing here (UTF-16)")),
+            Err(_) => return Err(Problem::new(mark_of(&characters), "half of a character is missing here (UTF-16)")),
         }
     }
     if rest.is_empty() {

@@ -27,7 +27,7 @@ struct Parser {
     depth: usize,
 }
 
-/// What stands before a value: `&anchor !!tag`.
+/// What may precede a value: `&anchor !!tag`.
 #[derive(Default)]
 struct Properties {
     at: Option<Mark>,
@@ -35,11 +35,11 @@ struct Properties {
     tag: Option<String>,
 }
 
-/// Where a value stands decides what it may be.
+/// The position of a value, which decides what it may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Block,
-    /// The value of a key, whose list may stand no deeper than the key itself.
+    /// The value of a key. A list may be indented no deeper than the key itself.
     BlockOrFlushList,
     Flow,
 }
@@ -62,7 +62,7 @@ impl Parser {
         match self.scanner.peek()? {
             token if matches!(token.kind, Kind::StreamEnd) => Ok(root),
             token if matches!(token.kind, Kind::DocumentStart) => {
-                Err(Problem::new(token.at, "a second document begins here; a definition is a file of its own"))
+                Err(Problem::new(token.at, "a second document begins here; put each definition into a file of its own"))
             }
             token => Err(Problem::new(
                 token.at,
@@ -84,7 +84,7 @@ impl Parser {
                 }
                 Kind::Directive(Directive::Yaml { .. }) => version_seen = true,
                 Kind::Directive(Directive::Tag { handle, .. }) if self.handles.contains_key(&handle) => {
-                    return Err(Problem::new(token.at, format!("the handle {} is given twice", quoted(&handle))));
+                    return Err(Problem::new(token.at, format!("the handle {} is declared twice", quoted(&handle))));
                 }
                 Kind::Directive(Directive::Tag { handle, prefix }) => drop(self.handles.insert(handle, prefix)),
                 _ => {}
@@ -103,12 +103,12 @@ impl Parser {
     fn expect(&mut self, is_it: fn(&Kind) -> bool, wanted: &str) -> Result<Mark> {
         let token = self.scanner.peek()?;
         if !is_it(&token.kind) {
-            return Err(Problem::new(token.at, format!("expected {wanted}, but found {}", token.kind.describe())));
+            return Err(Problem::new(token.at, format!("expected {wanted}, found {}", token.kind.describe())));
         }
         Ok(self.scanner.next()?.at)
     }
 
-    /// A value that is not there is null.
+    /// The value of something that is left out: null.
     fn empty(&mut self, properties: impl Into<Option<Properties>>) -> Result<Arc<Node>> {
         let at = self.scanner.peek()?.at;
         let properties = properties.into().unwrap_or_default();
@@ -122,7 +122,10 @@ impl Parser {
     fn node(&mut self, place: Place) -> Result<Arc<Node>> {
         let token = self.scanner.peek()?;
         if self.depth == DEEPEST {
-            return Err(Problem::too_much(token.at, format!("nested deeper than {DEEPEST} levels; no definition is")));
+            return Err(Problem::too_much(
+                token.at,
+                format!("nested more than {DEEPEST} levels deep; no definition is"),
+            ));
         }
         if let Kind::Alias(name) = &token.kind {
             let (at, name) = (token.at, name.clone());
@@ -170,7 +173,7 @@ impl Parser {
             _ if properties.anchor.is_some() || properties.tag.is_some() => {
                 return self.empty(properties);
             }
-            other => Err(Problem::new(token.at, format!("expected a value, but found {}", other.describe()))),
+            other => Err(Problem::new(token.at, format!("expected a value, found {}", other.describe()))),
         }?;
         self.composer.anchor(properties.anchor, &node)?;
         Ok(node)
@@ -202,12 +205,12 @@ impl Parser {
             None => Ok(tag.suffix),
             Some(handle) => match self.handles.get(&handle) {
                 Some(prefix) => Ok(format!("{prefix}{}", tag.suffix)),
-                None => Err(Problem::new(at, format!("the tag's handle {} is not declared", quoted(&handle)))),
+                None => Err(Problem::new(at, format!("the tag handle {} is not declared", quoted(&handle)))),
             },
         }
     }
 
-    /// The value after a `-`, `?` or `:`, or null where the next thing follows at once.
+    /// The value after a `-`, `?` or `:`, or null if the next indicator follows at once.
     fn value_or_empty(&mut self, place: Place, ends: fn(&Kind) -> bool) -> Result<Arc<Node>> {
         if ends(self.kind()?) { self.empty(None) } else { self.node(place) }
     }

@@ -27,19 +27,19 @@ pub(super) fn tag_of_plain(text: &str) -> &'static str {
 /// # Errors
 /// If the text has no value of the type that the tag names.
 pub(super) fn value(tag: &str, text: Text) -> Result<Value, String> {
-    let wrong = |what: &str| format!("{} is no {what}", quoted(&text.text));
+    let wrong = |what: &str| format!("{} is not {what}", quoted(&text.text));
     match tag {
         "str" => Ok(Value::Text(text)),
         "null" => Ok(Value::Null),
-        "bool" => boolean_of_any_case(&text.text).map(Value::Bool).ok_or_else(|| wrong("boolean")),
-        "int" => int(&text.text).map(Value::Int).ok_or_else(|| wrong("number that can be read")),
-        "float" => float(&text.text).map(Value::Float).ok_or_else(|| wrong("number that can be read")),
+        "bool" => boolean_of_any_case(&text.text).map(Value::Bool).ok_or_else(|| wrong("a boolean")),
+        "int" => int(&text.text).map(Value::Int).ok_or_else(|| wrong("a number that Python can read")),
+        "float" => float(&text.text).map(Value::Float).ok_or_else(|| wrong("a number that Python can read")),
         "timestamp" if is_date(&text.text) => Ok(Value::Date(text.text)),
-        "timestamp" => Err(wrong("date")),
+        "timestamp" => Err(wrong("a date")),
         "binary" => base64(&text.text).map(Value::Bytes).ok_or_else(|| wrong("Base64")),
-        "merge" => Err("`<<` merges mappings, and has a meaning as a key only; quote it if it is text".to_owned()),
+        "merge" => Err("`<<` merges mappings and is special only as a key; quote it if it is text".to_owned()),
         "value" => Err("`=` is a special value in YAML 1.1; quote it if it is text".to_owned()),
-        other => Err(format!("the tag {} is not known to CML", quoted(other))),
+        other => Err(format!("CML does not know the tag {}", quoted(other))),
     }
 }
 
@@ -75,7 +75,7 @@ fn is_digit_or_line(b: u8) -> bool {
     b.is_ascii_digit() || b == b'_'
 }
 
-/// One of `:0`, `:59`, as often as one likes.
+/// Any number of parts like `:0` or `:59`.
 fn are_sixties(text: &str) -> bool {
     !text.is_empty()
         && text.starts_with(':')
@@ -192,7 +192,7 @@ fn sixties(text: &str) -> Option<i64> {
     })
 }
 
-/// The number that these digits are, without a sign; what is too large becomes the largest. `None` if one is no digit.
+/// The number that these digits are, without a sign; what is too large becomes the largest. `None` if one is not a digit.
 pub fn saturated(digits: &str, radix: u32) -> Option<i64> {
     let mut size = 0_i64;
     if digits.is_empty() {
@@ -215,7 +215,7 @@ fn float(text: &str) -> Option<f64> {
     Some(sign * size)
 }
 
-/// Base64 as Python's `base64.decodebytes` reads it: what is not of the alphabet is passed over.
+/// Base64 as Python's `base64.decodebytes` reads it: characters outside the alphabet are skipped.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let (mut bits, mut count, mut padding, mut bytes) = (0_u32, 0, 0, Vec::new());
     for b in text.bytes() {
