@@ -1,4 +1,4 @@
-//! SHA-256 as this field writes it: 64 lower-case hex digits, sometimes behind `sha256:`.
+//! SHA-256 digests as container tools write them: 64 lower-case hex digits, sometimes after `sha256:`.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -19,9 +19,6 @@ impl Digest {
     }
 
     /// The digest of a file, read in pieces.
-    ///
-    /// # Errors
-    /// What reading the file yields.
     pub fn of_file(path: &Path) -> io::Result<Self> {
         let mut hashing = HashingWriter::new(io::sink());
         io::copy(&mut std::fs::File::open(path)?, &mut hashing)?;
@@ -76,7 +73,7 @@ impl From<Digest> for String {
     }
 }
 
-/// Passes everything on to `W` and digests and counts it on the way.
+/// Passes everything on to `W`, and computes its digest and length on the way.
 pub struct HashingWriter<W> {
     inner: W,
     hash: Sha256,
@@ -89,7 +86,7 @@ impl<W: Write> HashingWriter<W> {
         Self { inner, hash: Sha256::new(), written: 0 }
     }
 
-    /// The writer beneath, and the digest of all that went through.
+    /// The inner writer, and the digest of everything written to it.
     pub fn finish(self) -> (W, Digest) {
         (self.inner, Digest::finish(self.hash))
     }

@@ -1,14 +1,14 @@
 //! Ctrl-C, for work that must not be left half done.
 //!
-//! Most commands just end: what they have finished is kept, and a repeat goes on from there. Who changes something that
-//! nobody else would put right holds an [`Unfinished`] meanwhile; then the first Ctrl-C is a request, and a second one ends
-//! the program all the same.
+//! Most commands just end: what they have finished is kept, and the next run continues from there. Code that changes
+//! something which nothing else would repair holds an [`Unfinished`] for that time. Then the first Ctrl-C is a request,
+//! and a second one ends the program all the same.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Shared by whoever hears of Ctrl-C and whoever has something to end first.
+/// Shared by the code that catches Ctrl-C and the code that has something to complete first.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     asked: Arc<watch::Sender<bool>>,
@@ -25,12 +25,12 @@ impl Default for Interrupt {
 #[derive(Debug)]
 pub struct Unfinished(Arc<watch::Sender<usize>>);
 
-/// Ended because the person wanted it so. What there was to say has been said.
+/// The error of work that ended because the user asked for it. Everything was reported before.
 #[derive(Debug)]
 pub struct Interrupted;
 
 impl Interrupt {
-    /// Notes that the person wants an end.
+    /// Records that the user asked to stop.
     pub fn ask(&self) {
         self.asked.send_replace(true);
     }
@@ -39,9 +39,9 @@ impl Interrupt {
         *self.asked.borrow()
     }
 
-    /// Waits until the person wants an end.
+    /// Waits until the user asks to stop.
     pub async fn asked(&self) {
-        // The sender lives as long as we do.
+        // The sender lives as long as `self`.
         let _ = self.asked.subscribe().wait_for(|asked| *asked).await;
     }
 
@@ -54,7 +54,7 @@ impl Interrupt {
         *self.unfinished.borrow() > 0
     }
 
-    /// Waits until nobody holds the program any more.
+    /// Waits until no [`Unfinished`] is left.
     pub async fn nothing_unfinished(&self) {
         let _ = self.unfinished.subscribe().wait_for(|count| *count == 0).await;
     }

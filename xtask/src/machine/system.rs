@@ -1,20 +1,20 @@
-//! Which operating system this is, and how software comes onto it.
+//! Which operating system this is, and how to install software on it.
 
 use std::path::Path;
 
-/// What matters here of an operating system.
+/// An operating system, by its package manager.
 #[derive(Debug, PartialEq, Eq)]
 pub enum System {
-    /// Debian, Ubuntu and what descends from them.
+    /// Debian, Ubuntu and their derivatives.
     Apt,
-    /// Fedora, RHEL and their kin.
+    /// Fedora, RHEL and their derivatives.
     Dnf,
     Mac,
     Other(String),
 }
 
 impl System {
-    /// By `/etc/os-release` (os-release(5)), on Linux.
+    /// The operating system of this machine; on Linux, from `/etc/os-release` (os-release(5)).
     pub fn detect() -> Self {
         if cfg!(target_os = "macos") {
             return Self::Mac;
@@ -43,11 +43,11 @@ impl System {
         *self == Self::Apt && which::which("apt-get").is_ok()
     }
 
-    /// What the person has to do where this program can't.
+    /// What the user has to do where this program cannot install anything.
     pub fn advice(&self) -> String {
         let how = match self {
             Self::Apt => {
-                "install docker.io (and docker-cli where there is one), git and mmdebstrap with apt-get".to_owned()
+                "install docker.io (and docker-cli, if that package exists), git and mmdebstrap with apt-get".to_owned()
             }
             Self::Dnf => "sudo dnf install moby-engine git && sudo systemctl enable --now docker".to_owned(),
             Self::Mac => "install Docker Desktop, or: brew install colima docker git && colima start".to_owned(),
@@ -55,7 +55,7 @@ impl System {
                 format!("install git and Docker Engine 20.10 or newer with {name}'s package manager, and start it")
             }
         };
-        format!("this program installs software on Debian and Ubuntu only; here:\n  {how}")
+        format!("this program installs software only on Debian and Ubuntu; on this machine:\n  {how}")
     }
 }
 
