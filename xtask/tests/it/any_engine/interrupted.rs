@@ -1,7 +1,7 @@
 //! Ctrl-C, and two commands at once.
 
 use crate::common::engine::Engine;
-use crate::common::{Repo, runs, wait_until};
+use crate::common::{Repo, children, runs, signal, wait_until};
 
 /// A number of seconds that no other process sleeps.
 fn nap(last: u32) -> String {
@@ -80,12 +80,10 @@ fn ctrl_c_works_while_waiting_for_another_command() {
     let lock = std::fs::File::open(repo.path("dist/.records/lock")).unwrap();
     lock.lock().unwrap();
     let save = repo.start(&["save"]);
-    // What it says can't be read before its end, but what it has opened can be seen.
-    wait_until("it waits", || save.has_open(&repo.path("dist/.records/lock")));
+    save.wait_for("waiting for another command");
     save.signal("INT");
     let outcome = save.end();
     assert_eq!(outcome.code, Some(130), "{outcome}");
-    outcome.says(["waiting for another command"]);
     drop(lock);
     repo.xtask(&["save"]).success();
 }
@@ -106,17 +104,10 @@ fn ctrl_c_while_a_source_is_fetched_is_an_interruption_not_a_failure() {
     // As a terminal does it: to all processes in the foreground.
     build.signal("INT");
     for pid in children(build.pid()) {
-        crate::common::signal(pid, "INT");
+        signal(pid, "INT");
     }
     let outcome = build.end();
     assert_eq!(outcome.code, Some(130), "{outcome}");
-}
-
-/// The processes that a process started, and those that these started.
-fn children(pid: u32) -> Vec<u32> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let direct: Vec<u32> = text.split_whitespace().flat_map(str::parse).collect();
-    direct.iter().flat_map(|pid| children(*pid).into_iter().chain([*pid])).collect()
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod git;
 pub mod node;
 pub mod terminal;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::Read;
@@ -19,10 +20,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 /// Against hanging only: what takes longer is broken.
 pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The commands that leave something on an engine.
+const BUILDING: [&str; 6] = ["build", "save", "inspect", "run", "verify", "upload"];
 
 /// A repository of nodes, with a cache folder of its own. What was built in it goes with it.
 pub struct Repo {
@@ -30,6 +34,8 @@ pub struct Repo {
     pub cache: TempDir,
     nodes: Vec<String>,
     environment: Vec<(OsString, OsString)>,
+    /// Whether a command was run that may leave something on an engine.
+    has_built: Cell<bool>,
 }
 
 /// What a run printed, and how it ended.
@@ -42,7 +48,11 @@ pub struct Outcome {
 }
 
 /// A run of the program that has not ended yet.
-pub struct Running(duct::Handle);
+pub struct Running {
+    program: duct::Handle,
+    /// A file, so that it can be read while the program runs.
+    stderr: NamedTempFile,
+}
 
 /// The template of the node definitions: as little as CML takes.
 const NODE_DEFINITION: &str = r#"id: {{ id }}
@@ -83,6 +93,7 @@ impl Repo {
             cache: tempfile::tempdir().expect("a temporary folder"),
             nodes: Vec::new(),
             environment: Vec::new(),
+            has_built: Cell::new(false),
         };
         std::fs::create_dir(repo.path("docker")).expect("docker/");
         repo.write("node-definitions/tiny.yaml", NODE_DEFINITION);
@@ -220,17 +231,17 @@ impl Repo {
 
     /// Runs `cargo xtask ARGS` with this on its input.
     pub fn xtask_typing(&self, args: &[&str], typed: &str) -> Outcome {
-        Running(self.command(&[], args).stdin_bytes(typed).start().expect("the program starts")).end()
+        Running::start(self.command(&[], args).stdin_bytes(typed)).end()
     }
 
     /// Starts `cargo xtask ARGS` by way of another program, such as `setpriv`.
     pub fn start_within(&self, outer: &[&str], args: &[&str]) -> Running {
-        Running(self.command(outer, args).stdin_null().start().expect("the program starts"))
+        Running::start(self.command(outer, args).stdin_null())
     }
 
     /// Runs `cargo xtask ARGS` in another repository, in all else as here.
     pub fn xtask_at(&self, root: &Path, args: &[&str]) -> Outcome {
-        Running(self.command_at(root, &[], args).stdin_null().start().expect("the program starts")).end()
+        Running::start(self.command_at(root, &[], args).stdin_null()).end()
     }
 
     fn command(&self, outer: &[&str], args: &[&str]) -> duct::Expression {
@@ -238,11 +249,14 @@ impl Repo {
     }
 
     fn command_at(&self, root: &Path, outer: &[&str], args: &[&str]) -> duct::Expression {
+        if args.iter().any(|arg| BUILDING.contains(arg)) {
+            self.has_built.set(true);
+        }
         let mut words: Vec<OsString> = outer.iter().map(OsString::from).collect();
         words.extend([env!("CARGO_BIN_EXE_xtask").into(), "--root".into(), root.into()]);
         words.extend(args.iter().map(OsString::from));
         let command = duct::cmd(words.remove(0), words).env_remove("SOURCE_DATE_EPOCH");
-        self.with_environment(command).stdout_capture().stderr_capture().unchecked()
+        self.with_environment(command).stdout_capture().unchecked()
     }
 
     fn with_environment(&self, command: duct::Expression) -> duct::Expression {
@@ -287,6 +301,9 @@ impl Repo {
 
 impl Drop for Repo {
     fn drop(&mut self) {
+        if !self.has_built.get() {
+            return;
+        }
         for node in std::mem::take(&mut self.nodes) {
             let outcome = self.xtask(&["clean", &node]);
             if outcome.code != Some(0) {
@@ -297,32 +314,48 @@ impl Drop for Repo {
 }
 
 impl Running {
+    fn start(command: duct::Expression) -> Self {
+        let stderr = NamedTempFile::new().expect("a temporary file");
+        let program = command.stderr_file(stderr.reopen().expect("a temporary file"));
+        Self { program: program.start().expect("the program starts"), stderr }
+    }
+
+    /// What it has written to stderr until now.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.stderr.path()).expect("a temporary file")).into_owned()
+    }
+
+    /// Waits until it has written this to stderr.
+    #[track_caller]
+    pub fn wait_for(&self, text: &str) {
+        wait_until(text, || {
+            let ended = self.has_ended();
+            let is_written = self.stderr().contains(text);
+            assert!(is_written || !ended, "it ended without `{text}`:\n{}", self.stderr());
+            is_written
+        });
+    }
+
     /// Waits for the end.
     pub fn end(self) -> Outcome {
-        let output = self.0.wait_timeout(PATIENCE).expect("waiting for the program");
+        let output = self.program.wait_timeout(PATIENCE).expect("waiting for the program");
         let Some(output) = output else {
             self.signal("KILL");
-            panic!("the program did not end within {} s", PATIENCE.as_secs());
+            panic!("the program did not end within {} s:\n{}", PATIENCE.as_secs(), self.stderr());
         };
         Outcome {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stderr: self.stderr(),
         }
     }
 
     pub fn pid(&self) -> u32 {
-        self.0.pids()[0]
+        self.program.pids()[0]
     }
 
     pub fn has_ended(&self) -> bool {
-        self.0.try_wait().expect("asking for the program").is_some()
-    }
-
-    /// Whether it has this file open now.
-    pub fn has_open(&self, file: &Path) -> bool {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten().flatten();
-        open.map(|entry| std::fs::read_link(entry.path())).any(|target| target.is_ok_and(|target| target == file))
+        self.program.try_wait().expect("asking for the program").is_some()
     }
 
     /// Sends a signal, such as `INT`.
@@ -460,6 +493,25 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Something that takes long to find out, once for all tests of a run: cargo-nextest runs each test in a process of its
+/// own, and gives the run an id.
+pub fn once_in_a_run(name: &str, find_out: impl FnOnce() -> String) -> String {
+    let Ok(run) = std::env::var("NEXTEST_RUN_ID") else { return find_out() };
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut file =
+        std::fs::File::options().read(true).write(true).create(true).truncate(false).open(&path).expect(name);
+    // Whichever test is first finds out; the others wait for it.
+    file.lock().expect(name);
+    let mut known = String::new();
+    file.read_to_string(&mut known).expect(name);
+    if let Some(value) = known.strip_prefix(&format!("{run}\n")) {
+        return value.to_owned();
+    }
+    let value = find_out();
+    std::fs::write(&path, format!("{run}\n{value}")).expect(name);
+    value
+}
+
 /// Sends a signal to a process of ours, or of root's if we may.
 pub fn signal(pid: u32, name: &str) {
     let words = [format!("-{name}"), pid.to_string()];
@@ -467,6 +519,13 @@ pub fn signal(pid: u32, name: &str) {
     if !ours.is_ok_and(|output| output.status.success()) && xtask::machine::run_as_root().is_ok() {
         let _ = as_root(&["kill", &words[0], &words[1]]).unchecked().stderr_null().run();
     }
+}
+
+/// The processes that a process started, and those that these started.
+pub fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let direct: Vec<u32> = text.split_whitespace().flat_map(str::parse).collect();
+    direct.iter().flat_map(|pid| children(*pid).into_iter().chain([*pid])).collect()
 }
 
 /// A command that needs root: run as such, else through sudo without a question.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Outcome, PATIENCE, Repo, wait_until};
+use super::{Outcome, PATIENCE, Repo, children, wait_until};
 
 /// A program on a terminal of its own.
 pub struct Terminal {
@@ -34,6 +34,9 @@ impl Repo {
         let mut terminal = self.on_a_terminal(line);
         for (shown, typed) in dialogue {
             terminal.wait_for(shown);
+            if *shown != "[y/N]" {
+                terminal.wait_for_a_hidden_prompt();
+            }
             terminal.type_in(typed);
         }
         terminal.end()
@@ -60,8 +63,19 @@ impl Terminal {
             found.is_some()
         });
         self.read = found.expect("it was waited for");
-        // It takes the echo away behind its question.
-        std::thread::sleep(Duration::from_millis(200));
+    }
+
+    /// Waits until the echo is off: what is typed before would be lost.
+    #[track_caller]
+    fn wait_for_a_hidden_prompt(&self) {
+        wait_until("the echo is off", || self.has_ended() || self.settings().contains("-echo "));
+    }
+
+    /// The settings of its terminal, as stty prints them.
+    fn settings(&self) -> String {
+        let Some(program) = children(self.program.pids()[0]).last().copied() else { return String::new() };
+        let terminal = std::fs::read_link(format!("/proc/{program}/fd/0")).unwrap_or_default();
+        duct::cmd!("stty", "-a", "-F", terminal).stderr_null().unchecked().read().unwrap_or_default()
     }
 
     pub fn type_in(&mut self, keys: &str) {

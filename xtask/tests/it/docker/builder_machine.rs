@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::common::cml::controller::Controller;
 use crate::common::cml::host::{Host, build, docker};
 use crate::common::cml::{KEY, OTHER_KEY, PASSWORD, Stage};
+use crate::common::once_in_a_run;
 use builder::console::{self, Progress};
 
 const SECRET: &str = "corr3ct-h0rse";
@@ -66,7 +67,7 @@ impl Machine {
             &name,
             "--hostname",
             "builder",
-            IMAGE.get_or_init(|| build("cloud-init")),
+            IMAGE.get_or_init(|| once_in_a_run("cloud-init", || build("cloud-init"))),
         ]);
         let machine = Self(name);
         for file in lab["nodes"][1]["configuration"].as_sequence().unwrap() {

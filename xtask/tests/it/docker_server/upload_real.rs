@@ -8,12 +8,12 @@ use crate::common::cml::Stage;
 use crate::common::cml::controller::Controller;
 use crate::common::cml::host::Host;
 use crate::common::engine::{Engine, PrivateEngine};
-use crate::common::{image_id_of_archive, real_root};
+use crate::common::{image_id_of_archive, once_in_a_run, real_root};
 
 /// What `save --json` says of the FRR node. Building it may take longer than tests have patience for otherwise.
 fn frr() -> &'static serde_json::Value {
     static SAVED: OnceLock<serde_json::Value> = OnceLock::new();
-    SAVED.get_or_init(|| {
+    let save = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         let output = command
             .arg("--root")
@@ -22,8 +22,9 @@ fn frr() -> &'static serde_json::Value {
             .output()
             .expect("the program starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).expect("JSON")
-    })
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    SAVED.get_or_init(|| serde_json::from_str(&once_in_a_run("saved-frr", save)).expect("JSON"))
 }
 
 fn path(key: &str) -> PathBuf {

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{PASSWORD, systemd};
+use crate::common::{once_in_a_run, wait_until};
 
 /// A running host. It goes with the test.
 pub struct Host {
@@ -55,19 +56,19 @@ impl Host {
         let port = docker(&["port", &self.name, "1122/tcp"]);
         self.port = port.lines().next().and_then(|line| line.rsplit(':').next()?.trim().parse().ok()).expect("a port");
         if systemd::runs(image()) {
-            crate::common::wait_until("systemd has started the host", || match systemd::state(&self.name).as_str() {
+            wait_until("systemd has started the host", || match systemd::state(&self.name).as_str() {
                 "degraded" => {
                     panic!("units failed: {}", self.sh("systemctl --failed; journalctl --no-pager | tail -n 40"))
                 }
                 state => state == "running",
             });
         }
-        crate::common::wait_until("sshd listens", || self.run("[ -e /run/sshd.pid ]").0 == 0 && speaks_ssh(self.port));
+        wait_until("sshd listens", || self.run("[ -e /run/sshd.pid ]").0 == 0 && speaks_ssh(self.port));
     }
 
     /// After its reboot, which ends a container: starts it again. Its port is another then.
     pub fn boot_again(&mut self) {
-        crate::common::wait_until("it goes down", || !systemd::is_up(&self.name));
+        wait_until("it goes down", || !systemd::is_up(&self.name));
         self.docker("start");
         self.wait_until_up();
     }
@@ -154,7 +155,7 @@ fn speaks_ssh(port: u16) -> bool {
 
 fn image() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
-    IMAGE.get_or_init(|| build("cml-host"))
+    IMAGE.get_or_init(|| once_in_a_run("cml-host", || build("cml-host")))
 }
 
 /// Builds the image of a helper, as the project builds a node; yields its tag.

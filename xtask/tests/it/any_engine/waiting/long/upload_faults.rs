@@ -2,7 +2,6 @@
 //! new one, and a repeat completes.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::common::cml::controller::{Controller, Snapshot, Trouble};
 use crate::common::cml::{PASSWORD, Stage};
@@ -242,8 +241,7 @@ fn ctrl_c_during_any_request_takes_back_what_was_done() {
             let upload = play.stage.repo.start(&["upload"]);
             play.controller.wait_for_held();
             upload.signal("INT");
-            // It must have heard of it before its answer comes.
-            std::thread::sleep(Duration::from_millis(300));
+            upload.wait_for("interrupted");
             play.controller.release();
             let outcome = upload.end();
             let case = format!("Ctrl-C during request {index}, {request}");
@@ -281,12 +279,12 @@ fn a_second_ctrl_c_ends_it_at_once_and_a_repeat_completes() {
     let upload = play.stage.repo.start(&["upload"]);
     play.controller.wait_for_held();
     upload.signal("INT");
-    std::thread::sleep(Duration::from_millis(300));
+    upload.wait_for("Ctrl-C again leaves it as it is");
     assert!(!upload.has_ended(), "the first one waits for what is under way");
     upload.signal("INT");
     let outcome = upload.end();
     assert_eq!(outcome.code, Some(130), "{outcome}");
-    outcome.says(["Ctrl-C again leaves it as it is", "left as it is"]);
+    outcome.says(["left as it is"]);
     play.repeat_completes("a second Ctrl-C");
 }
 
