@@ -76,7 +76,7 @@ impl<'a> Session<'a> {
         if self.is_set_up.get() {
             return self.engine().await;
         }
-        let engine = setup::engine(self.ui, consent, &self.finder).await?;
+        let engine = setup::ensure_engine(self.ui, consent, &self.finder).await?;
         self.is_set_up.set(true);
         Ok(engine)
     }

@@ -17,7 +17,7 @@ pub struct Args {
 /// # Errors
 /// If something is missing and may not or can't be brought.
 pub async fn run(ui: &Ui, finder: &Finder, args: Args) -> Result<()> {
-    setup::set_up(ui, consent(args.yes), finder).await?;
+    setup::ensure_all(ui, consent(args.yes), finder).await?;
     ui.note("nothing is missing");
     Ok(())
 }

@@ -60,7 +60,7 @@ async fn all(session: &Session<'_>, args: &Args, steps: &mut Steps<'_>) -> Resul
         steps.step(name, async { cargo.run(words, &[]) }).await?;
     }
     steps.step("unit tests and tests of the source", async { cargo.test_without_engine() }).await?;
-    steps.step("tools for the tests", setup::test_tools(session.ui, consent(args.yes))).await?;
+    steps.step("tools for the tests", setup::ensure_test_tools(session.ui, consent(args.yes))).await?;
     on_the_embedded_engine(session, args, &cargo, steps).await?;
     on_docker(session, args, &cargo, steps).await
 }

@@ -1,91 +1,74 @@
-//! Starting Docker's daemon, where it is installed.
+//! Starting Docker's daemon, if it is installed.
 
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use retry::Retry;
+use ui::Ui;
 use xshell::{Shell, cmd};
 
 use crate::engine::connect::find::Finder;
-use crate::engine::{Engine, Unreachable};
+use crate::engine::connect::unreachable::Unreachable;
+use crate::engine::handle::Engine;
 use crate::machine::{is_root, run_as_root};
-use ui::Ui;
 
-/// How long an engine may take to come up.
-const START_TIME: Duration = Duration::from_secs(60);
+/// How long the engine may take to come up.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Starts the installed engine: by systemd where that runs, else directly.
-///
-/// # Errors
-/// If it does not come up; with its last words.
+/// Starts the daemon, by systemd if that runs, and connects to it. The error has the end of its log.
 pub async fn start(ui: &Ui, finder: &Finder) -> Result<Engine> {
     if Path::new("/run/systemd/system").is_dir() {
         let (sh, root) = (Shell::new()?, run_as_root()?);
         process::read(ui, cmd!(sh, "{root} systemctl enable --now docker"))
-            .context("systemd can't start the engine")?;
-        return wait_for_engine(ui, finder, None, &|| String::new()).await;
+            .context("systemd could not start Docker")?;
+        return wait_for_engine(ui, finder, None).await;
     }
     let (log, pid) = (finder.cache.join("dockerd.log"), finder.cache.join("dockerd.pid"));
     let mut daemon = spawn_daemon(ui, &log)?;
-    std::fs::write(&pid, daemon.id().to_string()).with_context(|| format!("{} can't be written", pid.display()))?;
-    let engine = wait_for_engine(ui, finder, Some(&mut daemon), &|| tail(&log)).await?;
+    std::fs::write(&pid, daemon.id().to_string()).with_context(|| format!("could not write {}", pid.display()))?;
+    let engine = wait_for_engine(ui, finder, Some((&mut daemon, &log))).await?;
     let sudo = if is_root() { "" } else { "sudo " };
     ui.note(format_args!(
-        "started dockerd; it writes to {}. To stop it: {sudo}kill $(cat {})",
+        "started dockerd; it logs to {}. To stop it: {sudo}kill $(cat {})",
         log.display(),
         pid.display()
     ));
     Ok(engine)
 }
 
-/// Without systemd: in a session of its own, so that neither Ctrl-C nor a closed terminal ends it.
-fn spawn_daemon(ui: &Ui, log: &Path) -> Result<std::process::Child> {
+/// In a session of its own, so that neither Ctrl-C nor closing the terminal ends it.
+fn spawn_daemon(ui: &Ui, log: &Path) -> Result<Child> {
     let folder = log.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
-    let out = std::fs::File::create(log).with_context(|| format!("{} can't be written", log.display()))?;
-    let words = ["setsid", run_as_root()?, "dockerd"];
-    ui.command(format_args!("{} >{} 2>&1 &", words.join(" "), log.display()));
-    std::process::Command::new(words[0])
-        .args(&words[1..])
-        .stdin(Stdio::null())
-        .stderr(out.try_clone()?)
-        .stdout(out)
-        .spawn()
-        .context("dockerd can't be started")
+    std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
+    let out = std::fs::File::create(log).with_context(|| format!("could not write {}", log.display()))?;
+    let args = ["setsid", run_as_root()?, "dockerd"];
+    ui.command(format_args!("{} >{} 2>&1 &", args.join(" "), log.display()));
+    let mut command = Command::new(args[0]);
+    command.args(&args[1..]).stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
+    command.spawn().context("could not start dockerd")
 }
 
-async fn wait_for_engine(
-    ui: &Ui,
-    finder: &Finder,
-    mut daemon: Option<&mut std::process::Child>,
-    log: &dyn Fn() -> String,
-) -> Result<Engine> {
-    let since = Instant::now();
+/// Waits until the engine answers, or a daemon that was started here ends.
+async fn wait_for_engine(ui: &Ui, finder: &Finder, mut daemon: Option<(&mut Child, &Path)>) -> Result<Engine> {
+    let mut retry = Retry::within(START_TIMEOUT, Duration::from_millis(200));
     loop {
         let unreachable = match finder.connect(ui).await {
             Ok(engine) => return Ok(engine),
             Err(unreachable @ Unreachable::Silent { .. }) => unreachable,
             Err(other) => return Err(other.explain()),
         };
-        if let Some(daemon) = daemon.as_deref_mut()
+        let end_of_log = |log: &Path| text::tail(&std::fs::read_to_string(log).unwrap_or_default(), 10);
+        if let Some((daemon, log)) = &mut daemon
             && let Some(status) = daemon.try_wait()?
         {
-            bail!("dockerd ended at once ({status}); its last words:\n{}", log());
+            bail!("dockerd ended at once ({status}); the end of its log:\n{}", end_of_log(log));
         }
-        if since.elapsed() > START_TIME {
-            return Err(unreachable.explain().context(format!(
-                "the engine did not come up within {} s\n{}",
-                START_TIME.as_secs(),
-                log()
-            )));
+        if !retry.pause().await {
+            let log = daemon.map_or_else(String::new, |(_, log)| end_of_log(log));
+            let message = format!("the engine did not come up within {} s\n{log}", START_TIMEOUT.as_secs());
+            return Err(unreachable.explain().context(message));
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-}
-
-fn tail(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(10)..].iter().map(|line| format!("  | {line}\n")).collect()
 }
