@@ -1,19 +1,21 @@
 #!/bin/sh
-# Installs container nodes on this CML server, all or nothing. To be run as root:
+# Installs container nodes on this CML server, completely or not at all. Run it as root:
 #
-#   sh cml_install_image.sh [--restart] [install]     what lies beside this script
-#   sh cml_install_image.sh [--restart] rollback ID   back to what the last installation replaced
-#   sh cml_install_image.sh [--restart] remove ID     takes the node off again
-#   sh cml_install_image.sh recover                   finishes what was interrupted (every other call does so, too)
+#   sh cml_install_image.sh [--restart] [install]     install the files next to this script
+#   sh cml_install_image.sh [--restart] rollback ID   restore what the last installation replaced
+#   sh cml_install_image.sh [--restart] remove ID     remove the node
+#   sh cml_install_image.sh recover                   complete what was interrupted (every other call does so first)
 #
-# Beside this script, in /var/tmp, in the drop folder or anywhere else, must lie SHA256SUMS and what it lists:
+# The script can be in any folder, such as /var/tmp or the drop folder. Next to it must be SHA256SUMS and the files that
+# it lists:
 #
 #   node-definitions/ID.yaml  virl-base-images/ID/ID.yaml  virl-base-images/ID/ID.tar.gz
 #
-# How it keeps its word. Everything is staged beside the target, on the same file system, and its sums are checked there.
-# Then a state file is written: from that moment on the new node is what counts. Moves by rename follow. Whoever is killed before it
-# leaves the old node; whoever is killed after it leaves a state file, by which the rest of the moves is made up for: at
-# once by a guard process, or by the next call. A failure or a signal makes the moves backwards instead.
+# How an installation is atomic: All files are staged next to their target, on the same file system, and their digests
+# are checked there. Then a state file is written; from that moment on the new node is the one that will be in place.
+# Then the files are moved by rename. If the script is killed before the state file is written, the old node stays.
+# If it is killed afterwards, the state file says which moves remain: a guard process makes them at once, or the next
+# call does. After a failure or a signal the moves are made backwards instead.
 
 set -eu
 umask 022
@@ -21,19 +23,19 @@ umask 022
 IMAGES=/var/lib/libvirt/images
 NODES=$IMAGES/node-definitions
 BASES=$IMAGES/virl-base-images
-# Not a name that CML reads, and on the same file system as what it does read.
+# CML does not read a folder of this name. It is on the same file system as those that CML reads.
 KEEP=$IMAGES/.cml-nodes
 OWNER=libvirt-qemu:virl2
 
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 SCRIPT=$HERE/$(basename -- "$0")
-# The node that is being worked on.
+# The node in work.
 ID=
 RESTART=no
-# Whether the moves of this node are all made: then nothing is taken back, and what is left to be swept the guard sweeps.
+# Whether all moves of this node are made: then nothing is undone, and the guard removes what is left over.
 THROUGH=no
 
-# Nobody may be left to read it.
+# The reader of the output may be gone.
 say() { printf '%s\n' "$*" 2>/dev/null || :; }
 
 die() {
@@ -41,19 +43,19 @@ die() {
 	exit 1
 }
 
-# The points at which it can be interrupted, by name. The tests kill it at each.
+# The points where the script can be interrupted, by name. The tests kill it at each of them.
 step() { :; }
 
 # --- one node, moved forwards or backwards --------------------------------------------------------------------------
 #
-# $KEEP/ID/new    what shall be in place: `node.yaml` and `image/`; `has-node` and `has-image` say which of them there are
-# $KEEP/ID/next   what was in place, while it is being replaced; the same
-# $KEEP/ID/old    what the last installation replaced; the same
-# $KEEP/ID/state  `forward` or `back`, while moves are being made
+# $KEEP/ID/new    what is to be in place: `node.yaml` and `image/`; `has-node` and `has-image` say which of them exist
+# $KEEP/ID/next   what was in place, while it is being replaced; with the same files
+# $KEEP/ID/old    what the last installation replaced; with the same files
+# $KEEP/ID/state  `forward` or `back`, while files are moved
 
 folder() { printf '%s/%s' "$KEEP" "$ID"; }
 
-# Reaches the disk before the next line runs.
+# The state is on the disk before the next line runs.
 write_state() {
 	printf '%s\n' "$1" >"$k/state.part"
 	sync -f "$k"
@@ -69,7 +71,7 @@ prepare() {
 	mkdir "$k/new"
 }
 
-# What is in place now, noted for the way back. Nothing is moved yet.
+# Records what is in place now, to be able to restore it. Nothing is moved yet.
 note_what_is_there() {
 	rm -rf "$k/next"
 	mkdir "$k/next"
@@ -80,7 +82,7 @@ note_what_is_there() {
 	if [ -e "$BASES/$ID" ]; then : >"$k/next/has-image"; fi
 }
 
-# Puts `new` in place. Every line looks first whether it has been done already.
+# Puts `new` in place. Each move is made only if it has not been made already.
 forward() {
 	k=$(folder)
 	step take-old-image
@@ -93,7 +95,7 @@ forward() {
 	elif [ ! -e "$k/new/has-node" ] && [ -d "$k/new" ]; then
 		rm -f "$NODES/$ID.yaml"
 	fi
-	# From here on the new node is in place, and the way back is no longer kept.
+	# The new node is in place now, and is not moved back any more.
 	THROUGH=yes
 	step keep-old
 	if [ -d "$k/next" ]; then
@@ -108,7 +110,7 @@ forward() {
 	rm -rf "$k/new"
 }
 
-# Puts back what `forward` has moved so far, the last move first.
+# Moves back what `forward` has moved so far, the last move first.
 backward() {
 	k=$(folder)
 	step back
@@ -134,16 +136,16 @@ backward() {
 	rm -rf "$k/new" "$k/next"
 }
 
-# Brings one node out of whatever an interrupted run left.
+# Completes whatever an interrupted run has left of one node.
 recover() {
 	k=$(folder)
 	case $(cat "$k/state" 2>/dev/null || :) in
 	forward)
-		say "finishing an interrupted installation of $ID"
+		say "completing an interrupted installation of $ID"
 		forward
 		;;
 	back)
-		say "finishing an interrupted return of $ID"
+		say "completing the interrupted restoration of $ID"
 		backward
 		;;
 	*) rm -rf "$k/new" "$k/next" "$k/state.part" "$k/node.part" ;;
@@ -159,13 +161,13 @@ recover_all() {
 	ID=
 }
 
-# Waits beside us until the lock is free, that is until we have ended, however that was; then makes up for what we have left.
-# In a session of its own, so that what is sent to our group does not reach it.
+# Starts a process that waits until the lock is free, that is until this script has ended, however that was, and then
+# completes what it left. It has a session of its own, so that a signal to our process group does not reach it.
 start_guard() {
 	setsid sh "$KEEP/cml_install_image.sh" recover --when-free </dev/null >/dev/null 2>&1 9>&- &
 }
 
-# The one way in which anything in place is changed.
+# The only function that changes what is in place.
 swap() {
 	step note-what-is-there
 	note_what_is_there
@@ -176,7 +178,7 @@ swap() {
 	forward
 }
 
-# --- what can go wrong ----------------------------------------------------------------------------------------------
+# --- failures and checks --------------------------------------------------------------------------------------------
 
 ended() {
 	code=$?
@@ -202,45 +204,48 @@ check_server() {
 		command -v "$program" >/dev/null || die "$program is missing on this server"
 	done
 	for path in "$NODES" "$BASES"; do
-		[ -d "$path" ] || die "there is no $path: this is no CML server"
-		[ "$(stat -c %d "$path")" = "$(stat -c %d "$IMAGES")" ] || die "$path is on another file system than $IMAGES: nothing can be swapped by rename"
+		[ -d "$path" ] || die "there is no $path: this is not a CML server"
+		[ "$(stat -c %d "$path")" = "$(stat -c %d "$IMAGES")" ] ||
+			die "$path is on another file system than $IMAGES: files cannot be moved there by rename"
 	done
-	id -u "${OWNER%:*}" >/dev/null 2>&1 || die "there is no user ${OWNER%:*}: this is no CML server"
-	getent group "${OWNER#*:}" >/dev/null || die "there is no group ${OWNER#*:}: this is no CML server"
+	id -u "${OWNER%:*}" >/dev/null 2>&1 || die "there is no user ${OWNER%:*}: this is not a CML server"
+	getent group "${OWNER#*:}" >/dev/null || die "there is no group ${OWNER#*:}: this is not a CML server"
 }
 
 check_id() {
 	case $1 in
-	'' | .* | -* | *[!A-Za-z0-9._-]*) die "\`$1\` is no id of a node" ;;
+	'' | .* | -* | *[!A-Za-z0-9._-]*) die "\`$1\` is not a node ID" ;;
 	esac
-	[ ! -L "$BASES/$1" ] || die "$BASES/$1 is a link; that must be sorted out by hand"
+	[ ! -L "$BASES/$1" ] || die "$BASES/$1 is a symbolic link; replace it by a folder first"
 }
 
 lock() {
 	mkdir -p "$KEEP"
 	exec 9>"$KEEP/lock"
-	# The guard of a run before may be about to end.
-	flock -w 5 9 || die "another installation is under way; try again when it has ended"
+	# The guard of an earlier run may be about to end.
+	flock -w 5 9 || die "another installation is running; try again when it has ended"
 }
 
 # --- install --------------------------------------------------------------------------------------------------------
 
-# The sum that SHA256SUMS gives for a path.
+# The digest of a path in SHA256SUMS.
 wanted() { sed -n "s|^\([0-9a-f]\{64\}\)  $1\$|\1|p" "$HERE/SHA256SUMS" | head -n 1; }
 
 has_sum() { [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -c 1-64)" = "$2" ]; }
 
-# `key: value` at the top level of a definition.
+check_sum() { has_sum "$1" "$(wanted "$2")" || die "$2 is damaged: its digest is not the one in SHA256SUMS"; }
+
+# Whether a definition has `key: value` at its top level.
 says() { grep -Eq "^$2: *[\"']?$3[\"']? *\$" "$1"; }
 
-# Where the archive is: beside this script, or in place already.
+# Where the archive is: next to this script, or installed already.
 find_archive() {
 	if [ -f "$HERE/$archive" ]; then
 		from=$HERE/$archive
 	elif has_sum "$IMAGES/$archive" "$(wanted "$archive")"; then
 		from=$IMAGES/$archive
 	else
-		die "$HERE/$archive is missing, and the server has not got it either"
+		die "$HERE/$archive is missing, and the server does not have it either"
 	fi
 }
 
@@ -255,20 +260,22 @@ check_files() {
 	for file in "$HERE/$node" "$HERE/$image"; do
 		says "$file" id "$ID" || die "$file is not the definition of $ID"
 	done
-	says "$HERE/$image" node_definition_id "$ID" || die "$HERE/$image belongs to another node definition than $ID"
+	says "$HERE/$image" node_definition_id "$ID" || die "$HERE/$image names another node definition than $ID"
 	says "$HERE/$image" disk_image "$ID.tar.gz" || die "$HERE/$image names another archive than $ID.tar.gz"
 	for file in "$NODES"/*.yaml; do
-		[ "$file" = "$NODES/$ID.yaml" ] || [ ! -e "$file" ] || ! says "$file" id "$ID" || die "$file has the id $ID, too"
+		[ "$file" = "$NODES/$ID.yaml" ] || [ ! -e "$file" ] || ! says "$file" id "$ID" ||
+			die "$file also has the id $ID"
 	done
 }
 
+# A copy of the archive, and a margin for everything else: the same as in space.rs.
 check_space() {
 	need=$(($(stat -c %s "$from") / 1024 + 1024))
 	free=$(df -Pk "$IMAGES" | awk 'NR == 2 { print $4 }')
-	[ "$free" -gt "$need" ] || die "the disk of $IMAGES has $free kB left, $ID needs $need kB"
+	[ "$free" -gt "$need" ] || die "the disk of $IMAGES has $free kB left, but $ID needs $need kB"
 }
 
-# Copied, not moved: if anything fails, what was brought is still there. The sums are those of the copies.
+# Copies, not moves: after a failure the original files are still there. The digests are those of the copies.
 stage() {
 	mkdir "$k/new/image"
 	cp "$HERE/$node" "$k/new/node.yaml"
@@ -278,9 +285,9 @@ stage() {
 	: >"$k/new/has-node"
 	: >"$k/new/has-image"
 	step check-sums
-	has_sum "$k/new/node.yaml" "$(wanted "$node")" || die "$node is damaged: its sum is not the one in SHA256SUMS"
-	has_sum "$k/new/image/$ID.yaml" "$(wanted "$image")" || die "$image is damaged: its sum is not the one in SHA256SUMS"
-	has_sum "$k/new/image/$ID.tar.gz" "$(wanted "$archive")" || die "$archive is damaged: its sum is not the one in SHA256SUMS"
+	check_sum "$k/new/node.yaml" "$node"
+	check_sum "$k/new/image/$ID.yaml" "$image"
+	check_sum "$k/new/image/$ID.tar.gz" "$archive"
 	step set-owner
 	chmod 0644 "$k/new/node.yaml" "$k/new/image"/*
 	chmod 0755 "$k/new/image"
@@ -298,7 +305,8 @@ install_node() {
 	say "installed $ID"
 }
 
-# What was brought has arrived: it, this script and their folder are not needed any more. Only what is listed is removed.
+# Everything is installed: the files next to this script, the script and their folder are not needed any more. Only
+# files that SHA256SUMS lists are removed.
 clear_away() {
 	step clear-away
 	while read -r _ file; do
@@ -329,10 +337,10 @@ install_all() {
 
 rollback_node() {
 	k=$(folder)
-	[ -d "$k/old" ] || die "nothing is kept of what $ID replaced"
+	[ -d "$k/old" ] || die "what $ID replaced is not kept on this server"
 	prepare
 	step stage
-	# Hard links: what is kept stays whole until the swap is through.
+	# Hard links: `old` stays complete until everything is moved.
 	cp -al "$k/old/." "$k/new/"
 	swap
 	say "rolled back $ID"
@@ -373,10 +381,10 @@ main() {
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
-	# Who started us may be gone; that is no reason to stop halfway.
+	# The program that started this script may be gone; that is no reason to stop halfway.
 	trap '' PIPE
 	recover_all
-	# The guard runs this copy, and a person finds it here for a rollback by hand.
+	# The guard runs this copy; an administrator can use it for a rollback by hand.
 	if [ "$HERE" != "$KEEP" ]; then
 		cp "$SCRIPT" "$KEEP/script.part"
 		mv -f "$KEEP/script.part" "$KEEP/cml_install_image.sh"
@@ -390,7 +398,7 @@ main() {
 		ID=
 		;;
 	recover) ;;
-	*) die "what is \`$1\`? See the beginning of $SCRIPT" ;;
+	*) die "unknown command \`$1\`; see the beginning of $SCRIPT" ;;
 	esac
 	restart_cml
 }

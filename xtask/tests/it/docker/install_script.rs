@@ -115,7 +115,7 @@ fn rollback_and_remove_go_there_and_back() {
     assert_eq!(call(&format!("rollback {ID}")).0, 0);
     assert_eq!(host.held(ID).unwrap(), two);
     let (code, said) = call("rollback other");
-    assert!(code == 1 && said.contains("nothing is kept of what other replaced"), "{said}");
+    assert!(code == 1 && said.contains("what other replaced is not kept on this server"), "{said}");
 }
 
 #[test]
@@ -249,14 +249,14 @@ fn what_is_wrong_is_refused_before_anything_changes() {
     let (host, old) = host_with("old");
     let folder = "/var/tmp/cml-nodes-new";
     let cases = [
-        ("echo x >>virl-base-images/ID/ID.tar.gz", "is damaged: its sum is not the one in SHA256SUMS"),
+        ("echo x >>virl-base-images/ID/ID.tar.gz", "is damaged: its digest is not the one in SHA256SUMS"),
         ("echo x >>node-definitions/ID.yaml", "is damaged"),
-        ("rm virl-base-images/ID/ID.tar.gz", "is missing, and the server has not got it either"),
+        ("rm virl-base-images/ID/ID.tar.gz", "is missing, and the server does not have it either"),
         ("rm SHA256SUMS", "there is no /var/tmp/cml-nodes-new/SHA256SUMS"),
         ("sed -i s/^id:.*/id:\\ other/ node-definitions/ID.yaml", "is not the definition of tiny-1-0"),
         ("sed -i s/^disk_image:.*/disk_image:\\ other.tar.gz/ virl-base-images/ID/ID.yaml", "names another archive"),
-        ("sed -i 's|node-definitions/ID|node-definitions/../../x|' SHA256SUMS", "is no id of a node"),
-        ("echo id: ID >/var/lib/libvirt/images/node-definitions/copy.yaml", "has the id tiny-1-0, too"),
+        ("sed -i 's|node-definitions/ID|node-definitions/../../x|' SHA256SUMS", "is not a node ID"),
+        ("echo id: ID >/var/lib/libvirt/images/node-definitions/copy.yaml", "also has the id tiny-1-0"),
     ];
     for (change, said) in cases {
         host.sh(&format!("rm -rf {folder}; {}\ncd {folder}; {}", lay(folder, "new", SCRIPT), change.replace("ID", ID)));
@@ -284,7 +284,7 @@ fn a_full_disk_is_told_before_or_during_the_copy_and_changes_nothing() {
     );
     host.sh(&big);
     let (code, said) = host.run(&format!("sh {folder}/cml_install_image.sh"));
-    assert!(code == 1 && said.contains("kB left, tiny-1-0 needs"), "{said}");
+    assert!(code == 1 && said.contains("kB left, but tiny-1-0 needs"), "{said}");
     // It lied about its free space: the copy itself fails.
     host.sh(&format!("sed -i 's/^check_space() {{/check_space() {{ return 0/' {folder}/cml_install_image.sh"));
     let (code, said) = host.run(&format!("sh {folder}/cml_install_image.sh"));
