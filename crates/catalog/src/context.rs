@@ -72,15 +72,8 @@ impl Kind {
     }
 }
 
-/// Writes the context. Every entry belongs to root and has the time `epoch` (Unix seconds). `instead` names one file
-/// of the context, and another file whose content it gets.
-pub fn write(
-    out: impl Write,
-    files: &[ContextFile],
-    instead: Option<(&str, &Path)>,
-    sources: &[SourceFile],
-    epoch: u64,
-) -> Result<()> {
+/// Writes the context. Every entry belongs to root and has the time `epoch` (Unix seconds).
+pub fn write(out: impl Write, files: &[ContextFile], sources: &[SourceFile], epoch: u64) -> Result<()> {
     let mut tar = tar::Builder::new(out);
     for file in files {
         let mut header = header(epoch);
@@ -92,8 +85,7 @@ pub fn write(
             }
             Kind::File { executable, .. } => {
                 header.set_mode(if *executable { 0o755 } else { 0o644 });
-                let replacement = instead.filter(|(name, _)| *name == file.path);
-                append(&mut tar, header, &file.path, replacement.map_or(file.origin.as_path(), |(_, path)| path))?;
+                append(&mut tar, header, &file.path, &file.origin)?;
             }
         }
     }
@@ -135,7 +127,7 @@ mod tests {
 
     fn archive(folder: &Path) -> Vec<u8> {
         let mut out = Vec::new();
-        write(&mut out, &scan(folder, folder).unwrap(), None, &[], 1_700_000_000).unwrap();
+        write(&mut out, &scan(folder, folder).unwrap(), &[], 1_700_000_000).unwrap();
         out
     }
 

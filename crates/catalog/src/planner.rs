@@ -71,13 +71,10 @@ impl<'a> Planner<'a> {
         overrides: &Overrides,
         network: Network,
     ) -> Result<Option<BuildPlan>> {
-        let Some(main) = self.main_source(node, variant, overrides, network)? else { return Ok(None) };
-        let version = self.version(node, variant, overrides, main.as_ref())?;
-        let Some(mut sources) = self.further_sources(variant, &version, overrides, network)? else { return Ok(None) };
-        if let Some(main) = main {
-            sources.insert(node.node.to_string(), main);
+        match (Draft { planner: self, node, variant, overrides, network }).plan() {
+            Err(error) if error.is::<NotFetched>() => Ok(None),
+            plan => plan.map(Some),
         }
-        self.assemble(node, variant, overrides, version, sources).map(Some)
     }
 
     /// Checks that every git source of a variant is on this machine or can be fetched.
@@ -94,90 +91,38 @@ impl<'a> Planner<'a> {
         }
         Ok(())
     }
+}
 
-    fn main_source(
-        &self,
-        node: &Manifest,
-        variant: &Variant,
-        overrides: &Overrides,
-        network: Network,
-    ) -> Result<Option<Option<Pin>>> {
-        if let Some(spec) = &overrides.source {
-            anyhow::ensure!(
-                variant.source.is_some(),
-                "variant {} of {} is not built from a source, so --source has no effect on it",
-                variant.name,
-                node.node
-            );
-            return self.sources.given(spec, overrides.refresh).map(|pin| Some(Some(pin)));
-        }
-        let Some(source) = &variant.source else { return Ok(Some(None)) };
-        if let (Source::Package(package), Some(version)) = (source, &overrides.version) {
-            anyhow::ensure!(
-                *version == variant.version,
-                "variant {} builds the distribution's own package {package}, which is version {}; \
-                 for {version} pass --source or another --variant",
-                variant.name,
-                variant.version
-            );
-        }
-        let version = overrides.version.as_deref().unwrap_or(&variant.version);
-        Ok(self.resolve(source, version, overrides, network)?.map(Some))
+/// A source that would have to be fetched, while the network must not be used.
+#[derive(Debug)]
+struct NotFetched;
+
+impl std::fmt::Display for NotFetched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a source is not on this machine")
     }
+}
 
-    fn further_sources(
-        &self,
-        variant: &Variant,
-        version: &str,
-        overrides: &Overrides,
-        network: Network,
-    ) -> Result<Option<BTreeMap<String, Pin>>> {
-        let mut pins = BTreeMap::new();
+/// What a plan is made from.
+struct Draft<'a> {
+    planner: &'a Planner<'a>,
+    node: &'a Manifest,
+    variant: &'a Variant,
+    overrides: &'a Overrides,
+    network: Network,
+}
+
+impl Draft<'_> {
+    fn plan(&self) -> Result<BuildPlan> {
+        let Self { node, variant, overrides, .. } = self;
+        let main = self.main_source()?;
+        let version = self.version(main.as_ref())?;
+        let mut sources = BTreeMap::new();
         for (name, source) in &variant.sources {
-            let Some(pin) = self.resolve(source, version, overrides, network)? else { return Ok(None) };
-            pins.insert(name.to_string(), pin);
+            sources.insert(name.to_string(), self.resolve(source, &version)?);
         }
-        Ok(Some(pins))
-    }
-
-    fn resolve(&self, source: &Source, version: &str, overrides: &Overrides, network: Network) -> Result<Option<Pin>> {
-        let (url, reference) = match source {
-            Source::Package(name) => return Ok(Some(Pin::Package(name.to_string()))),
-            Source::Git { url, reference } => (url, fill_reference(reference, version)?),
-        };
-        let pinned = self.sources.pinned(url, &reference).filter(|_| !overrides.refresh);
-        match (pinned, network) {
-            (Some(pin), _) => Ok(Some(Pin::Git(pin))),
-            (None, Network::Unused) => Ok(None),
-            (None, Network::Allowed) => self.sources.fetch(url, &reference).map(|pin| Some(Pin::Git(pin))),
-        }
-    }
-
-    /// The version that the source itself states, if it does: an image must not have another version's name.
-    fn version(&self, node: &Manifest, variant: &Variant, overrides: &Overrides, main: Option<&Pin>) -> Result<String> {
-        let asked = overrides.version.as_deref();
-        let stated = match (main, &node.version_from) {
-            (Some(pin @ (Pin::Git(_) | Pin::Tarball { .. })), Some(from)) => Some(self.sources.version(pin, from)?),
-            _ => None,
-        };
-        match (stated, asked) {
-            (Some(stated), Some(asked)) if stated != asked => {
-                bail!("--version is {asked}, but the source is version {stated}")
-            }
-            (Some(stated), _) => Ok(stated),
-            (None, asked) => Ok(asked.unwrap_or(&variant.version).to_owned()),
-        }
-    }
-
-    fn assemble(
-        &self,
-        node: &Manifest,
-        variant: &Variant,
-        overrides: &Overrides,
-        version: String,
-        sources: BTreeMap<String, Pin>,
-    ) -> Result<BuildPlan> {
-        let epoch = epoch(sources.get(node.node.as_str()))?;
+        let epoch = epoch(main.as_ref())?;
+        sources.extend(main.map(|pin| (node.node.to_string(), pin)));
         let mut plan = BuildPlan {
             node: node.node.to_string(),
             variant: variant.name.to_string(),
@@ -189,9 +134,9 @@ impl<'a> Planner<'a> {
             base: overrides.base.as_ref().unwrap_or(&variant.base.image).clone(),
             bootstrap: variant.base.bootstrap.clone().filter(|_| overrides.base.is_none()),
             dockerfile: variant.dockerfile.as_str().to_owned(),
-            files: context(self.repository, node, variant)?,
-            folder: self.repository.folder(node),
-            build_args: build_args(node, variant, overrides, &version, &sources, epoch)?,
+            files: self.context()?,
+            folder: self.planner.repository.folder(node),
+            build_args: self.build_args(&version, &sources, epoch)?,
             version,
             sources,
             epoch,
@@ -205,6 +150,94 @@ impl<'a> Planner<'a> {
         plan.recipe = plan::recipe(&plan)?;
         Ok(plan)
     }
+
+    fn main_source(&self) -> Result<Option<Pin>> {
+        let Self { node, variant, overrides, .. } = self;
+        if let Some(spec) = &overrides.source {
+            anyhow::ensure!(
+                variant.source.is_some(),
+                "variant {} of {} is not built from a source, so --source has no effect on it",
+                variant.name,
+                node.node
+            );
+            return self.planner.sources.given(spec, overrides.refresh).map(Some);
+        }
+        let Some(source) = &variant.source else { return Ok(None) };
+        if let (Source::Package(package), Some(version)) = (source, &overrides.version) {
+            anyhow::ensure!(
+                *version == variant.version,
+                "variant {} builds the distribution's own package {package}, which is version {}; \
+                 for {version} pass --source or another --variant",
+                variant.name,
+                variant.version
+            );
+        }
+        self.resolve(source, overrides.version.as_ref().unwrap_or(&variant.version)).map(Some)
+    }
+
+    fn resolve(&self, source: &Source, version: &str) -> Result<Pin> {
+        let (url, reference) = match source {
+            Source::Package(name) => return Ok(Pin::Package(name.to_string())),
+            Source::Git { url, reference } => (url, fill_reference(reference, version)?),
+        };
+        let sources = &self.planner.sources;
+        match sources.pinned(url, &reference).filter(|_| !self.overrides.refresh) {
+            Some(pin) => Ok(Pin::Git(pin)),
+            None if self.network == Network::Unused => Err(anyhow::Error::msg(NotFetched)),
+            None => sources.fetch(url, &reference).map(Pin::Git),
+        }
+    }
+
+    /// The version that the source itself states, if it does: an image must not have another version's name.
+    fn version(&self, main: Option<&Pin>) -> Result<String> {
+        let asked = self.overrides.version.as_deref();
+        let stated = match (main, &self.node.version_from) {
+            (Some(pin @ (Pin::Git(_) | Pin::Tarball { .. })), Some(from)) => {
+                Some(self.planner.sources.version(pin, from)?)
+            }
+            _ => None,
+        };
+        match (stated, asked) {
+            (Some(stated), Some(asked)) if stated != asked => {
+                bail!("--version is {asked}, but the source is version {stated}")
+            }
+            (Some(stated), _) => Ok(stated),
+            (None, asked) => Ok(asked.unwrap_or(&self.variant.version).to_owned()),
+        }
+    }
+
+    /// The files of the build context, without the Dockerfiles of other variants: a change to those does not make this
+    /// image stale.
+    fn context(&self) -> Result<Vec<ContextFile>> {
+        let is_dockerfile = |path: &str| self.node.variants.iter().any(|variant| variant.dockerfile.as_str() == path);
+        let mut files = self.planner.repository.context(self.node)?;
+        files.retain(|file| file.path == self.variant.dockerfile.as_str() || !is_dockerfile(&file.path));
+        Ok(files)
+    }
+
+    fn build_args(
+        &self,
+        version: &str,
+        sources: &BTreeMap<String, Pin>,
+        epoch: u64,
+    ) -> Result<BTreeMap<String, String>> {
+        let Self { node, variant, overrides, .. } = self;
+        refuse_reserved(node.build_args.keys().chain(variant.build_args.keys()))?;
+        let mut args = node.build_args.clone();
+        args.extend(variant.build_args.clone());
+        args.extend(overrides.build_args.clone());
+        for (name, pin) in sources {
+            let is_main = name == node.node.as_str();
+            let key = if is_main { "SOURCE".to_owned() } else { name.to_uppercase().replace('-', "_") };
+            args.insert(key, pin.kind().to_owned());
+            if let (true, Pin::Git(pin)) = (is_main, pin) {
+                args.insert("REVISION".to_owned(), pin.commit.clone());
+            }
+        }
+        args.insert("VERSION".to_owned(), version.to_owned());
+        args.insert("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string());
+        Ok(args)
+    }
 }
 
 fn template(named: Option<&InnerPath>, default: &str) -> String {
@@ -215,17 +248,6 @@ fn fill_reference(reference: &str, version: &str) -> Result<String> {
     let mut context = tera::Context::new();
     context.insert("version", version);
     tera::Tera::one_off(reference, &context, false).with_context(|| format!("the ref `{reference}`"))
-}
-
-/// The files of the build context, without the Dockerfiles of other variants: a change to those does not make this
-/// image stale.
-fn context(repository: &Repository, node: &Manifest, variant: &Variant) -> Result<Vec<ContextFile>> {
-    let is_of_other = |path: &str| {
-        path != variant.dockerfile.as_str() && node.variants.iter().any(|other| other.dockerfile.as_str() == path)
-    };
-    let mut files = repository.context(node)?;
-    files.retain(|file| !is_of_other(&file.path));
-    Ok(files)
 }
 
 fn switches(node: &Manifest, overrides: &Overrides) -> Result<BTreeMap<String, bool>> {
@@ -241,32 +263,6 @@ fn switches(node: &Manifest, overrides: &Overrides) -> Result<BTreeMap<String, b
         }
     }
     Ok(switches)
-}
-
-fn build_args(
-    node: &Manifest,
-    variant: &Variant,
-    overrides: &Overrides,
-    version: &str,
-    sources: &BTreeMap<String, Pin>,
-    epoch: u64,
-) -> Result<BTreeMap<String, String>> {
-    refuse_reserved(node.build_args.keys().chain(variant.build_args.keys()))?;
-    let mut args = BTreeMap::new();
-    for (key, value) in node.build_args.iter().chain(&variant.build_args).chain(&overrides.build_args) {
-        args.insert(key.clone(), value.clone());
-    }
-    for (name, pin) in sources {
-        let is_main = name == node.node.as_str();
-        let key = if is_main { "SOURCE".to_owned() } else { name.to_uppercase().replace('-', "_") };
-        args.insert(key, pin.kind().to_owned());
-        if let (true, Pin::Git(pin)) = (is_main, pin) {
-            args.insert("REVISION".to_owned(), pin.commit.clone());
-        }
-    }
-    args.insert("VERSION".to_owned(), version.to_owned());
-    args.insert("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string());
-    Ok(args)
 }
 
 fn refuse_reserved<'a>(mut keys: impl Iterator<Item = &'a String>) -> Result<()> {

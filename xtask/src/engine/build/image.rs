@@ -89,16 +89,19 @@ async fn accept(engine: &Engine, ui: &Ui, plan: &BuildPlan, candidate: &str) -> 
 
 /// Writes the build context to a file: it may be as large as a source tree.
 fn pack_context(plan: &BuildPlan, sources: &Sources<'_>, scratch: &Path, with_locks: bool) -> Result<NamedTempFile> {
-    let mut files = Vec::new();
+    let mut archives = Vec::new();
     for (name, pin) in &plan.sources {
         if let Some(path) = sources.as_file(name, pin, scratch)? {
-            files.push(SourceFile { name: name.clone(), path });
+            archives.push(SourceFile { name: name.clone(), path });
         }
     }
     let unlocked = if with_locks { None } else { Some(without_locks(plan, scratch)?) };
-    let instead = unlocked.as_ref().map(|file| (plan.dockerfile.as_str(), file.path()));
+    let mut files = plan.files.clone();
+    if let (Some(unlocked), Some(file)) = (&unlocked, files.iter_mut().find(|file| file.path == plan.dockerfile)) {
+        file.origin = unlocked.path().to_owned();
+    }
     let file = NamedTempFile::new_in(scratch).context("creating a file for the build context")?;
-    context::write(std::io::BufWriter::new(file.as_file()), &plan.files, instead, &files, plan.epoch)
+    context::write(std::io::BufWriter::new(file.as_file()), &files, &archives, plan.epoch)
         .with_context(|| format!("writing the build context below {}", scratch.display()))?;
     Ok(file)
 }
