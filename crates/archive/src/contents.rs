@@ -1,4 +1,4 @@
-//! What an image archive says of itself, and whether it is true.
+//! What an image archive contains, and whether its digests agree.
 //!
 //! Two layouts exist: Docker's own up to 24 (`<id>.json`, `<layer>/layer.tar`) and the OCI layout
 //! since 25 (`blobs/sha256/…`). Both have `manifest.json`, which names configuration and layers.
@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use digests::{Digest, of_reader};
 
-/// An archive of one image has some dozens of entries.
+/// An archive of one image has a few dozen entries.
 const MOST_ENTRIES: usize = 10_000;
-/// Configurations and manifests are some kilobytes.
+/// Configurations and manifests have a few kilobytes.
 const LARGEST_JSON: u64 = 4 << 20;
 
 /// The facts of an archive that holds one image.
@@ -39,17 +39,17 @@ impl Contents {
     /// Reads an archive to the very end of `export`.
     ///
     /// # Errors
-    /// If it can't be read, is no image archive, or lacks what it names.
+    /// If it cannot be read, is not an image archive, or does not contain what it names.
     pub(super) fn read(export: &mut impl Read) -> Result<Self> {
         let mut counted = Counted { reader: export, read: 0 };
         let (manifest, entries) = scan(&mut counted)?;
         // The padding behind the last entry is part of the file.
         io::copy(&mut counted, &mut io::sink()).context("reading the image archive")?;
         let size = counted.read;
-        let manifest = manifest.ok_or_else(|| anyhow!("this is no image archive: it has no manifest.json"))?;
+        let manifest = manifest.ok_or_else(|| anyhow!("not an image archive: it has no manifest.json"))?;
         let manifest: Vec<ManifestEntry> = serde_json::from_slice(&manifest).context("the archive's manifest.json")?;
         let [image] = <[ManifestEntry; 1]>::try_from(manifest)
-            .map_err(|list| anyhow!("the archive holds {} images, CML takes one", list.len()))?;
+            .map_err(|list| anyhow!("the archive contains {} images; CML accepts only one", list.len()))?;
         Ok(Self {
             image_id: config_digest(&image, &entries)?,
             layers: check_layers(&image, &entries)?,
@@ -59,7 +59,7 @@ impl Contents {
     }
 }
 
-/// The digest of every small entry, by name; of large ones (layers) only that they are there.
+/// The digest of every small entry, by name. For large entries (layers), only that they exist.
 type Entries = HashMap<String, Option<Digest>>;
 
 fn scan(reader: &mut impl Read) -> Result<(Option<Vec<u8>>, Entries)> {
@@ -90,7 +90,7 @@ fn config_digest(image: &ManifestEntry, entries: &Entries) -> Result<Digest> {
     let digest = match entries.get(&image.config) {
         Some(Some(digest)) => digest,
         Some(None) => bail!("the archive's configuration {} is larger than {LARGEST_JSON} bytes", image.config),
-        None => bail!("the archive names a configuration {} that is not in it", image.config),
+        None => bail!("the archive names a configuration {} that it does not contain", image.config),
     };
     // The name is a digest in both layouts; it must be the right one.
     let named = image.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
@@ -104,7 +104,7 @@ fn config_digest(image: &ManifestEntry, entries: &Entries) -> Result<Digest> {
 
 fn check_layers(image: &ManifestEntry, entries: &Entries) -> Result<usize> {
     match image.layers.iter().find(|layer| !entries.contains_key(*layer)) {
-        Some(missing) => bail!("the archive names a layer {missing} that is not in it"),
+        Some(missing) => bail!("the archive names a layer {missing} that it does not contain"),
         None => Ok(image.layers.len()),
     }
 }
@@ -221,12 +221,12 @@ mod tests {
     #[test]
     fn a_missing_layer_is_named() {
         let said = read(&Export::new().layer(&layer(9)).without_layers().bytes()).unwrap_err().to_string();
-        assert!(said.contains("0/layer.tar that is not in it"), "{said}");
+        assert!(said.contains("0/layer.tar that it does not contain"), "{said}");
     }
 
     #[test]
     fn what_is_no_image_archive_is_refused() {
-        assert!(read(b"").unwrap_err().to_string().contains("no image archive"));
+        assert!(read(b"").unwrap_err().to_string().contains("not an image archive"));
         assert!(read(&[b'x'; 2048]).is_err());
     }
 }

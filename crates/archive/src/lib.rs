@@ -1,7 +1,7 @@
 //! Image archives: what `docker save` writes, what is in them, and how they are compressed.
 //!
-//! Knows nothing of Docker's API or of a server. What comes in is untrusted: sizes and counts are
-//! bounded, and nothing is believed that the archive's own digests contradict.
+//! Knows nothing of Docker's API or of a server. The input is untrusted: sizes and counts are bounded, and what the
+//! archive says is checked against its own digests.
 
 mod contents;
 mod pack;
@@ -26,18 +26,18 @@ use reference::ShortReferences;
 
 use digests::{Digest, HashingWriter};
 
-/// A piece that one thread compresses. Pieces are independent gzip members, so that the result
+/// The size of a piece that one thread compresses. Pieces are independent gzip members, so that the result
 /// depends on the input alone, not on the number of threads.
 const PIECE: usize = 1 << 20;
 
-/// Two pieces a thread are on their way, each with its output: 16 threads stay below 70 MiB.
+/// Each thread has two pieces in flight, each with its output: 16 threads stay below 70 MiB.
 const MOST_THREADS: usize = 16;
 
 /// libdeflate's level 5 makes smaller files than `gzip -6` in a quarter of its time (measured by
 /// `cargo xtask bench`).
 const LEVEL: u32 = 5;
 
-/// What was learnt in one pass over an export.
+/// The facts collected in one pass over an export.
 #[derive(Debug)]
 pub struct Archive {
     pub contents: Contents,
@@ -50,7 +50,7 @@ pub struct Archive {
 /// Reads an uncompressed export to its end and says what is in it.
 ///
 /// # Errors
-/// If it is no image archive, or contradicts itself.
+/// If it is not an image archive, or contradicts itself.
 pub fn examine(export: impl Read) -> Result<Contents> {
     Contents::read(&mut Tee::new(export, io::sink()))
 }
@@ -58,16 +58,16 @@ pub fn examine(export: impl Read) -> Result<Contents> {
 /// Reads an archive, `.tar` or `.tar.gz`, and says what is in it.
 ///
 /// # Errors
-/// As [`examine`]; or if the file can't be read.
+/// As [`examine`]; or if the file cannot be read.
 pub fn examine_file(path: &std::path::Path) -> Result<Contents> {
     examine(open(path)?)
 }
 
 /// Compresses an export into `out` and examines it in the same pass. Full names of its image, as
-/// Podman writes them, are shortened to the tag that CML's Docker is to know.
+/// Podman writes them, are shortened to the tag that CML's Docker should see.
 ///
 /// # Errors
-/// As [`examine`]; or if `out` can't be written, say because the disk is full.
+/// As [`examine`]; or if `out` cannot be written, for example because the disk is full.
 pub fn compress(export: impl Read, out: File) -> Result<(Archive, File)> {
     let mut gzip: ParCompress<Mgzip, _> = ParCompressBuilder::new()
         .num_threads(threads())
@@ -101,7 +101,7 @@ fn io_error(error: GzpError) -> io::Error {
     }
 }
 
-/// A reader that passes on all it reads. Tells a failed writer from a failed reader.
+/// A reader that passes on everything it reads. Distinguishes a failed writer from a failed reader.
 struct Tee<R, W> {
     reader: R,
     writer: W,

@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read};
 use serde_json::Value;
 
 const BLOCK: usize = 512;
-/// The files that name images have some hundred bytes.
+/// The files that name images have a few hundred bytes.
 const LARGEST: u64 = 1 << 20;
 
 /// The short form of a reference: `docker.io/library/frr:1` and `localhost/frr:1` are `frr:1`.

@@ -1,4 +1,4 @@
-//! Archives on their way back into an engine.
+//! Opening archives, and copying them for an engine to load.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
@@ -6,21 +6,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// A `manifest.json` is some hundred bytes a layer.
+/// A `manifest.json` has a few hundred bytes per layer.
 const LARGEST_MANIFEST: u64 = 1 << 20;
 
-/// The most bytes that an archive is unpacked to, so that a small file can't keep us busy for ever.
+/// The largest size of an unpacked archive, so that a small file cannot keep this program busy for ever.
 const LARGEST: u64 = 32 << 30;
 
-/// Opens an archive, compressed by gzip or not. What is unpacked ends at a bound.
-///
-/// # Errors
-/// If it can't be read.
+/// Opens an archive, compressed with gzip or not. Reading ends at a limit.
 pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
-    let mut file = File::open(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let mut file = File::open(path).with_context(|| format!("could not read {}", path.display()))?;
     let mut magic = [0; 2];
     let is_gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
-    file.rewind().with_context(|| format!("{} can't be read", path.display()))?;
+    file.rewind().with_context(|| format!("could not read {}", path.display()))?;
     let file = BufReader::with_capacity(1 << 17, file);
     Ok(if is_gzip {
         Box::new(flate2::bufread::MultiGzDecoder::new(file).take(LARGEST))
@@ -33,7 +30,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
 /// image which the engine has already, and that would lose it.
 ///
 /// # Errors
-/// If it is no image archive, or `to` can't be written.
+/// If it is not an image archive, or `to` cannot be written.
 pub fn retag(from: impl Read, tag: &str, to: impl Write) -> Result<()> {
     let (mut from, mut to) = (tar::Archive::new(from), tar::Builder::new(to));
     let mut tagged = false;
@@ -53,7 +50,7 @@ pub fn retag(from: impl Read, tag: &str, to: impl Write) -> Result<()> {
             _ => copy_entry(&mut entry, &mut to)?,
         }
     }
-    anyhow::ensure!(tagged, "this is no image archive: it has no manifest.json");
+    anyhow::ensure!(tagged, "not an image archive: it has no manifest.json");
     to.into_inner()?.flush()?;
     Ok(())
 }

@@ -16,7 +16,7 @@ pub fn run_as_root() -> Result<&'static str> {
     if system::is_root() {
         return Ok("env");
     }
-    which::which("sudo").map_err(|_| anyhow!("this needs root, and there is no sudo: run it as root"))?;
+    which::which("sudo").map_err(|_| anyhow!("this needs root, and sudo is not installed: run it as root"))?;
     Ok("sudo")
 }
 
@@ -35,8 +35,8 @@ pub fn cache_folder() -> Result<PathBuf> {
     let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = xdg
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .context("there is no home folder; set XDG_CACHE_HOME")?
+        .context("there is no home directory; set HOME or XDG_CACHE_HOME")?
         .join("cml-nodes");
-    std::fs::create_dir_all(&folder).with_context(|| format!("{} can't be made", folder.display()))?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
     Ok(folder)
 }

@@ -64,7 +64,7 @@ async fn bare_export(built: &Built, silent: &mut Times) -> Result<()> {
     let mut export = std::pin::pin!(built.engine.export(&built.plan.names.image));
     let mut started = false;
     while let Some(piece) = export.next().await {
-        piece.context("the engine broke off its export")?;
+        piece.context("the engine did not complete its export")?;
         if !std::mem::replace(&mut started, true) {
             silent.add(since);
         }

@@ -98,7 +98,7 @@ impl Copy {
 
     fn edit(&self, file: &str, change: impl FnOnce(String) -> String) -> Result<()> {
         let path = self.path().join(file);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
         Ok(std::fs::write(&path, change(text))?)
     }
 

@@ -72,6 +72,6 @@ pub async fn verify(session: &Session<'_>, node: &NodeArgs) -> Result<Figure> {
     let since = Instant::now();
     let report = verify::one(session, node).await?;
     times.add(since);
-    anyhow::ensure!(report.ok, "{} is not proved; `cargo xtask verify` shows why", report.id);
+    anyhow::ensure!(report.ok, "{} fails `cargo xtask verify`, which shows why", report.id);
     Ok(Figure::new(&format!("verify {}, {} checks", report.id, report.rows.len()), times.describe(), "at most 90 s"))
 }

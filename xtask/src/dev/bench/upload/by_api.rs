@@ -52,13 +52,12 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .context("the controller that stands in for CML's can't be started")?;
-        let lines = BufReader::new(process.stdout.take().context("it has no output")?).lines();
+            .context("could not start the stand-in controller")?;
+        let lines = BufReader::new(process.stdout.take().context("the stand-in controller has no output")?).lines();
         let mut said = BTreeMap::new();
         for line in lines {
             let line = line?;
-            let (name, value) =
-                line.split_once('=').context("the controller that stands in for CML's talks nonsense")?;
+            let (name, value) = line.split_once('=').context("cannot parse the output of the stand-in controller")?;
             said.insert(name.to_owned(), value.to_owned());
             if name == LAST {
                 break;
@@ -70,7 +69,9 @@ impl Server {
     fn upload(&self, session: &Session<'_>) -> Result<Uploaded> {
         let mut environment = vec![("XDG_STATE_HOME", self.memory.path().into()), ("NO_PROXY", "127.0.0.1".into())];
         environment.extend(self.said.iter().map(|(name, value)| (name.as_str(), value.into())));
-        let say = |name: &str| self.said.get(name).with_context(|| format!("it does not say its {name}"));
+        let say = |name: &str| {
+            self.said.get(name).with_context(|| format!("the stand-in controller did not print its {name}"))
+        };
         upload(session, say("VIRL2_URL")?, &environment, &["--fingerprint", say(LAST)?])
     }
 }

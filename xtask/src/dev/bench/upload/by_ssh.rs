@@ -80,8 +80,12 @@ impl Server {
         let mut server = Self { folder, name, port: String::new() };
         let name = &server.name;
         let ports = cmd!(sh, "docker port {name} 1122/tcp").quiet().read()?;
-        server.port =
-            ports.lines().next().and_then(|line| line.rsplit(':').next()).context("docker tells no port")?.to_owned();
+        server.port = ports
+            .lines()
+            .next()
+            .and_then(|line| line.rsplit(':').next())
+            .context("docker did not print the port")?
+            .to_owned();
         let public = std::fs::read_to_string(key.with_extension("pub"))?;
         server.sh(&format!(
             "mkdir -p ~admin/.ssh && echo '{}' >~admin/.ssh/authorized_keys && chown -R admin: ~admin/.ssh &&
