@@ -1,5 +1,5 @@
-//! Reads and judges any bytes as a definition, and as every other reader does: nothing panics, and every finding has a place
-//! in the file.
+//! Reads and judges any bytes as a definition, and as every other reader does: nothing panics, and every finding has a
+//! place in the file.
 
 #![no_main]
 

@@ -1,8 +1,8 @@
 //! Whether two definitions mean the same, however they are written.
 //!
-//! A controller returns a definition in its own form: keys in another order, defaults added, JSON instead of YAML, `60` for
-//! what was `"60"`. So what the model of the schema reads is compared. What the model does not know, such as a key of a newer
-//! controller, is compared as it is written.
+//! A controller returns a definition in its own form: keys in another order, defaults added, JSON instead of YAML, `60`
+//! for what was `"60"`. So what the model of the schema reads is compared. What the model does not know, such as a key
+//! of a newer controller, is compared as it is written.
 
 use std::sync::Arc;
 

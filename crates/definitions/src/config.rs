@@ -38,7 +38,8 @@ pub(crate) static CONFIG_JSON_MISSING: Rule = Rule {
     why: "CML's docker-shim creates the container from `config.json`, one of the files under \
           `configuration.provisioning.files`.",
     failing: Example::Node(
-        "configuration:\n  provisioning:\n    files:\n      - name: notes.txt\n        editable: false\n        content: hello\n",
+        "configuration:\n  provisioning:\n    files:\n      - name: notes.txt\n        editable: false\n\
+         \x20       content: hello\n",
     ),
     fixed: Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0"}}"#)),
 };
@@ -350,8 +351,8 @@ fn parse(text: &str) -> Result<Value, (Mark, String)> {
     })
 }
 
-/// The text with a placeholder of the same length instead of each Go template action, so that it may be JSON; and whether an
-/// action outside strings decides what is written at all.
+/// The text with a placeholder of the same length instead of each Go template action, so that it may be JSON; and
+/// whether an action outside strings decides what is written at all.
 fn without_actions(text: &str) -> (String, bool) {
     let (mut filled, mut control, mut in_string) = (String::with_capacity(text.len()), false, false);
     let mut rest = text;

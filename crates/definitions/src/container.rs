@@ -1,7 +1,7 @@
 //! A container node, as CML's docker-shim starts it: the values of a node definition that decide that. [docs/cml.md 5]
 //!
-//! Definitions of any origin come in. Names that lead outside the node's folder are refused here, and whatever cannot be
-//! started.
+//! Definitions of any origin come in. Names that lead outside the node's folder are refused here, and whatever cannot
+//! be started.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -56,8 +56,8 @@ impl Boot {
 }
 
 impl Container {
-    /// The container that a node definition describes. `file` names the definition in messages. Fails with `lint`'s words if
-    /// CML would refuse the definition; and if it is not one of a container, or one that must not be started.
+    /// The container that a node definition describes. `file` names the definition in messages. Fails with `lint`'s
+    /// words if CML would refuse the definition; and if it is not one of a container, or one that must not be started.
     pub fn read(text: &str, file: impl Display) -> Result<Self> {
         let document = Document::read(text.as_bytes());
         document.refuse_errors(&file)?;

@@ -30,9 +30,10 @@ static LIMITS: Rule = Rule {
     title: "The file is no larger than a definition can be",
     why: "A file with more than 20 MB, 64 levels, 50 000 values or 100 000 keys merged by `<<` is not read: no \
           definition needs that much, and CML's web server accepts no larger body.",
-    failing: Example::File(
-        "ui: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
-    ),
+    failing: Example::File(concat!(
+        "ui: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+        "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n"
+    )),
     fixed: Example::Node("ui:\n  label: Tiny\n"),
 };
 

@@ -1,7 +1,7 @@
 //! CML's definitions of a node: model, rendering from templates, and lint.
 //!
-//! Knows nothing of Docker or of a server. Templates are Tera; Go template actions, which CML's docker-shim fills in, are in
-//! `{% raw %}` blocks and reach the output unchanged.
+//! Knows nothing of Docker or of a server. Templates are Tera; Go template actions, which CML's docker-shim fills in,
+//! are in `{% raw %}` blocks and reach the output unchanged.
 
 mod check;
 pub mod compare;
@@ -9,6 +9,8 @@ mod config;
 pub mod container;
 mod document;
 pub mod finding;
+#[cfg(test)]
+mod lax_spellings;
 pub mod lint;
 mod origin;
 mod render;

@@ -1,7 +1,7 @@
 //! Which line of which template a line of rendered text came from.
 //!
-//! The template engine does not tell. But a template and its rendering are mostly the same text: with included files put in, a comparison
-//! of both finds for every line the one that it came from.
+//! The template engine does not tell. But a template and its rendering are mostly the same text: with included files
+//! put in, a comparison of both finds for every line the one that it came from.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -109,7 +109,11 @@ mod tests {
     #[test]
     fn lines_are_found_in_templates_and_in_what_they_include() {
         let sources: HashMap<String, String> = [
-            ("a.yaml", "# a comment\nid: {{ id }}\n{% if x -%}\nx: 1\n{% endif -%}\n{% include 'partials/b.yaml' %}\nui:\n  ram: true\n"),
+            (
+                "a.yaml",
+                "# a comment\nid: {{ id }}\n{% if x -%}\nx: 1\n{% endif -%}\n\
+                 {% include 'partials/b.yaml' %}\nui:\n  ram: true\n",
+            ),
             ("partials/b.yaml", "boot:\n  ram: true\n"),
         ]
         .map(|(name, text)| (name.to_owned(), text.to_owned()))

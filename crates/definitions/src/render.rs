@@ -69,8 +69,8 @@ impl Definitions {
     }
 }
 
-/// Renders the two definitions of the node that `facts` describe. Fails, with file and line, if a template is wrong or renders
-/// to something other than a definition of this node.
+/// Renders the two definitions of the node that `facts` describe. Fails, with file and line, if a template is wrong or
+/// renders to something other than a definition of this node.
 pub fn render(repository: &Path, node_template: &str, image_template: &str, facts: &Facts<'_>) -> Result<Definitions> {
     let render = |folder: &str, template: &str| {
         let templates = Templates::load(&repository.join(folder))?;
@@ -103,7 +103,7 @@ configuration:
     files:
       - name: config.json
         content: |
-          {"docker": {"image": "{{ image }}", "env": ["N={% raw %}{{ dev (index .Devices 0).DeviceName }}{% endraw %}"]}}
+          {"docker": {"image": "{{ image }}", "env": ["{% raw %}{{ dev (index .Devices 0).DeviceName }}{% endraw %}"]}}
 ui:
   label: {{ label | json }}
 "#;

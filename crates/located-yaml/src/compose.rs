@@ -1,9 +1,11 @@
-//! Anchors, tags and merge keys: turns the bare tree into the values that Python would have.
+//! Anchors, tags and merge keys: they turn the plain tree into the values that Python would have.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Duplicate, Entry, MOST_MERGED, MOST_VALUES, Map, Mark, Node, Problem, Text, Value, quoted, scalar};
+use crate::model::{Duplicate, Entry, Map, Mark, Node, Special, Text, Value, quoted};
+use crate::problem::{MOST_MERGED, MOST_VALUES, Problem};
+use crate::scalar;
 
 const YAML_TAG: &str = "tag:yaml.org,2002:";
 
@@ -19,7 +21,7 @@ pub(super) struct Composer {
 }
 
 impl Composer {
-    /// Notes that the value of an anchor begins.
+    /// Records the start of an anchor's value.
     pub fn begin_anchor(&mut self, anchor: Option<&(Mark, String)>) -> Result<()> {
         match anchor {
             Some((at, name)) if self.anchors.insert(name.clone(), None).is_some() => {
@@ -41,7 +43,7 @@ impl Composer {
         match self.anchors.get(name) {
             Some(Some(node)) => Ok(node.clone()),
             Some(None) => {
-                Err(Problem::new(at, format!("the alias {} refers to a value that contains it", quoted(name))))
+                Err(Problem::new(at, format!("the alias {} is inside the value that it refers to", quoted(name))))
             }
             None => Err(Problem::new(at, format!("there is no anchor {} before this alias", quoted(name)))),
         }
@@ -54,7 +56,7 @@ impl Composer {
             None | Some("!") => "str",
             Some(tag) => tag.strip_prefix(YAML_TAG).unwrap_or(tag),
         };
-        // The mapping whose keys they are knows which of them are special.
+        // Only the mapping knows whether such a scalar is one of its keys.
         let value = match tag {
             "merge" | "value" if plain => Value::Text(text),
             _ => scalar::value(tag, text).map_err(|said| Problem::new(at, said))?,
@@ -85,14 +87,14 @@ impl Composer {
         let map = self.merge(pairs)?;
         let value = match short(tag) {
             None | Some("!" | "map") => Value::Map(map),
-            // pydantic takes a set where it wants a list.
+            // pydantic accepts a set as a list.
             Some("set") => Value::List(map.entries().map(|entry| entry.key.clone()).collect()),
             Some(other) => return Err(Problem::new(at, format!("{} is not a tag for a mapping", quoted(other)))),
         };
         Ok(Node::of(at, value))
     }
 
-    /// Puts what `<<` merges in before a mapping's own keys, so that the latter win.
+    /// Keys merged by `<<` come before a mapping's own keys, so that these win.
     fn merge(&mut self, pairs: Vec<(Arc<Node>, Arc<Node>)>) -> Result<Map> {
         let (mut merged, mut own) = (Vec::new(), Vec::with_capacity(pairs.len()));
         for (key, value) in pairs {
@@ -121,7 +123,7 @@ impl Composer {
             Value::List(maps) => {
                 for map in maps.iter().rev() {
                     let Some(map) = map.map() else {
-                        return Err(Problem::new(map.at, "`<<` merges mappings, and this is not a mapping"));
+                        return Err(Problem::new(map.at, "`<<` merges mappings, and this is not one"));
                     };
                     self.merged += map.0.len();
                     self.check_merged(value.at)?;
@@ -137,10 +139,7 @@ impl Composer {
 
     fn check_merged(&self, at: Mark) -> Result<()> {
         if self.merged > MOST_MERGED {
-            return Err(Problem::too_much(
-                at,
-                format!("`<<` brings more than {MOST_MERGED} keys; no definition needs that"),
-            ));
+            return Err(Problem::too_much(at, format!("expected at most {MOST_MERGED} keys merged by `<<`")));
         }
         Ok(())
     }
@@ -163,24 +162,9 @@ impl Composer {
     fn count(&mut self, at: Mark) -> Result<()> {
         self.values += 1;
         if self.values > MOST_VALUES {
-            return Err(Problem::too_much(at, format!("more than {MOST_VALUES} values; no definition has that many")));
+            return Err(Problem::too_much(at, format!("expected at most {MOST_VALUES} values")));
         }
         Ok(())
-    }
-}
-
-/// The error for a plain `<<` or `=`, which are special as keys and have no value elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Special {
-    No,
-    Merge,
-    Equals,
-}
-
-impl Node {
-    /// A value at a place.
-    pub fn of(at: Mark, value: Value) -> Arc<Self> {
-        Arc::new(Self { at, value, special: Special::No })
     }
 }
 
@@ -190,7 +174,7 @@ fn short(tag: Option<&str>) -> Option<&str> {
 
 fn misplaced(node: &Node) -> Problem {
     let text = quoted(node.text().unwrap_or_default());
-    Problem::new(node.at, format!("{text} is special in YAML 1.1, and only as a key; quote it if it is text"))
+    Problem::new(node.at, format!("{text} has a meaning only as a key; quote it if it is text"))
 }
 
 pub(super) fn refuse_special(items: &[Arc<Node>]) -> Result<()> {

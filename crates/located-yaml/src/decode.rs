@@ -1,11 +1,9 @@
-//! From bytes to characters, as PyYAML does it: UTF-16 with a byte order mark, else UTF-8.
+//! From bytes to characters, as in PyYAML: UTF-16 with a byte order mark, otherwise UTF-8.
 
-use super::{Mark, Problem};
+use crate::model::Mark;
+use crate::problem::Problem;
 
-/// The characters of a file.
-///
-/// # Errors
-/// If it is not text in one of these encodings, or has characters that YAML does not allow.
+/// The characters of a file. Fails on other encodings, and on characters that YAML does not allow.
 pub(super) fn characters(bytes: &[u8]) -> Result<Vec<char>, Problem> {
     let characters = match bytes {
         [0xff, 0xfe, ..] => utf16(bytes, u16::from_le_bytes)?,
@@ -14,8 +12,8 @@ pub(super) fn characters(bytes: &[u8]) -> Result<Vec<char>, Problem> {
     };
     match characters.iter().position(|c| !is_allowed(*c)) {
         Some(index) => {
-            let said = format!("the character {:?} is not allowed in YAML", characters[index]);
-            Err(Problem::new(mark_of(&characters[..index]), said))
+            let message = format!("the character {:?} is not allowed in YAML", characters[index]);
+            Err(Problem::new(mark_of(&characters[..index]), message))
         }
         None => Ok(characters),
     }
@@ -44,13 +42,14 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Vec<char>, Problem> {
     if rest.is_empty() {
         Ok(characters)
     } else {
-        Err(Problem::new(mark_of(&characters), "the last character is cut off (UTF-16)"))
+        Err(Problem::new(mark_of(&characters), "the last character is incomplete (UTF-16)"))
     }
 }
 
 /// YAML 1.1, section 5.1, with the supplementary planes.
 fn is_allowed(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}')
+        || matches!(c, '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 fn mark_of(before: &[char]) -> Mark {

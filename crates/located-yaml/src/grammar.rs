@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::compose::{self, Composer};
-use super::scan::{Directive, Kind, Scanner, Tag};
-use super::{DEEPEST, Document, Mark, Node, Problem, Text, quoted};
+use crate::compose::{self, Composer};
+use crate::model::{Document, Mark, Node, Text, quoted};
+use crate::problem::{DEEPEST, Problem};
+use crate::scan::{Directive, Kind, Scanner, Tag};
 
 type Result<T> = std::result::Result<T, Problem>;
 
@@ -21,13 +22,13 @@ pub(super) fn document(characters: Vec<char>) -> Result<Document> {
 
 struct Parser {
     scanner: Scanner,
-    /// What the short forms of tags stand for.
+    /// The full forms of abbreviated tags.
     handles: HashMap<String, String>,
     composer: Composer,
     depth: usize,
 }
 
-/// What may precede a value: `&anchor !!tag`.
+/// The properties before a value: `&anchor !!tag`.
 #[derive(Default)]
 struct Properties {
     at: Option<Mark>,
@@ -35,11 +36,11 @@ struct Properties {
     tag: Option<String>,
 }
 
-/// The position of a value, which decides what it may be.
+/// The place of a value decides what it may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Block,
-    /// The value of a key. A list may be indented no deeper than the key itself.
+    /// The value of a key. A list may have the same indentation as the key itself.
     BlockOrFlushList,
     Flow,
 }
@@ -62,11 +63,11 @@ impl Parser {
         match self.scanner.peek()? {
             token if matches!(token.kind, Kind::StreamEnd) => Ok(root),
             token if matches!(token.kind, Kind::DocumentStart) => {
-                Err(Problem::new(token.at, "a second document begins here; put each definition into a file of its own"))
+                Err(Problem::new(token.at, "a second document begins here; each definition needs its own file"))
             }
             token => Err(Problem::new(
                 token.at,
-                format!("the document should end here, but there is {}", token.kind.describe()),
+                format!("expected the end of the document, found {}", token.kind.describe()),
             )),
         }
     }
@@ -77,14 +78,14 @@ impl Parser {
             let token = self.scanner.next()?;
             match token.kind {
                 Kind::Directive(Directive::Yaml { .. }) if version_seen => {
-                    return Err(Problem::new(token.at, "the version of YAML is given twice"));
+                    return Err(Problem::new(token.at, "the YAML version is given twice"));
                 }
                 Kind::Directive(Directive::Yaml { major }) if major.trim_start_matches('0') != "1" => {
                     return Err(Problem::new(token.at, "CML reads YAML 1"));
                 }
                 Kind::Directive(Directive::Yaml { .. }) => version_seen = true,
                 Kind::Directive(Directive::Tag { handle, .. }) if self.handles.contains_key(&handle) => {
-                    return Err(Problem::new(token.at, format!("the handle {} is declared twice", quoted(&handle))));
+                    return Err(Problem::new(token.at, format!("the handle {} is given twice", quoted(&handle))));
                 }
                 Kind::Directive(Directive::Tag { handle, prefix }) => drop(self.handles.insert(handle, prefix)),
                 _ => {}
@@ -108,7 +109,7 @@ impl Parser {
         Ok(self.scanner.next()?.at)
     }
 
-    /// The value of something that is left out: null.
+    /// A missing value is null.
     fn empty(&mut self, properties: impl Into<Option<Properties>>) -> Result<Arc<Node>> {
         let at = self.scanner.peek()?.at;
         let properties = properties.into().unwrap_or_default();
@@ -122,10 +123,7 @@ impl Parser {
     fn node(&mut self, place: Place) -> Result<Arc<Node>> {
         let token = self.scanner.peek()?;
         if self.depth == DEEPEST {
-            return Err(Problem::too_much(
-                token.at,
-                format!("nested more than {DEEPEST} levels deep; no definition is"),
-            ));
+            return Err(Problem::too_much(token.at, format!("expected at most {DEEPEST} levels of nesting")));
         }
         if let Kind::Alias(name) = &token.kind {
             let (at, name) = (token.at, name.clone());
@@ -210,7 +208,7 @@ impl Parser {
         }
     }
 
-    /// The value after a `-`, `?` or `:`, or null if the next indicator follows at once.
+    /// The value after a `-`, `?` or `:`; null if there is none.
     fn value_or_empty(&mut self, place: Place, ends: fn(&Kind) -> bool) -> Result<Arc<Node>> {
         if ends(self.kind()?) { self.empty(None) } else { self.node(place) }
     }

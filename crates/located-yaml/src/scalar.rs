@@ -1,6 +1,6 @@
-//! What a scalar means: the types of YAML 1.1 (<https://yaml.org/type/>), as PyYAML tells them apart.
+//! The meaning of a scalar: the types of YAML 1.1 (<https://yaml.org/type/>), as PyYAML distinguishes them.
 
-use super::{Text, Value, quoted};
+use crate::model::{Text, Value, quoted};
 
 /// Python refuses to read a longer decimal number.
 /// <https://docs.python.org/3/library/stdtypes.html#int-max-str-digits>
@@ -13,7 +13,7 @@ pub(super) fn tag_of_plain(text: &str) -> &'static str {
         "<<" => "merge",
         "=" => "value",
         _ if boolean(text).is_some() => "bool",
-        // As in PyYAML, by the first character: it decides for most texts that they are nothing else.
+        // As in PyYAML, the first character rules out everything else for most texts.
         _ if !text.starts_with(|c: char| matches!(c, '0'..='9' | '+' | '-' | '.')) => "str",
         _ if is_float(text) => "float",
         _ if is_int(text) => "int",
@@ -22,24 +22,21 @@ pub(super) fn tag_of_plain(text: &str) -> &'static str {
     }
 }
 
-/// The value of a scalar with that tag.
-///
-/// # Errors
-/// If the text has no value of the type that the tag names.
+/// The value of a scalar with that tag. Fails if the text is not of the type that the tag names.
 pub(super) fn value(tag: &str, text: Text) -> Result<Value, String> {
     let wrong = |what: &str| format!("{} is not {what}", quoted(&text.text));
     match tag {
         "str" => Ok(Value::Text(text)),
         "null" => Ok(Value::Null),
         "bool" => boolean_of_any_case(&text.text).map(Value::Bool).ok_or_else(|| wrong("a boolean")),
-        "int" => int(&text.text).map(Value::Int).ok_or_else(|| wrong("a number that Python can read")),
-        "float" => float(&text.text).map(Value::Float).ok_or_else(|| wrong("a number that Python can read")),
+        "int" => int(&text.text).map(Value::Int).ok_or_else(|| wrong("a readable number")),
+        "float" => float(&text.text).map(Value::Float).ok_or_else(|| wrong("a readable number")),
         "timestamp" if is_date(&text.text) => Ok(Value::Date(text.text)),
         "timestamp" => Err(wrong("a date")),
         "binary" => base64(&text.text).map(Value::Bytes).ok_or_else(|| wrong("Base64")),
-        "merge" => Err("`<<` merges mappings and is special only as a key; quote it if it is text".to_owned()),
+        "merge" => Err("`<<` merges mappings and has a meaning only as a key; quote it if it is text".to_owned()),
         "value" => Err("`=` is a special value in YAML 1.1; quote it if it is text".to_owned()),
-        other => Err(format!("CML does not know the tag {}", quoted(other))),
+        other => Err(format!("the tag {} is unknown to CML", quoted(other))),
     }
 }
 
@@ -75,7 +72,7 @@ fn is_digit_or_line(b: u8) -> bool {
     b.is_ascii_digit() || b == b'_'
 }
 
-/// Any number of parts like `:0` or `:59`.
+/// Any number of `:0` to `:59`.
 fn are_sixties(text: &str) -> bool {
     !text.is_empty()
         && text.starts_with(':')
@@ -130,7 +127,7 @@ fn is_float(text: &str) -> bool {
     }
 }
 
-/// `2001-12-14`, or with a time behind it.
+/// `2001-12-14`, possibly with a time.
 fn is_date(text: &str) -> bool {
     let digits = |text: &str, least: usize, most: usize| {
         (least..=most).contains(&text.len()) && all(text, |b| b.is_ascii_digit())
@@ -184,7 +181,7 @@ fn int(text: &str) -> Option<i64> {
     Some(if negative { -size } else { size })
 }
 
-/// `190:20:30` counts in sixties; a plain number is the same with one part.
+/// `190:20:30` is sexagesimal; a plain number is the same with one part.
 fn sixties(text: &str) -> Option<i64> {
     text.split(':').try_fold(0_i64, |sum, part| {
         let part = if part.len() > MOST_DIGITS { None } else { saturated(part, 10) };
@@ -192,7 +189,7 @@ fn sixties(text: &str) -> Option<i64> {
     })
 }
 
-/// The number that these digits are, without a sign; what is too large becomes the largest. `None` if one is not a digit.
+/// The number with these digits, without a sign; too large a number becomes the largest. `None` if one is not a digit.
 pub fn saturated(digits: &str, radix: u32) -> Option<i64> {
     let mut size = 0_i64;
     if digits.is_empty() {
@@ -215,7 +212,7 @@ fn float(text: &str) -> Option<f64> {
     Some(sign * size)
 }
 
-/// Base64 as Python's `base64.decodebytes` reads it: characters outside the alphabet are skipped.
+/// Base64 as Python's `base64.decodebytes` reads it: other characters are skipped.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let (mut bits, mut count, mut padding, mut bytes) = (0_u32, 0, 0, Vec::new());
     for b in text.bytes() {

@@ -1,13 +1,14 @@
 //! From characters to tokens.
 //!
-//! In YAML a key is known to be one only when its `:` comes. So a token waits while it may still turn out to be the start of a key
-//! (`SimpleKey`); then `Key`, and perhaps the start of a block, are put before it.
+//! In YAML a key is recognized only at its `:`. So a token waits while it may still turn out to be the start of a key
+//! (`SimpleKey`); then `Key`, and perhaps the start of a block, are inserted before it.
 
 use std::collections::VecDeque;
 
-use super::{Block, Mark, Problem, Text};
+use crate::model::{Block, Mark, Text};
+use crate::problem::Problem;
 
-/// A key and its `:` stand on one line, and not further apart than this. (YAML 1.1, 7.3.1)
+/// A key and its `:` are on one line, and not further apart than this. (YAML 1.1, 7.3.1)
 const LONGEST_KEY: usize = 1024;
 
 type Result<T> = std::result::Result<T, Problem>;
@@ -95,7 +96,7 @@ impl Kind {
 struct SimpleKey {
     /// The number of its token, counted from the start of the file.
     token: usize,
-    /// Nothing else can stand there.
+    /// Only a key is possible there.
     required: bool,
     index: usize,
     at: Mark,
@@ -108,7 +109,7 @@ pub(super) struct Scanner {
     tokens: VecDeque<Token>,
     taken: usize,
     ended: bool,
-    /// Columns from 0, as the levels of blocks; -1 outside of all.
+    /// The columns of the enclosing blocks, from 0; -1 outside all blocks.
     indent: isize,
     indents: Vec<isize>,
     /// Whether a key may begin here.
@@ -209,7 +210,7 @@ impl Scanner {
         }
     }
 
-    /// Takes `count` characters that are known to hold no line break.
+    /// Takes `count` characters that contain no line break.
     fn take(&mut self, count: usize) -> String {
         let end = (self.index + count).min(self.characters.len());
         let taken: String = self.characters[self.index..end].iter().collect();
@@ -235,7 +236,7 @@ impl Scanner {
         }
     }
 
-    /// Takes a line break, if there is one; yields what it stands for in a text.
+    /// Takes a line break, if there is one; returns its meaning in a text.
     fn line_break(&mut self) -> Option<char> {
         let c = self.here();
         if !is_break(c) {
@@ -245,7 +246,7 @@ impl Scanner {
         Some(if matches!(c, '\u{2028}' | '\u{2029}') { c } else { '\n' })
     }
 
-    /// Whether `---` or `...` stands here alone.
+    /// Whether a `---` or `...` by itself is here.
     fn is_document_mark(&self) -> bool {
         let c = self.here();
         matches!(c, '-' | '.') && self.ahead(1) == c && self.ahead(2) == c && is_blank_or_line_end(self.ahead(3))
@@ -262,7 +263,7 @@ impl Scanner {
             c if is_break(c) => "the end of the line".to_owned(),
             c => format!("`{c}`"),
         };
-        self.problem(format!("{wanted}, but found {found}"))
+        self.problem(format!("{wanted}, found {found}"))
     }
 
     // Possible keys
@@ -276,7 +277,7 @@ impl Scanner {
     }
 
     fn not_a_key<T>(key: SimpleKey) -> Result<T> {
-        Err(Problem::new(key.at, "a key is expected here, but it has no `:` behind it"))
+        Err(Problem::new(key.at, "expected a `:` after this key"))
     }
 
     fn drop_stale_keys(&mut self) -> Result<()> {
@@ -367,8 +368,8 @@ impl Scanner {
             '|' | '>' if !self.in_flow() => self.fetch_block_scalar(),
             '\'' | '"' => self.fetch_quoted(),
             _ if self.starts_plain() => self.fetch_plain(),
-            '\t' => self.problem("a tab can't stand between values or as indentation; use spaces"),
-            _ => self.problem(format!("`{c}` can't begin a value; quote the text")),
+            '\t' => self.problem("a tab cannot separate values or indent them; use spaces"),
+            _ => self.problem(format!("`{c}` cannot begin a value; quote the text")),
         }
     }
 
@@ -424,7 +425,7 @@ impl Scanner {
     fn fetch_flow_end(&mut self, kind: Kind) -> Result<()> {
         self.drop_possible_key()?;
         if !self.in_flow() {
-            return self.problem(format!("{} closes nothing", kind.describe()));
+            return self.problem(format!("{} does not close anything", kind.describe()));
         }
         self.keys.pop();
         self.key_allowed = false;
@@ -444,7 +445,7 @@ impl Scanner {
             return Ok(());
         }
         if !self.key_allowed {
-            return self.problem(format!("{what} can't begin here"));
+            return self.problem(format!("{what} cannot begin here"));
         }
         if self.add_indent(self.column()) {
             self.push(self.at, kind);
@@ -558,12 +559,12 @@ impl Scanner {
         Ok(Directive::Tag { handle, prefix })
     }
 
-    /// What may follow a directive or the head of a block: a comment.
+    /// What may follow a directive or the header of a block: a comment.
     fn end_line(&mut self, what: &str) -> Result<()> {
         self.skip_spaces();
         self.skip_comment();
         if !is_line_end(self.here()) {
-            return self.unexpected(&format!("expected the line of the {what} to end"));
+            return self.unexpected(&format!("expected the end of the line after the {what}"));
         }
         self.line_break();
         Ok(())
@@ -721,19 +722,19 @@ impl Scanner {
         for _ in 0..2 {
             match self.here() {
                 c @ ('+' | '-') if chomping.is_none() => chomping = Some(c),
-                '0' if increment.is_none() => return self.problem("a block's indentation is given as 1 to 9, not 0"),
+                '0' if increment.is_none() => return self.problem("the indentation of a block must be 1 to 9, not 0"),
                 c @ '1'..='9' if increment.is_none() => increment = Some(c as isize - '0' as isize),
                 _ => break,
             }
             self.forward(1);
         }
         if !is_space_or_line_end(self.here()) {
-            return self.unexpected("expected the head of a block to end");
+            return self.unexpected("expected the end of a block's header");
         }
         Ok((chomping, increment))
     }
 
-    /// Blank lines before a block's first line; and the deepest indentation on the way to it.
+    /// The blank lines before a block's first line, and the deepest indentation among them.
     fn block_indentation(&mut self) -> (String, isize) {
         let (mut breaks, mut deepest) = (String::new(), 0);
         loop {
@@ -832,7 +833,7 @@ impl Scanner {
                 *text += &self.quoted_breaks()?;
                 return Ok(());
             }
-            _ => return self.unexpected("expected an escape that YAML knows after `\\`"),
+            _ => return self.unexpected("expected a valid escape after `\\`"),
         };
         text.push(plain);
         self.forward(1);
@@ -912,7 +913,7 @@ impl Scanner {
         }
     }
 
-    /// What stands between two words of a plain text; empty where it ends.
+    /// The text between two words of a plain text; empty at its end.
     fn plain_spaces(&mut self) -> String {
         let spaces = self.take_while(|c| c == ' ');
         let Some(first) = self.line_break() else { return spaces };

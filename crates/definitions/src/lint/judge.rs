@@ -6,8 +6,8 @@ use crate::document::Document;
 use crate::finding::Finding;
 use crate::schema::Definition;
 
-/// Judges documents together; returns the findings of each, in the order of its text. `beside` are further documents that
-/// these may refer to; they are not judged themselves.
+/// Judges documents together; returns the findings of each, in the order of its text. `beside` are further documents
+/// that these may refer to; they are not judged themselves.
 pub fn judge(subjects: &[Subject<'_>], beside: &[Document]) -> Vec<Vec<Finding>> {
     let documents: Vec<&Document> = subjects.iter().map(|subject| subject.document).chain(beside).collect();
     let peers = Peers::of(&documents);

@@ -1,7 +1,7 @@
 //! What is wrong with definitions: what CML itself refuses (`schema`), and what experience teaches.
 //!
-//! Each document is read by itself; then all that are judged together are compared with each other and with what is known
-//! around them ([`Surroundings`]), which comes in as plain values.
+//! Each document is read by itself; then all that are judged together are compared with each other and with what is
+//! known around them ([`Surroundings`]), which comes in as plain values.
 
 mod container;
 mod image;

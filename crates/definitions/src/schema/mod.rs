@@ -1,7 +1,8 @@
 //! The typed model of CML's node definition and image definition. [docs/cml.md 3] [docs/cml.md 4]
 //!
-//! It accepts what CML's schema accepts and refuses what that refuses, for every domain driver. Reading collects findings
-//! instead of stopping at the first, so any field of a model may be missing: it was absent, or it was wrong and was reported.
+//! It accepts what CML's schema accepts and refuses what that refuses, for every domain driver. Reading collects
+//! findings instead of stopping at the first, so any field of a model may be missing: it was absent, or it was wrong
+//! and was reported.
 
 mod at;
 pub mod image;
@@ -11,7 +12,7 @@ mod reader;
 pub mod rules;
 mod scalar;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use at::At;
 pub use image::ImageDefinition;

@@ -208,8 +208,8 @@ fn whole_float(value: f64) -> Option<i64> {
     (fits && value.fract() == 0.0).then_some(value as i64)
 }
 
-/// A number in a text: `" 1_000.0 "` is one, `"1__0"` and `"1e3"` are not. The order of these steps is pydantic's, and it
-/// decides what is accepted: `"0-4"` is -4.
+/// A number in a text: `" 1_000.0 "` is one, `"1__0"` and `"1e3"` are not. The order of these steps is pydantic's, and
+/// it decides what is accepted: `"0-4"` is -4.
 fn int_of_text(text: &str) -> Option<i64> {
     let text = text.trim();
     let (negative, digits) = match (text.strip_prefix('+'), text.strip_prefix('-')) {

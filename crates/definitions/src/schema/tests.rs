@@ -7,31 +7,32 @@ use crate::finding::Finding;
 use crate::yaml;
 
 /// Every key there is, once.
-const NODE: &str = "
+pub(crate) const NODE: &str = "
 id: full
 schema_version: 0.0.1
 boot: {timeout: 60, completed: [READY], uses_regex: false}
 sim:
-  linux_native: {libvirt_domain_driver: kvm, driver: server, disk_driver: virtio, efi_boot: true, efi_code: code.fd, efi_vars: stateless,
-    machine_type: q35, ram: 512, cpus: 2, cpu_limit: 50, cpu_model: 'host,+vmx', nic_driver: virtio, data_volume: 0, boot_disk_size: 16,
-    video: {memory: 16, model: vga}, enable_rng: true, enable_tpm: false}
+  linux_native: {libvirt_domain_driver: kvm, driver: server, disk_driver: virtio, efi_boot: true,
+    efi_code: code.fd, efi_vars: stateless, machine_type: q35, ram: 512, cpus: 2, cpu_limit: 50, cpu_model: 'host,+vmx',
+    nic_driver: virtio, data_volume: 0, boot_disk_size: 16, video: {memory: 16, model: vga}, enable_rng: true, enable_tpm: false}
   parameters: {vendor: Tiny, other: null}
   usage_estimations: {cpus: 40, ram: 50, disk: 500}
 general: {nature: router, description: text, read_only: false}
 configuration:
   generator: {driver: null}
   provisioning: {volume_name: cfg, media_type: iso, files: [{name: a.cfg, editable: true, content: text}]}
-device: {interfaces: {serial_ports: 1, default_console: 0, physical: [eth0], has_loopback_zero: true, loopback: [lo0], management: [mgmt0],
-  min_count: 1, default_count: 1, iol_static_ethernets: 0}}
+device: {interfaces: {serial_ports: 1, default_console: 0, physical: [eth0], has_loopback_zero: true, loopback: [lo0],
+  management: [mgmt0], min_count: 1, default_count: 1, iol_static_ethernets: 0}}
 ui: {label_prefix: full-, icon: router, label: Full, visible: true, group: Others, description: text}
 inherited:
   image: {ram: true, cpus: true, data_volume: true, boot_disk_size: true, cpu_limit: true}
   node: {ram: true, cpus: true, data_volume: true, boot_disk_size: true}
-pyats: {os: ios, series: x, model: y, use_in_testbed: true, config_extract_command: show run, username: a, password: b, enable_password: c}
+pyats: {os: ios, series: x, model: y, use_in_testbed: true, config_extract_command: show run,
+  username: a, password: b, enable_password: c}
 image_definitions: [full-1]
 ";
 
-const IMAGE: &str = "
+pub(crate) const IMAGE: &str = "
 id: full-1
 node_definition_id: full
 label: Full
@@ -54,8 +55,9 @@ data_volume: 0
 boot_disk_size: 0
 ";
 
-/// Writes a document anew, in flow style, with what stands at `path` replaced (or left out, if `value` is empty). A key that is not there is added.
-fn with(text: &str, path: &str, value: &str) -> String {
+/// The document in flow style, with what stands at `path` replaced (or left out, if `value` is empty). A key
+/// that is not there is added.
+pub(crate) fn with(text: &str, path: &str, value: &str) -> String {
     let root = yaml::read(text.as_bytes()).unwrap().root;
     let mut out = String::new();
     write_node(&mut out, &root, &path.split('.').collect::<Vec<_>>(), value);

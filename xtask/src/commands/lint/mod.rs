@@ -41,8 +41,8 @@ enum Deny {
 /// Exit code of wrong usage.
 const USAGE: u8 = 2;
 
-/// # Errors
-/// [`Ended`] if something is wrong with a definition (1) or a path can't be read (2); or if the repository's data is wrong.
+/// # Errors [`Ended`] if something is wrong with a definition (1) or a path can't be read (2); or if the repository's
+/// data is wrong.
 pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     let (templates, files) = args.paths.iter().cloned().partition(|path| repository_of_template(path).is_some());
     let reports = if args.paths.is_empty() {
