@@ -164,24 +164,21 @@ impl TryFrom<RawStep> for Step {
     type Error = String;
 
     fn try_from(mut raw: RawStep) -> Result<Self, String> {
-        let step = match &mut raw {
-            RawStep { check: Some(name), .. } => {
-                let name = std::mem::take(name);
-                Self::Check(raw.take_check(name)?)
-            }
-            RawStep { crash: Some(name), .. } => {
-                let name = std::mem::take(name);
-                Self::Crash(raw.take_crash(name)?)
-            }
-            RawStep { rewrite: Some(file), .. } => {
-                let file = std::mem::take(file);
-                Self::Rewrite(raw.take_rewrite(file)?)
-            }
-            RawStep { restart: Some(_), .. } => Self::Restart(required(&mut raw.restart, "restart")?),
-            RawStep { recreate: Some(_), .. } => Self::Recreate(required(&mut raw.recreate, "recreate")?),
-            _ => return Err("a step is a `check`, `restart`, `recreate`, `rewrite` or `crash`".to_owned()),
+        let step = if let Some(name) = raw.check.take() {
+            Self::Check(raw.take_check(name)?)
+        } else if let Some(name) = raw.crash.take() {
+            Self::Crash(raw.take_crash(name)?)
+        } else if let Some(file) = raw.rewrite.take() {
+            let (of, from) = (required(&mut raw.of, "of")?, required(&mut raw.from, "from")?);
+            Self::Rewrite(Rewrite { file, of, from })
+        } else if let Some(node) = raw.restart.take() {
+            Self::Restart(node)
+        } else if let Some(node) = raw.recreate.take() {
+            Self::Recreate(node)
+        } else {
+            return Err("a step is a `check`, `restart`, `recreate`, `rewrite` or `crash`".to_owned());
         };
-        match raw.left_over() {
+        match raw.unused_key() {
             Some(key) => Err(format!("`{key}` is not allowed in this kind of step")),
             None => Ok(step),
         }
@@ -190,7 +187,6 @@ impl TryFrom<RawStep> for Step {
 
 impl RawStep {
     fn take_check(&mut self, name: String) -> Result<Check, String> {
-        self.check = None;
         let within = self.within.take().unwrap_or_default();
         Ok(Check {
             name,
@@ -202,7 +198,6 @@ impl RawStep {
     }
 
     fn take_crash(&mut self, name: String) -> Result<Crash, String> {
-        self.crash = None;
         let crash = Crash {
             name,
             on: self.take_nodes()?,
@@ -212,13 +207,12 @@ impl RawStep {
             within: Duration::from_millis(required(&mut self.within_ms, "within_ms")?),
             then: self.take_then()?,
         };
-        match (&crash.once, &crash.then) {
-            (None, None) => {
-                Err("a `crash` needs `then`, or `once` and a `run` that checks the node before it prints that"
-                    .to_owned())
-            }
-            _ => Ok(crash),
+        if crash.once.is_none() && crash.then.is_none() {
+            return Err(
+                "a `crash` needs `then`, or `once` and a `run` that checks the node before it prints that".into()
+            );
         }
+        Ok(crash)
     }
 
     fn take_then(&mut self) -> Result<Option<Then>, String> {
@@ -238,11 +232,6 @@ impl RawStep {
         Ok(node)
     }
 
-    fn take_rewrite(&mut self, file: String) -> Result<Rewrite, String> {
-        self.rewrite = None;
-        Ok(Rewrite { file, of: required(&mut self.of, "of")?, from: required(&mut self.from, "from")? })
-    }
-
     fn take_expected(&mut self) -> Result<Expectation, String> {
         let exit = match (self.exits.take(), self.fails.take()) {
             (None, None | Some(false)) => Exit::default(),
@@ -259,30 +248,15 @@ impl RawStep {
         })
     }
 
-    /// The first key that is not used by this kind of step.
-    fn left_over(&self) -> Option<&'static str> {
-        let keys = [
-            ("check", self.check.is_some()),
-            ("restart", self.restart.is_some()),
-            ("recreate", self.recreate.is_some()),
-            ("rewrite", self.rewrite.is_some()),
-            ("crash", self.crash.is_some()),
-            ("on", self.on.is_some()),
-            ("of", self.of.is_some()),
-            ("from", self.from.is_some()),
-            ("run", self.run.is_some()),
-            ("once", self.once.is_some()),
-            ("then", self.then.is_some()),
-            ("times", self.times.is_some()),
-            ("within", self.within.is_some()),
-            ("within_ms", self.within_ms.is_some()),
-            ("prints", self.prints.is_some()),
-            ("lacks", self.lacks.is_some()),
-            ("matches", self.matches.is_some()),
-            ("exits", self.exits.is_some()),
-            ("fails", self.fails.is_some()),
-        ];
-        keys.into_iter().find_map(|(key, is_there)| is_there.then_some(key))
+    /// The first key that this kind of step has not taken.
+    fn unused_key(&self) -> Option<&'static str> {
+        macro_rules! first_of {
+            ($($key:ident)+) => { None$(.or(self.$key.is_some().then_some(stringify!($key))))+ };
+        }
+        first_of! {
+            check restart recreate rewrite crash on of from run once then times
+            within within_ms prints lacks matches exits fails
+        }
     }
 }
 
