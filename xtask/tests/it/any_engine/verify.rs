@@ -93,6 +93,18 @@ fn a_node_that_works_is_proved_with_its_figures() {
 }
 
 #[test]
+fn each_node_is_reported_once_in_the_order_in_which_they_are_named() {
+    let mut repo = node();
+    let (first, twin) = (repo.node().to_owned(), repo.add_twin());
+    let outcome = repo.xtask(&["verify", "--json", &twin, &first, &twin]).success();
+    let reports = outcome.json();
+    let ids: Vec<&str> = reports.as_array().unwrap().iter().map(|report| report["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, [format!("{twin}-1-0"), format!("{first}-1-0")]);
+    let proved: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains(" is proved: ")).collect();
+    assert!(proved[0].contains(&twin) && proved[1].contains(&first) && proved.len() == 2, "{outcome}");
+}
+
+#[test]
 fn the_line_for_docker_is_shown_argument_by_argument() {
     let repo = node();
     let said = repo.xtask(&["verify", "-v"]).success().stderr;

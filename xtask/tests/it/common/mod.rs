@@ -141,6 +141,15 @@ impl Repo {
         node
     }
 
+    /// Adds a node that differs from the first by its name alone. Returns the name.
+    pub fn add_twin(&mut self) -> String {
+        let twin = self.add_node("");
+        let manifest = self.read(&self.manifest()).replace(self.node(), &twin);
+        copy(&self.path(&format!("docker/{}", self.node())), &self.path(&format!("docker/{twin}")));
+        self.write(&format!("docker/{twin}/node.yaml"), &manifest);
+        twin
+    }
+
     /// Takes over a node that a command made: what is built of it goes with the repository.
     pub fn own(&mut self, node: &str) {
         self.nodes.push(node.to_owned());

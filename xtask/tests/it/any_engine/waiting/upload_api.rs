@@ -39,6 +39,18 @@ fn a_node_arrives_whole_and_a_repeat_sends_nothing() {
 }
 
 #[test]
+fn nodes_are_reported_in_the_order_in_which_they_are_named() {
+    let controller = Controller::start();
+    let mut stage = Stage::of(&controller);
+    let (first, twin) = (stage.repo.node().to_owned(), stage.repo.add_twin());
+    stage.repo.xtask(&["upload", &first]).success();
+    let report = stage.repo.xtask(&["upload", "--json", &twin, &first, &twin]).success().json();
+    let nodes = report[0]["nodes"].as_array().unwrap();
+    let states: Vec<_> = nodes.iter().map(|node| [&node["id"], &node["state"]].map(|v| v.as_str().unwrap())).collect();
+    assert_eq!(states, [[format!("{twin}-1-0").as_str(), "installed"], [format!("{first}-1-0").as_str(), "same"]]);
+}
+
+#[test]
 fn a_changed_node_is_replaced_archive_first_and_image_definition_last() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);

@@ -85,6 +85,19 @@ fn with_install_the_archive_that_arrives_is_loaded_by_an_engine_and_has_the_righ
 }
 
 #[test]
+fn nodes_are_reported_in_the_order_in_which_they_are_named() {
+    let host = Host::start();
+    let mut stage = Stage::of_host(&host);
+    let (first, twin) = (stage.repo.node().to_owned(), stage.repo.add_twin());
+    stage.repo.xtask(&["upload", "--install", "--no-restart", &first]).success();
+    let report =
+        stage.repo.xtask(&["upload", "--install", "--no-restart", "--json", &twin, &first, &twin]).success().json();
+    let nodes = report[0]["nodes"].as_array().unwrap();
+    let states: Vec<_> = nodes.iter().map(|node| [&node["id"], &node["state"]].map(|v| v.as_str().unwrap())).collect();
+    assert_eq!(states, [[format!("{twin}-1-0").as_str(), "installed"], [format!("{first}-1-0").as_str(), "same"]]);
+}
+
+#[test]
 fn a_changed_definition_goes_without_the_archive_and_no_restart_means_none() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
