@@ -1,5 +1,5 @@
-//! The engine's own command-line program, pointed at this engine. It is used where the engine's own error messages count,
-//! and where it takes over the user's terminal. Everything else goes through the API.
+//! The engine's own command-line program, pointed at this engine. It is used where the engine's own error messages
+//! count, and where it takes over the user's terminal. Everything else goes through the API.
 
 use std::ffi::OsString;
 
@@ -18,8 +18,8 @@ pub struct CommandLine {
 }
 
 impl Engine {
-    /// The engine's own command line; else Docker's, if Podman's is not installed or cannot connect to this address. Both
-    /// accept the same commands.
+    /// The engine's own command line; else Docker's, if Podman's is not installed or cannot connect to this address.
+    /// Both accept the same commands.
     pub fn command_line(&self) -> CommandLine {
         let host = &self.endpoint.host;
         let own = self.abilities.command_line();
@@ -70,8 +70,8 @@ impl CommandLine {
         std::iter::once(self.program).chain(self.address.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
     }
 
-    /// As [`Abilities::docker_default_args`](crate::engine::abilities::Abilities::docker_default_args), but options that
-    /// only this program has.
+    /// As [`Abilities::docker_default_args`](crate::engine::abilities::Abilities::docker_default_args), but options
+    /// that only this program has.
     pub fn docker_default_args(&self) -> &'static [&'static str] {
         // Podman changes the container if it takes the first process for systemd.
         if self.program == PODMAN { &["--systemd=false"] } else { &[] }

@@ -22,7 +22,8 @@ pub fn install(ui: &Ui, packages: &[Package]) -> Result<Vec<&'static str>> {
     let updated = apt(&["update"]);
     spinner.finish_and_clear();
     if let Err(error) = updated {
-        // The package lists of some unrelated archive may be out of reach. What counts is whether the packages are there.
+        // The package lists of some unrelated archive may be out of reach. What counts is whether the packages are
+        // there.
         ui.warn(format_args!("some of apt's package lists could not be updated: {error:#}"));
     }
     let names = available(ui, packages)?;
@@ -34,8 +35,9 @@ pub fn install(ui: &Ui, packages: &[Package]) -> Result<Vec<&'static str>> {
     Ok(names)
 }
 
-/// The names of the packages on this system. The docker command line has its own package in newer Debian releases; in older
-/// ones, and in Ubuntu, it is part of the engine's. Podman may be too old, as in Ubuntu 22.04. apt must be up to date.
+/// The names of the packages on this system. The docker command line has its own package in newer Debian releases; in
+/// older ones, and in Ubuntu, it is part of the engine's. Podman may be too old, as in Ubuntu 22.04. apt must be up to
+/// date.
 fn available(ui: &Ui, packages: &[Package]) -> Result<Vec<&'static str>> {
     let sh = Shell::new()?;
     let mut names = Vec::new();

@@ -33,7 +33,8 @@ pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Res
         if code != check.exits || !printed {
             let wanted = wanted.map(|wanted| format!(" and print `{wanted}`")).unwrap_or_default();
             return Err(anyhow!(
-                "the image fails its check `{}`: `{}` should exit with {}{wanted}; it exited with {code} and printed:\n{}",
+                "the image fails its check `{}`: `{}` should exit with {}{wanted}; \
+                 it exited with {code} and printed:\n{}",
                 check.name,
                 check.run.join(" "),
                 check.exits,
@@ -114,8 +115,8 @@ fn step_output(messages: &[String]) -> String {
     output.iter().filter(|text| !text.starts_with("subprocess exited ")).map(String::as_str).collect()
 }
 
-/// The message of a runtime, or of the chroot's process, about a program that it could not start; the exit code would be
-/// 1.
+/// The message of a runtime, or of the chroot's process, about a program that it could not start; the exit code would
+/// be 1.
 fn never_started(text: &str) -> Option<&str> {
     ["error running container: ", "process failed to start with error: "]
         .iter()

@@ -5,9 +5,9 @@ use bollard::models::{BuildInfo, BuildInfoAux};
 
 use crate::engine::handle::Engine;
 
-/// A client for builds. Podman accepts more than Docker's API has: that stages which do not need each other are built side
-/// by side, and that its own version is not put onto the image as a label. In a chroot it builds only through its own
-/// API, which accepts and answers the same.
+/// A client for builds. Podman accepts more than Docker's API has: that stages which do not need each other are built
+/// side by side, and that its own version is not put onto the image as a label. In a chroot it builds only through its
+/// own API, which accepts and answers the same.
 pub fn client(engine: &Engine) -> Docker {
     let docker = engine.docker().clone();
     if engine.abilities.has_buildkit() {

@@ -110,8 +110,8 @@ impl Endpoint {
             .with_context(|| format!("the address of the engine at {} (from {}) is not valid", self.host, self.reason))
     }
 
-    /// Our key, our certificate, and the engine's CA certificate. Checked here, because bollard reads the first two only
-    /// when the engine asks for them, and its error says less.
+    /// Our key, our certificate, and the engine's CA certificate. Checked here, because bollard reads the first two
+    /// only when the engine asks for them, and its error says less.
     fn tls_files(&self, folder: &Path) -> Result<[PathBuf; 3]> {
         let files = ["key.pem", "cert.pem", "ca.pem"].map(|name| folder.join(name));
         for file in &files {

@@ -1,5 +1,5 @@
-//! The first request to an engine: which make and version is it? The headers of its answer to a ping tell, and `/version`
-//! takes Podman seconds, since it asks the package manager about its parts each time.
+//! The first request to an engine: which make and version is it? The headers of its answer to a ping tell, and
+//! `/version` takes Podman seconds, since it asks the package manager about its parts each time.
 
 use anyhow::{Context, Result};
 use bollard::{ClientVersion, Docker};

@@ -136,8 +136,8 @@ impl Engine {
     }
 }
 
-/// Asks until the answer can be read: between the end of a container and the end of cleaning up after it, Podman reports
-/// a state that Docker's API does not have.
+/// Asks until the answer can be read: between the end of a container and the end of cleaning up after it, Podman
+/// reports a state that Docker's API does not have.
 async fn settled<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,

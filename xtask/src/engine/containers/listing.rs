@@ -1,6 +1,6 @@
-//! Listing containers. Podman has a state that is not in Docker's API: `stopped`, between the end of a container and the
-//! end of cleaning up after it (for ever, if the process that cleans up was killed). The client cannot parse a list with
-//! such a container in it, so the engine's command line is asked instead.
+//! Listing containers. Podman has a state that is not in Docker's API: `stopped`, between the end of a container and
+//! the end of cleaning up after it (for ever, if the process that cleans up was killed). The client cannot parse a list
+//! with such a container in it, so the engine's command line is asked instead.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! The guard of an embedded engine: this program, started again, as the parent of Podman. It ends Podman and what Podman
-//! has left behind when the command ends, also if that was killed: its standard input is a pipe from the command, which
-//! the kernel closes in any case.
+//! The guard of an embedded engine: this program, started again, as the parent of Podman. It ends Podman and what
+//! Podman has left behind when the command ends, also if that was killed: its standard input is a pipe from the
+//! command, which the kernel closes in any case.
 
 use std::ffi::OsString;
 use std::fs::File;

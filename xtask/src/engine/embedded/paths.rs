@@ -47,8 +47,8 @@ impl EmbeddedPaths {
         self.adapt_to_runtime()
     }
 
-    /// Podman's list of containers is bound to the runtime folder. If that is not the same as before, the old one ended with
-    /// a login session, together with all that ran in it.
+    /// Podman's list of containers is bound to the runtime folder. If that is not the same as before, the old one ended
+    /// with a login session, together with all that ran in it.
     fn adapt_to_runtime(&self) -> Result<()> {
         let record = self.storage.join("runtime");
         let runtime = self.runtime.as_os_str().as_encoded_bytes();

@@ -1,5 +1,5 @@
-//! What Podman can do on this machine, found out by trying it once: storing an image, starting a container. The answer is
-//! remembered until the machine restarts or one of the programs changes.
+//! What Podman can do on this machine, found out by trying it once: storing an image, starting a container. The answer
+//! is remembered until the machine restarts or one of the programs changes.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;

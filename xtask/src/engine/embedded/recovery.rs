@@ -13,8 +13,8 @@ use crate::engine::embedded::probe;
 use crate::engine::embedded::processes::Process;
 use crate::engine::embedded::settings;
 
-/// Removes the containers of builds whose engine was killed, since they would keep their images; only if nobody else uses
-/// the storage now.
+/// Removes the containers of builds whose engine was killed, since they would keep their images; only if nobody else
+/// uses the storage now.
 pub fn remove_build_containers(ui: &Ui, paths: &EmbeddedPaths) -> Result<()> {
     let markers: Vec<_> =
         std::fs::read_dir(paths.markers()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -41,9 +41,9 @@ pub fn remove_build_containers(ui: &Ui, paths: &EmbeddedPaths) -> Result<()> {
     Ok(())
 }
 
-/// Makes Podman check its containers as after a reboot, if their monitors were killed: it has not heard that they ended, and
-/// never will. It would list them as running, refuse to remove them, and not find an ordinary user's namespace. Only
-/// if nobody else uses the storage now, whose containers could be about to start.
+/// Makes Podman check its containers as after a reboot, if their monitors were killed: it has not heard that they
+/// ended, and never will. It would list them as running, refuse to remove them, and not find an ordinary user's
+/// namespace. Only if nobody else uses the storage now, whose containers could be about to start.
 pub fn forget_dead_containers(paths: &EmbeddedPaths) -> Result<()> {
     let running = paths.running();
     if !has_started_containers(&running) {

@@ -102,8 +102,8 @@ impl Embedded {
         let is_full = format!("{error:#}").to_lowercase().contains("no space left on device");
         let full = || {
             format!(
-                "the embedded engine keeps its images in {}: make room there (`cargo xtask clean` removes them), or set \
-                 {} to a folder on a larger disk",
+                "the embedded engine keeps its images in {}: make room there (`cargo xtask clean` removes them), or \
+                 set {} to a folder on a larger disk",
                 self.paths.storage.display(),
                 paths::VARIABLE
             )
@@ -192,7 +192,8 @@ fn require_subordinate_ids() -> Result<()> {
     }
     if !crate::machine::is_installed("newuidmap") {
         bail!(
-            "newuidmap is not installed, which the embedded engine needs for an ordinary user: sudo apt-get install uidmap"
+            "newuidmap is not installed, which the embedded engine needs for an ordinary user: \
+             sudo apt-get install uidmap"
         );
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! The embedded engine's own configuration. The user's settings for Podman do not reach it, apart from registries and the
-//! logins for them.
+//! The embedded engine's own configuration. The user's settings for Podman do not reach it, apart from registries and
+//! the logins for them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -107,9 +107,9 @@ pub fn write(paths: &EmbeddedPaths, storage: Storage, runtime: Option<&Runtime>)
     Ok(Settings { arguments: storage.arguments(paths), variables })
 }
 
-/// The monitor of a command in a container stays for ten seconds after the command, not for Podman's five minutes: its exit
-/// code is asked for at once. Locks are files: those in shared memory are one set for all storages of a user. Nothing
-/// needs a network of its own: builds use the machine's, nodes get their links from the link helper.
+/// The monitor of a command in a container stays for ten seconds after the command, not for Podman's five minutes: its
+/// exit code is asked for at once. Locks are files: those in shared memory are one set for all storages of a user.
+/// Nothing needs a network of its own: builds use the machine's, nodes get their links from the link helper.
 fn containers_conf(runtime: Option<&Runtime>) -> String {
     let engine = "[engine]\nlock_type = \"file\"\nevents_logger = \"none\"\nexit_command_delay = 10\n";
     let runtime = runtime.map_or_else(String::new, |Runtime { name, cgroups }| {
@@ -120,7 +120,8 @@ fn containers_conf(runtime: Option<&Runtime>) -> String {
     let most_processes = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
     let most_processes = most_processes.and_then(|text| text.trim().parse().ok()).unwrap_or(32768);
     format!(
-        "{engine}{runtime}[containers]\nlog_driver = \"k8s-file\"\nnetns = \"host\"\nbase_hosts_file = \"none\"\ndefault_ulimits = [{}]\n",
+        "{engine}{runtime}[containers]\nlog_driver = \"k8s-file\"\nnetns = \"host\"\n\
+         base_hosts_file = \"none\"\ndefault_ulimits = [{}]\n",
         limits(&own, most_processes)
     )
 }

@@ -15,8 +15,8 @@ pub fn has_images(cache: &Path) -> bool {
     EmbeddedPaths::in_cache(cache).all_images().is_dir()
 }
 
-/// Removes the embedded engine's images, and if asked the caches of builds, after saying how much that is. Waits until no
-/// other command uses the engine. Returns how many folders were removed.
+/// Removes the embedded engine's images, and if asked the caches of builds, after saying how much that is. Waits until
+/// no other command uses the engine. Returns how many folders were removed.
 pub async fn clean(ui: &Ui, cache: &Path, images: bool, caches: bool) -> Result<usize> {
     let paths = EmbeddedPaths::in_cache(cache);
     let images = images.then(|| (paths.all_images(), "the embedded engine's images"));

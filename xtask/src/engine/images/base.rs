@@ -1,5 +1,5 @@
-//! The base image: from the engine, from its registry, or bootstrapped from the distribution's archive if the registry is
-//! out of reach.
+//! The base image: from the engine, from its registry, or bootstrapped from the distribution's archive if the registry
+//! is out of reach.
 
 use std::path::Path;
 
@@ -70,8 +70,8 @@ pub async fn find(engine: &Engine, base: &str, bootstrap: Option<&Bootstrap>) ->
     }
     if tool().is_none() {
         bail!(
-            "its base {base} is not in the engine, {unreachable:#}, and neither mmdebstrap nor debootstrap is installed \
-             to make one (`cargo xtask setup` installs it)"
+            "its base {base} is not in the engine, {unreachable:#}, and neither mmdebstrap nor debootstrap is \
+             installed to make one (`cargo xtask setup` installs it)"
         );
     }
     Ok(Origin::Bootstrap { image, bootstrap: bootstrap.clone() })

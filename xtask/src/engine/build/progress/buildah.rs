@@ -1,5 +1,6 @@
-//! The progress that Buildah reports through Podman's service: lines for people, mixed with the output of the steps. Stages
-//! are built side by side, and neither output nor the end of a step names its step, so lines are shown as they come.
+//! The progress that Buildah reports through Podman's service: lines for people, mixed with the output of the steps.
+//! Stages are built side by side, and neither output nor the end of a step names its step, so lines are shown as they
+//! come.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

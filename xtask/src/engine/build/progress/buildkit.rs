@@ -117,7 +117,8 @@ impl Step {
     }
 }
 
-/// `[build 4/9] RUN make`, in newer versions `[linux/amd64 build 4/9] RUN make`; without the stage if there is only one.
+/// `[build 4/9] RUN make`, in newer versions `[linux/amd64 build 4/9] RUN make`; without the stage if there is only
+/// one.
 fn instruction(name: &str) -> (Option<&str>, &str) {
     let Some((place, text)) = name.strip_prefix('[').and_then(|name| name.split_once("] ")) else {
         return (None, name);

@@ -64,8 +64,8 @@ impl Log {
     }
 }
 
-/// Output of a build is untrusted: no escape sequence of it reaches the terminal. Of a line that was overwritten, the end
-/// counts.
+/// Output of a build is untrusted: no escape sequence of it reaches the terminal. Of a line that was overwritten, the
+/// end counts.
 fn printable(text: &str) -> String {
     let last = text.trim_end().rsplit('\r').next().unwrap_or_default();
     last.chars().map(|c| if c.is_control() && c != '\t' { '·' } else { c }).collect()

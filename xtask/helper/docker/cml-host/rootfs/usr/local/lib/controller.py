@@ -1,4 +1,4 @@
-"""What the controller says on its own server: its version, and that it is ready two seconds after a restart."""
+"""A stand-in for the controller: reports its version, and that it is ready two seconds after a restart."""
 
 import http.server
 import json
