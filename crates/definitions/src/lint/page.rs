@@ -17,7 +17,7 @@ fail the command, except with `--deny warnings`.
 The examples show the part that matters; the rest is an ordinary definition of a container.
 
 A node of this repository can silence a rule in its manifest, with a reason (see
-[CONTRIBUTING.md](../CONTRIBUTING.md)); rules of the schema cannot be silenced.
+[manifest.md](manifest.md#silenced-rules)); rules of the schema cannot be silenced.
 
 | rule | severity | requirement |
 | --- | --- | --- |
