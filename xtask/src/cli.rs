@@ -5,32 +5,44 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands;
+use crate::commands::ended::Ended;
 use crate::commands::session::Session;
+use crate::dev;
 use crate::engine::connect::choice::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::engine::embedded::guard;
+use tokio::signal::unix::{SignalKind, signal};
 use ui::Ui;
 
-/// The exit code of a shell whose command was ended by Ctrl-C.
+/// The exit code of a command that Ctrl-C ended, as in shells.
 const INTERRUPTED: u8 = 130;
 
-/// How long after a failure a Ctrl-C that caused it may take to be noticed.
+/// How long a Ctrl-C may take to be noticed after it caused a failure.
 const GRACE: Duration = Duration::from_millis(20);
 
-/// Builds container nodes for Cisco Modeling Labs from the data in this repository.
+/// The commands as the help shows them; each belongs to exactly one group.
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Build", &["list", "build", "inspect", "save", "diff"]),
+    ("Prove", &["lint", "verify", "run", "console", "shell", "logs", "stop"]),
+    ("Server", &["upload", "cml"]),
+    ("Build machine", &["builder"]),
+    ("More", &["setup", "new", "clean", "dev"]),
+];
+
+/// Build container nodes for Cisco Modeling Labs from the data in this repository
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true, max_term_width = 100)]
 struct Cli {
-    /// Show what runs outside this program, argument by argument, and what builds print.
+    /// Show each program that runs, with its arguments, and the output of builds
     #[arg(short, long, global = true)]
     verbose: bool,
-    /// The repository of nodes [default: the one around the working folder]
+    /// The repository of nodes [default: the one around the working directory]
     #[arg(long, global = true, value_name = "FOLDER")]
     root: Option<PathBuf>,
-    /// Which engine serves: docker, podman, embedded, or an address [env: XTASK_ENGINE] [default: the first that answers]
+    /// docker, podman, embedded or an address [env: XTASK_ENGINE] [default: the first engine that answers]
     #[arg(long, global = true, value_name = "ENGINE")]
     engine: Option<EngineChoice>,
     #[command(subcommand)]
@@ -39,51 +51,63 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Nodes, variants and versions; what is built, saved and up to date.
+    /// Show nodes and variants, and what is built, saved and up to date
     List(commands::list::Args),
-    /// What this machine lacks; asked or with --yes, installs and starts it.
+    /// Install and start what is missing on this machine, if you agree
     Setup(commands::setup::Args),
-    /// Builds a node's image.
+    /// Build a node's image
     Build(commands::build::Args),
-    /// Prints the image ID that CML will see, and writes both definitions.
+    /// Print the image ID that CML will see, and write both definitions
     Inspect(commands::inspect::Args),
-    /// Writes the archive that CML imports, beside its definitions.
+    /// Write the image archive and both definitions, as CML imports them
     Save(commands::save::Args),
-    /// Starts a node as CML does, and says how to get in.
+    /// Start a node as CML does, and show how to use it
     Run(commands::run::Args),
-    /// CML's second console of a running node: a shell.
+    /// Open the second console of a running node: a shell
     Shell(commands::shell::Args),
-    /// CML's first console of a running node: its terminal.
+    /// Open the first console of a running node: its terminal
     Console(commands::shell::Args),
-    /// What the first console of a running node has shown.
+    /// Show what a running node has printed on its first console
     Logs(commands::logs::Args),
-    /// Ends a running node and removes it.
+    /// Stop a running node and remove it
     Stop(commands::stop::Args),
-    /// Proves that a node works: boots it as CML does and checks what its manifest says.
+    /// Boot nodes as CML does and run the checks of their manifests
     Verify(commands::verify::Args),
-    /// Makes the files of a further node, which builds and verifies as it stands.
+    /// Create a new node that builds and passes verify as it is
     New(commands::new::Args),
-    /// What is wrong with definitions: of this repository, or in files and folders.
+    /// Check definitions: those of this repository, or any files
     Lint(commands::lint::Args),
-    /// What changed between the definitions in dist/ and what would be rendered now.
+    /// Compare the definitions in dist/ with what would be rendered now
     Diff(commands::diff::Args),
-    /// Puts a node onto CML servers.
+    /// Install nodes on CML servers
     Upload(commands::upload::Args),
-    /// CML servers: what stands on them, and taking it off or back.
+    /// Examine CML servers; remove or restore nodes there
     Cml(commands::cml::Args),
-    /// A build machine inside CML, for who has no other Linux.
+    /// Use a machine inside CML to build, if you have no other Linux
     Builder(commands::builder::Args),
-    /// Removes this project's images and files, nothing else's.
+    /// Remove this project's images and files, and nothing else
     Clean(commands::clean::Args),
-    /// Format, lints, unit tests and end-to-end tests.
-    Ci(crate::dev::ci::Args),
-    /// Measures what the project promises, side by side with the ways it replaces.
-    Bench(crate::dev::bench::Args),
+    /// Test and measure this program itself: ci, bench
+    Dev(dev::Args),
 }
 
-/// The definition of the command line, for tests of the documentation.
+/// The definition of the command line.
 pub fn command() -> clap::Command {
-    <Cli as clap::CommandFactory>::command()
+    let command = Cli::command();
+    let groups = grouped(&command);
+    let template = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}";
+    command.help_template(template).after_help(groups)
+}
+
+/// The list of commands under the headings of their groups.
+fn grouped(command: &clap::Command) -> String {
+    let line = |name: &&str| {
+        let about = command.find_subcommand(name).and_then(clap::Command::get_about).unwrap_or_default();
+        format!("\n  {name:<8}  {about}")
+    };
+    let group =
+        |(heading, names): &(&str, &[&str])| format!("{heading}:{}", names.iter().map(line).collect::<String>());
+    GROUPS.iter().map(group).collect::<Vec<_>>().join("\n\n")
 }
 
 /// Runs the command line of this process.
@@ -94,48 +118,57 @@ pub fn main() -> ExitCode {
     if cml::ssh::askpass::answered() {
         return ExitCode::SUCCESS;
     }
-    let cli = Cli::parse();
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let ui = Ui::new(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            ui.error(&anyhow::Error::from(error).context("the asynchronous runtime can't be started"));
+            ui.error(&anyhow::Error::from(error).context("could not start the asynchronous runtime"));
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(async {
-        let mut interrupted = pin!(interrupted_for_good(&ui));
-        // Dropping the command's future ends what it has under way, on the engine too.
-        tokio::select! {
-            // In this order, so that signals are caught before anything has begun.
-            biased;
-            () = &mut interrupted => None,
-            result = run(&ui, cli) => match result {
-                Err(_) if ui.interrupt().is_asked() => None,
-                // Ctrl-C also reaches git and the like, and ends them first.
-                Err(_) if tokio::time::timeout(GRACE, interrupted).await.is_ok() => None,
-                result => Some(result),
-            },
-        }
-    });
-    // What still runs on a thread of its own is nobody's business any more.
+    let ended = runtime.block_on(until_interrupted(&ui, cli));
+    // Threads that still run, such as one that waits for an answer, are abandoned.
     runtime.shutdown_background();
     match ended {
         Some(Ok(())) => ExitCode::SUCCESS,
-        // Whoever read the result has seen enough of it (`… | head`).
-        Some(Err(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Some(Err(error)) if error.is::<commands::ended::Ended>() => {
-            ExitCode::from(error.downcast_ref::<commands::ended::Ended>().map_or(1, |ended| ended.0))
-        }
-        Some(Err(error)) => {
-            ui.error(&error);
-            ExitCode::FAILURE
-        }
+        Some(Err(error)) => failed(&ui, &error),
         None => {
-            ui.note("interrupted; finished steps are kept, so the same command goes on from there");
+            ui.note("interrupted; finished steps are kept, so the same command continues from there");
             ExitCode::from(INTERRUPTED)
         }
     }
+}
+
+/// Runs the command. `None` if Ctrl-C ended it.
+async fn until_interrupted(ui: &Ui, cli: Cli) -> Option<anyhow::Result<()>> {
+    let mut interrupted = pin!(interrupted_for_good(ui));
+    // Dropping the command's future ends what it is doing, on the engine, too.
+    tokio::select! {
+        // In this order, so that signals are caught before anything has begun.
+        biased;
+        () = &mut interrupted => None,
+        result = run(ui, cli) => match result {
+            Err(_) if ui.interrupt().is_asked() => None,
+            // Ctrl-C also reaches git and other programs, and may end them first.
+            Err(_) if tokio::time::timeout(GRACE, interrupted).await.is_ok() => None,
+            result => Some(result),
+        },
+    }
+}
+
+/// The exit code of a failed command, whose error is printed.
+fn failed(ui: &Ui, error: &anyhow::Error) -> ExitCode {
+    // The reader of the result has seen enough of it, as in `… | head`.
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    if let Some(Ended(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
+    }
+    ui.error(error);
+    ExitCode::FAILURE
 }
 
 async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
@@ -170,8 +203,7 @@ async fn dispatch(ui: &Ui, cli: Cli, finder: &Finder) -> anyhow::Result<()> {
         Command::Cml(args) => commands::cml::run(&session()?, args).await,
         Command::Builder(args) => commands::builder::run(&session()?, args).await,
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
-        Command::Ci(args) => crate::dev::ci::run(&session()?, args).await,
-        Command::Bench(args) => crate::dev::bench::run(&session()?, args).await,
+        Command::Dev(args) => dev::run(&session()?, args).await,
     }
 }
 
@@ -182,33 +214,27 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         && error.to_string() == ui::STDOUT_IS_GONE
 }
 
-/// The first Ctrl-C if nothing would be left half done, else the end of that, or a second Ctrl-C.
+/// Returns after Ctrl-C: at once if no work would be left half done, else when that is finished, or after a second Ctrl-C.
 async fn interrupted_for_good(ui: &Ui) {
     interrupted().await;
     let interrupt = ui.interrupt();
     interrupt.ask();
     if interrupt.has_unfinished() {
-        ui.note("interrupted; what must not be left half done is ended first (Ctrl-C again leaves it as it is)");
+        ui.note("interrupted; work that must not be left half done is finished first (Ctrl-C again abandons it)");
     }
     tokio::select! {
         () = interrupt.nothing_unfinished() => {}
-        () = interrupted() => ui.warn("left as it is; the same command, run again, completes it"),
+        () = interrupted() => ui.warn("abandoned; run the same command again to complete it"),
     }
 }
 
-#[cfg(unix)]
+/// Returns after Ctrl-C or SIGTERM.
 async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
-}
-
-#[cfg(not(unix))]
-async fn interrupted() {
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 #[cfg(test)]
@@ -217,7 +243,24 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_is_in_exactly_one_group_of_the_help() {
+        let mut listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let command = Cli::command();
+        let mut defined: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        listed.sort_unstable();
+        defined.sort_unstable();
+        assert_eq!(listed, defined);
+    }
+
+    #[test]
+    fn the_help_fits_a_screen_of_50_lines_and_80_columns() {
+        let fits = |text: &str| text.lines().all(|line| line.chars().count() <= 80);
+        let help = command().term_width(80).render_help().to_string();
+        assert!(help.lines().count() <= 50 && fits(&help) && fits(&grouped(&Cli::command())), "{help}");
+        assert!(GROUPS.iter().all(|(heading, _)| help.contains(&format!("\n{heading}:\n"))), "{help}");
     }
 }

@@ -34,7 +34,7 @@ const PIECE: usize = 1 << 20;
 const MOST_THREADS: usize = 16;
 
 /// libdeflate's level 5 makes smaller files than `gzip -6` in a quarter of its time (measured by
-/// `cargo xtask bench`).
+/// `cargo xtask dev bench`).
 const LEVEL: u32 = 5;
 
 /// The facts collected in one pass over an export.

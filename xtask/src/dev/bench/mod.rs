@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the project promises in numbers, measured on this machine, side by
+//! `cargo xtask dev bench`: what the project promises in numbers, measured on this machine, side by
 //! side with the ways it replaces. It judges nothing: it prints the figure and the promise.
 
 mod archive;

@@ -1,4 +1,4 @@
-# For `cargo xtask bench build`: FRR in one stage with plain make, as the recipe did that this project replaces.
+# For `cargo xtask dev bench build`: FRR in one stage with plain make, as the recipe did that this project replaces.
 # Same source, same configuration; the build tools stay inside.
 ARG BASE=debian:trixie-slim
 FROM ${BASE}

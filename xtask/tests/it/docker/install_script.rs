@@ -71,7 +71,7 @@ fn wait_for_guard(host: &Host) {
 fn shellcheck_finds_nothing() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/cml/src/ssh/cml_install_image.sh");
     let output = Command::new("shellcheck").args(["--shell=sh", path]).output();
-    let output = output.expect("`cargo xtask ci --yes` brings shellcheck (package shellcheck)");
+    let output = output.expect("`cargo xtask dev ci --yes` brings shellcheck (package shellcheck)");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
