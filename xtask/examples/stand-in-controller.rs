@@ -4,7 +4,8 @@
 //! $ cargo run --package xtask --example stand-in-controller
 //! ```
 //!
-//! It prints where it listens and who may log in, as lines of a `.virlrc`, and the fingerprint of its certificate, and goes when its input ends (Ctrl-D).
+//! It prints where it listens and who may log in, as lines of a `.virlrc`, and the fingerprint of its certificate, and
+//! goes when its input ends (Ctrl-D).
 
 #![allow(clippy::expect_used, reason = "a panic is how a stand-in reports")]
 

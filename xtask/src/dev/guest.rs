@@ -35,8 +35,8 @@ impl Guest {
         Ok(guest)
     }
 
-    /// Gives the user a copy of the caches of builds, so that the compiler and the package manager need not do everything
-    /// again.
+    /// Gives the user a copy of the caches of builds, so that the compiler and the package manager need not do
+    /// everything again.
     pub fn copy_caches(&self, from: &EmbeddedPaths) -> Result<()> {
         let sh = Shell::new()?;
         let to = self.home.join(".cache/cml-nodes/engine/tmp");

@@ -1,7 +1,8 @@
-//! The end-to-end tests: the program as a user runs it. They are one crate, so that `common` is compiled and linked once.
+//! The end-to-end tests: the program as a user runs it. They are one crate, so that `common` is compiled and linked
+//! once.
 //!
-//! The folder of a test says which engines it can use. `cargo xtask dev ci` selects by it, so that a test that an engine
-//! can't serve is not run there at all:
+//! The folder of a test says which engines it can use. `cargo xtask dev ci` selects by it, so that a test that an
+//! engine can't serve is not run there at all:
 //!
 //! | folder | `XTASK_ENGINE` | Docker |
 //! | --- | --- | --- |
@@ -10,8 +11,9 @@
 //! | `docker_server` | names that engine | runs the server to which nodes are uploaded |
 //! | `docker` | is `docker`, or not looked at | runs private engines, servers and what Docker alone does |
 //!
-//! Inside of these, `waiting` has tests that mostly wait, so that many of them run side by side, and `long` has those of
-//! which another engine would show nothing new: hundreds of uploads of one archive. Other engines have them on demand.
+//! Inside of these, `waiting` has tests that mostly wait, so that many of them run side by side, and `long` has those
+//! of which another engine would show nothing new: hundreds of uploads of one archive. Other engines have them on
+//! demand.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
 

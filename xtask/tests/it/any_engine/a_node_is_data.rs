@@ -195,7 +195,8 @@ fn a_node_among_several_is_asked_for_by_name() {
 #[test]
 fn checks_of_the_manifest_are_run_in_the_image() {
     let repo = Repo::with_shell("RUN echo one > /number\n");
-    let checks = "checks:\n  - {name: the number, run: [cat, /number], prints: one}\n  - {name: no other, run: [cat, /none], exits: 1}\nvariants:\n";
+    let checks = "checks:\n  - {name: the number, run: [cat, /number], prints: one}\n  \
+        - {name: no other, run: [cat, /none], exits: 1}\nvariants:\n";
     repo.edit_manifest("variants:\n", checks);
     repo.xtask(&["build", "--verbose"]).success().says(["2 checks passed", "docker run --rm"]);
     let (_, containers) = Engine::here().labelled(&format!("cml-nodes.check={}", repo.node()));

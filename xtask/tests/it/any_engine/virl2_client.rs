@@ -1,5 +1,6 @@
 //! CML's own client against the controller that stands in for CML in the other tests: if the client is satisfied, the
-//! stand-in is worth something. And the other way round: what this program uploads, the client must find, and vice versa.
+//! stand-in is worth something. And the other way round: what this program uploads, the client must find, and vice
+//! versa.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,10 +12,10 @@ use crate::common::cml::{PASSWORD, Stage, USER};
 const CLIENT: &str = "virl2_client==2.10.1";
 
 /// Does with the client what `upload`, `status` and `remove` do.
-const SCRIPT: &str = include_str!("../common/cml/client.py");
+const SCRIPT: &str = concat!(include_str!("../common/cml/session.py"), include_str!("../common/cml/client.py"));
 
 /// Does with the client what `builder` does.
-const LABS: &str = include_str!("../common/cml/labs.py");
+const LABS: &str = concat!(include_str!("../common/cml/session.py"), include_str!("../common/cml/labs.py"));
 
 /// A Python with the client, made once in the cache folder.
 fn python() -> PathBuf {

@@ -344,7 +344,8 @@ impl PrivatePodman {
         let (files, processes) = (limit("n", 20_000), limit("u", 32_768));
         let ulimits = format!("default_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]\n");
         let settings = format!(
-            "[engine]\nlock_type = \"file\"\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\n\
+            "[engine]\nlock_type = \"file\"\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\n\
+                events_logger = \"none\"\n\
              [containers]\nlog_driver = \"k8s-file\"\nnetns = \"host\"\n{ulimits}"
         );
         std::fs::write(path("containers.conf"), settings).expect("a file of ours");

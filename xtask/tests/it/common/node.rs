@@ -26,7 +26,8 @@ configuration:
         editable: false
         content: |
           {"docker": {"image": "{{ image }}",
-                      "mounts": ["type=bind,source=cfg/greeting,target=/greeting", "type=bind,source=cfg/boot.sh,target=/boot.sh"],
+                      "mounts": ["type=bind,source=cfg/greeting,target=/greeting",
+                                 "type=bind,source=cfg/boot.sh,target=/boot.sh"],
                       "caps": ["CAP_NET_RAW"],
                       "env": ["WORD=secret sauce"],
                       "misc_args": [],

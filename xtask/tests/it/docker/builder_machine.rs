@@ -156,7 +156,10 @@ fn cloud_inits_own_checker_finds_no_fault_and_would_find_one() {
             "{file}: {said}"
         );
     }
-    machine.shell("cd /var/lib/cloud/seed/nocloud && sed 's/^users:/userz:/; s/lock_passwd: false/lock_passwd: 7/' user-data >wrong");
+    machine.shell(
+        "cd /var/lib/cloud/seed/nocloud && sed 's/^users:/userz:/; \
+        s/lock_passwd: false/lock_passwd: 7/' user-data >wrong",
+    );
     let (code, said) = judge("cloud-config", "wrong");
     assert!(code != 0 && said.contains("userz"), "{said}");
 }
@@ -219,7 +222,8 @@ fn from_there_the_server_is_reached_as_cml_by_ssh_and_by_this_program() {
     publish(&machine, &stage);
     assert_eq!(machine.prepare(), 0);
     machine.shell(&format!("printf '#!/bin/sh\\necho {PASSWORD}\\n' >/srv/ask; chmod 755 /srv/ask"));
-    let ssh = "su builder -c 'SSH_ASKPASS=/srv/ask SSH_ASKPASS_REQUIRE=force ssh -o StrictHostKeyChecking=accept-new cml id -un'";
+    let ssh = "su builder -c 'SSH_ASKPASS=/srv/ask SSH_ASKPASS_REQUIRE=force \
+        ssh -o StrictHostKeyChecking=accept-new cml id -un'";
     assert!(machine.shell(ssh).contains("admin\n"));
     docker(&["cp", env!("CARGO_BIN_EXE_xtask"), &format!("{}:/usr/local/bin/xtask", machine.0)]);
     for words in ["cml status --cml cml", "cml status"] {

@@ -255,7 +255,8 @@ fn a_podman_that_is_too_old_is_told() {
 fn where_no_container_may_run_images_are_still_made_and_nodes_are_refused_with_the_reason() {
     let (storage, mut repo) = embedded(Repo::with_shell("RUN echo from a chroot > /made\n"));
     // Podman looks for runtimes in fixed places, too: all of them refuse.
-    let refuse = "case \"$*\" in *--version*|*features*) exec /bin/echo refusing version 1.0;; esac; echo 'the kernel refuses' >&2; exit 1";
+    let refuse = "case \"$*\" in *--version*|*features*) exec /bin/echo refusing version 1.0;; esac; \
+        echo 'the kernel refuses' >&2; exit 1";
     let (folder, path) = in_front(&[("runc", refuse), ("crun", refuse)]);
     repo.set("PATH", path);
     let places = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/sbin", "/bin"];

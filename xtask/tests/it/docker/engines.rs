@@ -187,7 +187,8 @@ const WITHOUT_CONTAINERS: [&str; 6] = [
 #[test]
 fn where_no_container_runs_a_node_is_built_and_checked_in_a_chroot() {
     let repo = Repo::with_shell("RUN echo one > /number\n");
-    let checks = "checks: [{name: the number, run: [cat, /number], prints: one}, {name: it fails, run: [sh, -c, 'exit 4'], exits: 4}]\nvariants:\n";
+    let checks = "checks: [{name: the number, run: [cat, /number], prints: one}, \
+        {name: it fails, run: [sh, -c, 'exit 4'], exits: 4}]\nvariants:\n";
     repo.edit_manifest("variants:\n", checks);
     let root: &[&str] = if xtask::machine::run_as_root().unwrap() == "env" { &[] } else { &["sudo", "--preserve-env"] };
     let outer = [root, &WITHOUT_CONTAINERS].concat();

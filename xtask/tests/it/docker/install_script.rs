@@ -1,4 +1,5 @@
-//! `cml_install_image.sh` on a host that is laid out as a CML server: all or nothing, whatever happens, wherever it happens.
+//! `cml_install_image.sh` on a host that is laid out as a CML server: all or nothing, whatever happens, wherever it
+//! happens.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -63,7 +64,8 @@ fn host_with(version: &str) -> (Host, Held) {
 /// Waits until nothing of an interrupted installation is left, which the guard sees to.
 fn wait_for_guard(host: &Host) {
     host.sh(&format!(
-        "for n in $(seq 200); do [ -e /var/lib/libvirt/images/.cml-nodes/{ID}/state ] || exit 0; sleep 0.05; done; echo 'the guard did nothing'; exit 1"
+        "for n in $(seq 200); do [ -e /var/lib/libvirt/images/.cml-nodes/{ID}/state ] || exit 0; sleep 0.05; done; \
+            echo 'the guard did nothing'; exit 1"
     ));
 }
 
@@ -157,7 +159,8 @@ fn if_the_power_fails_at_any_step_the_next_call_makes_up_for_it() {
             lay("/var/tmp/cml-nodes-new", "new", &script)
         ));
         assert!(said.contains("ended 137"), "it was not killed at {step}: {said}");
-        host.sh("sh /var/lib/libvirt/images/.cml-nodes/cml_install_image.sh recover || sh /var/tmp/cml-nodes-new/cml_install_image.sh recover");
+        host.sh("sh /var/lib/libvirt/images/.cml-nodes/cml_install_image.sh recover \
+            || sh /var/tmp/cml-nodes-new/cml_install_image.sh recover");
         let held = host.held(ID).expect(step);
         assert!(held == old || held == new, "{step}: {held:?}");
         host.sh(&install("new"));
@@ -225,7 +228,8 @@ fn a_first_installation_and_a_removal_are_all_or_nothing_too() {
     let script = "/var/lib/libvirt/images/.cml-nodes/cml_install_image.sh";
     for step in steps().into_iter().filter(|step| !is_way_back(step)) {
         let (_, said) = host.run(&format!(
-            "sh {script} remove {ID}; rm -rf /run/once-* /var/tmp/*; ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh; echo ended $?",
+            "sh {script} remove {ID}; rm -rf /run/once-* /var/tmp/*; ({}); \
+                sh /var/tmp/cml-nodes-new/cml_install_image.sh; echo ended $?",
             lay("/var/tmp/cml-nodes-new", "new", &with(step, "kill -9 $$"))
         ));
         assert!(said.contains("ended 137"), "{step}: {said}");
@@ -235,7 +239,8 @@ fn a_first_installation_and_a_removal_are_all_or_nothing_too() {
 
         let not_reached = ["stage-archive", "check-sums", "set-owner", "clear-away"].contains(&step);
         let (_, said) = host.run(&format!(
-            "rm -rf /run/once-* /var/tmp/*; ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh remove {ID}; echo ended $?",
+            "rm -rf /run/once-* /var/tmp/*; ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh remove {ID}; \
+                echo ended $?",
             lay("/var/tmp/cml-nodes-new", "new", &with(step, "kill -9 $$"))
         ));
         assert!(said.contains(if not_reached { "ended 0" } else { "ended 137" }), "{step}: {said}");
@@ -268,7 +273,11 @@ fn what_is_wrong_is_refused_before_anything_changes() {
     let (code, text) =
         host.run(&format!("{}\nsu admin -c 'sh {folder}/cml_install_image.sh'", lay(folder, "new", SCRIPT)));
     assert!(code == 1 && text.contains("this needs root: sudo sh"), "{text}");
-    host.sh(&format!("{}\nexec 9>/var/lib/libvirt/images/.cml-nodes/lock; flock 9; (sleep 9) & exec 9>&-; ! sh {folder}/cml_install_image.sh", lay(folder, "new", SCRIPT)));
+    host.sh(&format!(
+        "{}\nexec 9>/var/lib/libvirt/images/.cml-nodes/lock; flock 9; (sleep 9) & exec 9>&-; \
+        ! sh {folder}/cml_install_image.sh",
+        lay(folder, "new", SCRIPT)
+    ));
     assert_eq!(host.held(ID).unwrap(), old);
 }
 
@@ -279,7 +288,8 @@ fn a_full_disk_is_told_before_or_during_the_copy_and_changes_nothing() {
     let old = host.held(ID).unwrap();
     let folder = "/var/tmp/cml-nodes-new";
     let big = format!(
-        "{}\ncd {folder}; head -c 5000000 /dev/urandom >virl-base-images/{ID}/{ID}.tar.gz; sha256sum node-definitions/* virl-base-images/{ID}/* >SHA256SUMS",
+        "{}\ncd {folder}; head -c 5000000 /dev/urandom >virl-base-images/{ID}/{ID}.tar.gz; \
+            sha256sum node-definitions/* virl-base-images/{ID}/* >SHA256SUMS",
         lay(folder, "new", SCRIPT)
     );
     host.sh(&big);

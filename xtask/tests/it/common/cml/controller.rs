@@ -166,7 +166,8 @@ impl Controller {
 
     /// An image definition that came with the server.
     pub fn add_image(&self, id: &str, node_definition: &str) {
-        let image = json!({"id": id, "node_definition_id": node_definition, "label": id, "read_only": true, "disk_image": format!("{id}.qcow2")});
+        let image = json!({"id": id, "node_definition_id": node_definition, "label": id, "read_only": true,
+            "disk_image": format!("{id}.qcow2")});
         self.state().image_definitions.insert(id.to_owned(), image);
     }
 
@@ -301,6 +302,7 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     }
     result
 }
+
 /// Waits until the test says so; or until the client has gone, which drops us.
 async fn hold(state: &Arc<Mutex<State>>) {
     struct Held<'a>(&'a Arc<Mutex<State>>);
@@ -365,10 +367,13 @@ pub fn no<T>(status: u16, said: impl Into<String>) -> Result<T, Refusal> {
     Err((status, said.into()))
 }
 
+fn header<'a>(head: &'a hyper::http::request::Parts, name: &str) -> Option<&'a str> {
+    head.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
 impl State {
     fn carry_out(&mut self, head: &hyper::http::request::Parts, path: &str, body: Bytes) -> Result<Answer, Refusal> {
-        let (method, header) =
-            (&head.method, |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()));
+        let method = &head.method;
         match (method, path) {
             (&Method::GET, "system_information") => {
                 return Ok(json_answer(
@@ -378,7 +383,7 @@ impl State {
             (&Method::POST, "authenticate") => return self.authenticate(&body),
             _ => {}
         }
-        let token = header("authorization").and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default();
+        let token = header(head, "authorization").and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default();
         if !self.tokens.contains(token) {
             return no(401, "No authorization token provided or token is not valid.");
         }
@@ -397,6 +402,19 @@ impl State {
                 let disk = json!({"total": 100_000_000_000_u64, "free": self.free, "used": 1});
                 Ok(json_answer(&json!({"computes": {}, "all": {"disk": disk, "controller": {"disk": disk}}})))
             }
+            _ => self.answer_on_nodes(head, &parts, &body),
+        }
+    }
+
+    /// What concerns definitions, images and the drop folder.
+    fn answer_on_nodes(
+        &mut self,
+        head: &hyper::http::request::Parts,
+        path: &[&str],
+        body: &Bytes,
+    ) -> Result<Answer, Refusal> {
+        let method = &head.method;
+        match (method, path) {
             (&Method::GET, ["node_definitions"]) => {
                 Ok(json_answer(&json!(self.node_definitions.values().collect::<Vec<_>>())))
             }
@@ -410,19 +428,18 @@ impl State {
             (&Method::GET, ["node_definitions", id]) => yaml_answer(self.node_definitions.get(*id), "Node", id),
             (&Method::GET, ["image_definitions", id]) => yaml_answer(self.image_definitions.get(*id), "Image", id),
             (&Method::POST | &Method::PUT, ["node_definitions"]) => {
-                self.write_node_definition(&body, method == Method::PUT)
+                self.write_node_definition(body, method == Method::PUT)
             }
             (&Method::POST | &Method::PUT, ["image_definitions"]) => {
-                self.write_image_definition(&body, method == Method::PUT)
+                self.write_image_definition(body, method == Method::PUT)
             }
-            (&Method::PUT, ["node_definitions", id, "read_only"]) => self.set_read_only(id, &body, true),
-            (&Method::PUT, ["image_definitions", id, "read_only"]) => self.set_read_only(id, &body, false),
+            (&Method::PUT, ["node_definitions", id, "read_only"]) => self.set_read_only(id, body, true),
+            (&Method::PUT, ["image_definitions", id, "read_only"]) => self.set_read_only(id, body, false),
             (&Method::DELETE, ["node_definitions", id]) => self.delete_node_definition(id),
             (&Method::DELETE, ["image_definitions", id]) => self.delete_image_definition(id),
             (&Method::POST, ["images", "upload"]) => {
-                let name = header("x-original-file-name").map(str::to_owned);
-                let kind = header("content-type").unwrap_or_default().to_owned();
-                self.upload(name, &kind, &body)
+                let header = |name: &str| header(head, name).map(str::to_owned);
+                self.upload(header("x-original-file-name"), &header("content-type").unwrap_or_default(), body)
             }
             (&Method::GET, ["list_image_definition_drop_folder"]) => {
                 Ok(json_answer(&json!(self.drop_folder.keys().collect::<Vec<_>>())))
@@ -431,7 +448,7 @@ impl State {
                 Some(_) => Ok(json_answer(&json!("Success"))),
                 None => no(404, format!("File not found: {file}")),
             },
-            _ => no(404, format!("no such endpoint: {method} {path}")),
+            _ => no(404, format!("no such endpoint: {method} {}", path.join("/"))),
         }
     }
 

@@ -1,6 +1,6 @@
-//! A container that is laid out as a CML server: sshd on 1122, `admin` with sudo, CML's folders and owners. Its recipe is
-//! `helper/docker/cml-host`. systemd is its first process, with a `virl2.target` whose starts are counted; where systemd does
-//! not come up in a container, a script answers as `systemctl`.
+//! A container that is laid out as a CML server: sshd on 1122, `admin` with sudo, CML's folders and owners. Its recipe
+//! is `helper/docker/cml-host`. systemd is its first process, with a `virl2.target` whose starts are counted; where
+//! systemd does not come up in a container, a script answers as `systemctl`.
 
 use std::path::Path;
 use std::process::Command;
@@ -117,7 +117,8 @@ impl Host {
         let words = format!(
             "cd /var/lib/libvirt/images; n=node-definitions/{id}.yaml; d=virl-base-images/{id}
              [ -e $n ] || [ -e $d ] || exit 9
-             cat $n; echo ----; cat $d/{id}.yaml; echo ----; sha256sum <$d/{id}.tar.gz; echo ----; stat -c '%n %U:%G %a' $n $d $d/*"
+             cat $n; echo ----; cat $d/{id}.yaml; echo ----; sha256sum <$d/{id}.tar.gz; echo ----
+             stat -c '%n %U:%G %a' $n $d $d/*"
         );
         let (code, text) = self.run(&words);
         if code == 9 {

@@ -65,7 +65,8 @@ impl Labs {
     pub fn add(&mut self, title: &str, node_definition: &str) -> String {
         let topology = json!({
             "lab": {"version": "0.1.0", "title": title, "description": "", "notes": ""},
-            "nodes": [{"id": "n0", "label": "r1", "node_definition": node_definition, "x": 0, "y": 0, "tags": [], "interfaces": []}],
+            "nodes": [{"id": "n0", "label": "r1", "node_definition": node_definition, "x": 0, "y": 0, "tags": [],
+                       "interfaces": []}],
             "links": []
         });
         self.import(topology, None).expect("a topology of ours")
@@ -99,9 +100,8 @@ impl Labs {
             }
             ("GET", ["licensing"]) => {
                 let status = if self.licensed { ["COMPLETED", "IN_COMPLIANCE"] } else { ["NOT_REGISTERED", "INIT"] };
-                Ok(
-                    json!({"registration": {"status": status[0]}, "authorization": {"status": status[1]}, "features": []}),
-                )
+                Ok(json!({"registration": {"status": status[0]}, "authorization": {"status": status[1]},
+                           "features": []}))
             }
             (_, ["labs", id, rest @ ..]) => self.of_lab(method, id, rest, query)?,
             _ => return None,
@@ -151,13 +151,7 @@ impl Labs {
                 let Some(node) = lab.nodes.iter().find(|other| other.id == *node) else {
                     return Some(no(404, format!("Node not found: {node}")));
                 };
-                match (method, rest) {
-                    ("GET", ["layer3_addresses"]) => Ok(node.addresses(sees)),
-                    ("GET", ["state"]) => Ok(json!({"state": node.state})),
-                    ("GET", ["consoles", "0", "log"]) if node.boots == 0 => no(404, "No console log."),
-                    ("GET", ["consoles", "0", "log"]) => Ok(json!(last_lines(&node.log, query))),
-                    _ => return None,
-                }
+                node.answer(method, rest, query, sees)?
             }
             _ => return None,
         })
@@ -204,16 +198,7 @@ impl Labs {
                 stage: 0,
             });
         }
-        let mut links = Vec::new();
-        for link in topology["links"].as_array().into_iter().flatten() {
-            let end = |node: &str, interface: &str| {
-                let key = |key: &str| link[key].as_str().unwrap_or_default().to_owned();
-                let there = interfaces.get(&(key(node), key(interface)));
-                there.cloned().ok_or_else(|| (400, format!("the link {} leads nowhere", link["id"])))
-            };
-            let (one, other) = (end("n1", "i1")?, end("n2", "i2")?);
-            links.push(json!({"id": ids.next(), "interface_a": one, "interface_b": other, "label": link["label"]}));
-        }
+        let links = links(&topology, &interfaces, &mut ids)?;
         let title = title.map_or_else(|| text("title"), str::to_owned);
         let lab = Lab {
             title,
@@ -227,6 +212,25 @@ impl Labs {
         self.all.insert(id.clone(), lab);
         Ok(id)
     }
+}
+
+/// The links of a topology, between interfaces that have new ids.
+fn links(
+    topology: &Value,
+    interfaces: &BTreeMap<(String, String), String>,
+    ids: &mut Ids,
+) -> Result<Vec<Value>, Refusal> {
+    let mut links = Vec::new();
+    for link in topology["links"].as_array().into_iter().flatten() {
+        let end = |node: &str, interface: &str| {
+            let key = |key: &str| link[key].as_str().unwrap_or_default().to_owned();
+            let there = interfaces.get(&(key(node), key(interface)));
+            there.cloned().ok_or_else(|| (400, format!("the link {} leads nowhere", link["id"])))
+        };
+        let (one, other) = (end("n1", "i1")?, end("n2", "i2")?);
+        links.push(json!({"id": ids.next(), "interface_a": one, "interface_b": other, "label": link["label"]}));
+    }
+    Ok(links)
 }
 
 impl Lab {
@@ -291,6 +295,16 @@ impl Lab {
 }
 
 impl Node {
+    fn answer(&self, method: &str, path: &[&str], query: &str, sees: bool) -> Option<Result<Value, Refusal>> {
+        match (method, path) {
+            ("GET", ["layer3_addresses"]) => Some(Ok(self.addresses(sees))),
+            ("GET", ["state"]) => Some(Ok(json!({"state": self.state}))),
+            ("GET", ["consoles", "0", "log"]) if self.boots == 0 => Some(no(404, "No console log.")),
+            ("GET", ["consoles", "0", "log"]) => Some(Ok(json!(last_lines(&self.log, query)))),
+            _ => None,
+        }
+    }
+
     fn runs(&self) -> bool {
         matches!(self.state, "QUEUED" | "STARTED" | "BOOTED")
     }

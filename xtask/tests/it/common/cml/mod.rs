@@ -22,7 +22,13 @@ pub const OTHER_KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC5vYm9keSdzIG
 /// A node definition that a controller accepts, as a template.
 const NODE_DEFINITION: &str = r#"id: {{ id }}
 general: {nature: server, read_only: false}
-ui: {label: {{ label | json }}, label_prefix: t-, icon: server, group: Others, visible: true, description: "{{ description }}"}
+ui:
+  description: "{{ description }}"
+  group: Others
+  icon: server
+  label: {{ label | json }}
+  label_prefix: t-
+  visible: true
 boot: {timeout: 30, completed: [READY], uses_regex: false}
 sim:
   linux_native: {libvirt_domain_driver: docker, driver: server, ram: 64, cpus: 1}
@@ -78,8 +84,8 @@ impl Stage {
         stage
     }
 
-    /// The same, with what a build machine is made of, and a caller with two SSH keys, a time zone, a locale, and a clone of a
-    /// repository elsewhere.
+    /// The same, with what a build machine is made of, and a caller with two SSH keys, a time zone, a locale, and a
+    /// clone of a repository elsewhere.
     pub fn of_builder(controller: &Controller) -> Self {
         let mut stage = Self::of(controller);
         let root = stage.repo.folder.path().to_owned();
@@ -106,7 +112,8 @@ impl Stage {
         let mut stage = Self::new();
         let home = stage.home.path().display().to_string();
         let config = format!(
-            "Host *\n  UserKnownHostsFile {home}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  IdentityFile {home}/none\n  IdentitiesOnly yes\n"
+            "Host *\n  UserKnownHostsFile {home}/known_hosts\n  GlobalKnownHostsFile /dev/null\n  \
+                IdentityFile {home}/none\n  IdentitiesOnly yes\n"
         );
         std::fs::write(stage.home.path().join("ssh_config"), config).expect("a file of ours");
         stage.ssh_is("exec /usr/bin/ssh -F \"$CONFIG\" \"$@\"");

@@ -1,4 +1,5 @@
-//! systemd as the first process of a container. It needs more than a container usually has, and not every kernel gives it.
+//! systemd as the first process of a container. It needs more than a container usually has, and not every kernel gives
+//! it.
 
 use std::io::Write;
 use std::process::Command;
@@ -34,15 +35,16 @@ fn cgroup_version() -> &'static str {
     VERSION.get_or_init(|| said(&["info", "--format", "{{.CgroupVersion}}"]).trim().to_owned())
 }
 
-/// Whether it comes up in a container here: tried once, and with no unit of the host's own, whose faults are the tests' to
-/// find.
+/// Whether it comes up in a container here: tried once, and with no unit of the host's own, whose faults are the tests'
+/// to find.
 pub fn runs(image: &str) -> bool {
     static RUNS: OnceLock<bool> = OnceLock::new();
     *RUNS.get_or_init(|| {
         let runs = once_in_a_run("systemd-runs", || try_it(image).to_string()) == "true";
         if !runs {
             // Not by `eprintln`, which shows only with a test that fails.
-            let note = "note: systemd does not come up in a container here; on the tests' CML host a script answers as `systemctl`\n";
+            let note = "note: systemd does not come up in a container here; \
+                on the tests' CML host a script answers as `systemctl`\n";
             let _ = std::io::stderr().write_all(note.as_bytes());
         }
         runs

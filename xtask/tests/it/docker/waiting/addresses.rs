@@ -64,7 +64,8 @@ fn certificates(folder: &Path) {
         let (key, certificate) = (file("key"), file("cert"));
         openssl(&format!("req {new} -subj /CN=party -keyout {key} -out request.pem"));
         openssl(&format!(
-            "x509 -req -in request.pem -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 2 -extfile extension -out {certificate}"
+            "x509 -req -in request.pem -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 2 \
+                -extfile extension -out {certificate}"
         ));
     }
 }

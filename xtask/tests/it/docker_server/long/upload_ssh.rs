@@ -16,7 +16,8 @@ fn with_slow_archive(stage: &Stage) {
     with_large_archive(stage);
     let home = stage.home.path().display();
     stage.ssh_is(&format!(
-        "case \"$*\" in *'exec cat >>'*) (head -c 4000000; while [ ! -e {home}/go ]; do sleep 0.1; done; cat) | /usr/bin/ssh -F \"$CONFIG\" \"$@\";; \
+        "case \"$*\" in *'exec cat >>'*) (head -c 4000000; while [ ! -e {home}/go ]; do sleep 0.1; done; \
+            cat) | /usr/bin/ssh -F \"$CONFIG\" \"$@\";; \
          *) exec /usr/bin/ssh -F \"$CONFIG\" \"$@\";; esac"
     ));
 }
@@ -152,7 +153,10 @@ fn cut_at_nine_tenths_it_sends_the_tenth_that_is_missing() {
     host.sh(&format!("truncate -s {there} /var/tmp/cml-nodes-*/virl-base-images/*/*.gz"));
     assert_eq!(sent(&stage), size - there);
     // What is there is not the beginning of the archive: it does not count.
-    host.sh(&format!("cd /var/tmp/cml-nodes-*/virl-base-images/*/; truncate -s {there} *.gz; printf x | dd of=$(ls *.gz) bs=1 seek=1000 conv=notrunc"));
+    host.sh(&format!(
+        "cd /var/tmp/cml-nodes-*/virl-base-images/*/; truncate -s {there} *.gz; \
+        printf x | dd of=$(ls *.gz) bs=1 seek=1000 conv=notrunc"
+    ));
     assert_eq!(sent(&stage), size);
     assert_eq!(sent(&stage), 0);
 }
@@ -164,7 +168,8 @@ fn a_connection_that_is_cut_is_made_anew_and_the_transfer_goes_on() {
     with_slow_archive(&stage);
     let upload = stage.repo.start(&["upload", "--install", "--no-restart", "--json"]);
     wait_for_half_an_archive(&host);
-    host.sh("for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q '^sshd-session: admin' && kill -9 ${p#/proc/}; done; true");
+    host.sh("for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q '^sshd-session: admin' && kill -9 \
+        ${p#/proc/}; done; true");
     go(&stage);
     let outcome = upload.end().success().says(["was lost", "connecting again"]);
     let sent = outcome.json()[0]["nodes"][0]["sent"].as_u64().unwrap();
@@ -207,8 +212,8 @@ fn a_client_that_is_killed_leaves_nothing_running_and_a_repeat_goes_on() {
     holds_what_is_here(&host, &stage);
 }
 
-/// A stage whose ssh counts what it is told, and holds the command after the first `let_through` ones until a file `go` is
-/// there; then it ends without having begun.
+/// A stage whose ssh counts what it is told, and holds the command after the first `let_through` ones until a file `go`
+/// is there; then it ends without having begun.
 fn with_ssh_held_after(stage: &Stage, let_through: usize) {
     let home = stage.home.path().display();
     let told = stage.home.path().join("told");
@@ -270,7 +275,8 @@ fn a_client_that_is_killed_between_any_two_of_its_commands_leaves_the_whole_old_
 fn a_client_that_is_killed_during_the_installation_does_not_stop_it() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
-    host.sh("mv /usr/bin/cp /usr/bin/cp.true; printf '#!/bin/sh\\nsleep 0.7\\nexec cp.true \"$@\"\\n' >/usr/bin/cp; chmod 755 /usr/bin/cp");
+    host.sh("mv /usr/bin/cp /usr/bin/cp.true; printf '#!/bin/sh\\nsleep 0.7\\nexec cp.true \"$@\"\\n' >/usr/bin/cp; \
+        chmod 755 /usr/bin/cp");
     let upload = stage.repo.start(&["upload", "--install", "--no-restart"]);
     wait_until("the script runs", || host.run("ls -d /var/lib/libvirt/images/.cml-nodes/*/new").0 == 0);
     upload.signal("KILL");
@@ -474,7 +480,8 @@ fn doctor_accepts_a_ready_host_and_shows_what_it_would_fix() {
         "{outcome}"
     );
 
-    host.sh("mkdir /root/kept; mv /etc/sysctl.d/50-server.conf /root/kept/; echo '#net.ipv6.conf.all.forwarding=1' >/etc/sysctl.conf");
+    host.sh("mkdir /root/kept; mv /etc/sysctl.d/50-server.conf /root/kept/; \
+        echo '#net.ipv6.conf.all.forwarding=1' >/etc/sysctl.conf");
     let before = host.sh("sha256sum /etc/sysctl.conf /etc/sysctl.d/*; ls /etc/modules-load.d");
     let outcome = stage.repo.xtask(&["cml", "doctor"]);
     assert_eq!(outcome.code, Some(1));
@@ -540,7 +547,8 @@ fn doctor_asks_for_vrf_only_where_a_node_needs_it() {
     stage.repo.xtask(&["save"]).success();
     stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success();
     assert!(host.sh("cat /etc/modules-load.d/cml-nodes.conf").contains("vrf\n"));
-    host.sh("rm /usr/local/bin/docker-shim; sed -i 's/^OPTS=\"/OPTS=\"-day0privs privileged /' /etc/default/docker-shim.env; systemctl disable ssh.service");
+    host.sh("rm /usr/local/bin/docker-shim; sed -i 's/^OPTS=\"/OPTS=\"-day0privs privileged /' \
+        /etc/default/docker-shim.env; systemctl disable ssh.service");
     let outcome = stage.repo.xtask(&["cml", "doctor"]);
     for found in [
         "docker-shim is not installed",

@@ -1,5 +1,5 @@
-//! Whatever goes wrong at whichever request of an upload by the API: the controller holds the whole old node or the whole
-//! new one, and a repeat completes.
+//! Whatever goes wrong at whichever request of an upload by the API: the controller holds the whole old node or the
+//! whole new one, and a repeat completes.
 
 use std::path::{Path, PathBuf};
 
@@ -84,9 +84,9 @@ impl Play {
         self.requests.iter().position(changes).unwrap_or_else(|| panic!("{end}: {:?}", self.requests))
     }
 
-    /// Whoever is cut off from the controller between the two definitions can't put anything right: then the node definition
-    /// is the new one and the image is still the old one, or not there yet. Nothing else may ever be mixed, an image
-    /// definition and its archive least of all.
+    /// Whoever is cut off from the controller between the two definitions can't put anything right: then the node
+    /// definition is the new one and the image is still the old one, or not there yet. Nothing else may ever be mixed,
+    /// an image definition and its archive least of all.
     fn holds_what_was_done_until(&self, index: usize, case: &str) {
         let (node, image) = (self.place_of(" node_definitions"), self.place_of(" image_definitions"));
         let now = self.controller.state().snapshot();
