@@ -64,7 +64,7 @@ impl Access {
         Ok(typed.insert((user, password)).clone())
     }
 
-    /// Warns that whoever answers for this server is accepted.
+    /// Warns that the identity of a server is not verified.
     pub fn warn_insecure(&self, server: impl std::fmt::Display) {
         self.ui.warn(format_args!(
             "--insecure: the identity of {server} is not verified; whatever answers there receives the password"

@@ -41,7 +41,8 @@ impl Address {
         let (user, place) = match authority.rsplit_once('@') {
             Some((user, _)) if user.contains(':') => {
                 bail!(
-                    "`{}` contains a password, which every user of this machine can read there; put it in VIRL2_PASS or .virlrc",
+                    "`{}` contains a password, which every user of this machine can read there; \
+                     put it in VIRL2_PASS or .virlrc",
                     hidden(text)
                 )
             }

@@ -1,8 +1,8 @@
 //! Servers and credentials by the conventions of CML's own client: the environment first, then
 //! `.virlrc` in the working folder, then in the home folder. [docs/cml.md 2]
 //!
-//! As in that client, a `.virlrc` in a parent folder is not read: whoever can write there could send the next password
-//! to a server of their own.
+//! As in that client, a `.virlrc` in a parent folder is not read: a user who can write there could have the next
+//! password sent to a server of their own.
 
 use std::path::{Path, PathBuf};
 

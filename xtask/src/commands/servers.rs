@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use clap::ValueEnum;
+use clap::{ValueEnum, value_parser};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
@@ -31,7 +31,7 @@ pub struct ServerArgs {
     #[arg(long)]
     insecure: bool,
     /// How many seconds to wait for a server that sends nothing
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = value_parser!(u64).range(1..=86400))]
     timeout: u64,
 }
 
@@ -148,8 +148,8 @@ impl<'a> Target<'a> {
         Ok(())
     }
 
-    /// Does `work` on the controller, logged in; logs out however that ends. CML's version goes to `version`, even if the
-    /// login fails.
+    /// Does `work` on the controller, logged in; logs out however that ends. `version` is set to CML's version, even if
+    /// the login fails.
     pub async fn logged_in<T>(
         &self,
         version: &mut Option<String>,

@@ -98,8 +98,8 @@ impl Installation<'_> {
         Ok(())
     }
 
-    /// Installs; returns what the controller has then. Ctrl-C is obeyed between the steps and while the archive is sent.
-    /// The answer to a definition is waited for: the controller may accept it even if this program does not wait.
+    /// Installs; returns what the controller has then. Ctrl-C is obeyed between the steps and while the archive is
+    /// sent. The answer to a definition is waited for: the controller may accept it even if this program does not wait.
     async fn run(&mut self, standing: &Standing) -> Result<Standing> {
         self.record.replacing.get_or_insert_with(|| standing.pair());
         self.record.write()?;
@@ -197,8 +197,8 @@ impl Installation<'_> {
         // The API does not say what is in a file: one that this machine did not upload may be somebody else's.
         ensure!(
             self.resumes || self.options.force,
-            "{at}: the drop folder already has a file {name}, which was not uploaded from this machine: another upload of \
-             it is under way, or was interrupted. If none is under way, --force replaces the file"
+            "{at}: the drop folder already has a file {name}, which was not uploaded from this machine: \
+             another upload of it is under way, or was interrupted. If none is under way, --force replaces the file"
         );
         controller.access.ui.note(format_args!("{at}: replacing {name} in the drop folder"));
         controller.remove_from_drop_folder(name).await?;
@@ -243,8 +243,8 @@ impl Installation<'_> {
     }
 }
 
-/// Ends at Ctrl-C while the archive is sent. Once it is sent completely it does not end: the answer is waited for, since
-/// the controller may accept the file even if this program does not wait.
+/// Ends at Ctrl-C while the archive is sent. Once it is sent completely this does not end: the answer is waited for,
+/// since the controller may accept the file even if this program does not wait.
 async fn interrupted_while_sending(size: u64, progress: &Progress, access: &Access) {
     access.ui.interrupt().asked().await;
     if progress.bytes() > size {

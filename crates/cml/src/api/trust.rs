@@ -1,7 +1,7 @@
 //! Which certificate a controller may have.
 //!
-//! Most CML servers sign their own certificate [docs/cml.md 2]. At the first contact its fingerprint is shown, and it is
-//! pinned if the user accepts it. Nothing secret is sent before.
+//! Most CML servers sign their own certificate [docs/cml.md 2]. At the first contact its fingerprint is shown, and it
+//! is pinned if the user accepts it. Nothing secret is sent before.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -167,7 +167,8 @@ impl Connection<'_> {
     fn incomplete(&self, error: anyhow::Error, archive: &ArchiveFile) -> anyhow::Error {
         let (at, name) = (self.address, &archive.name);
         error.context(format!(
-            "{name} did not arrive completely on {at}; what has arrived is kept, and the same command continues from there"
+            "{name} did not arrive completely on {at}; \
+             what has arrived is kept, and the same command continues from there"
         ))
     }
 

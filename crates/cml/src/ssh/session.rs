@@ -206,7 +206,7 @@ fn collect(stream: Option<impl tokio::io::AsyncRead + Unpin + Send + 'static>) -
     async move { String::from_utf8_lossy(&reading.await.unwrap_or_default()).into_owned() }
 }
 
-/// Reads the messages of ssh in the background; returns their beginning. That a new host was remembered is shown at once.
+/// Reads the messages of ssh in the background; returns their beginning. The one about a new host is shown at once.
 fn collect_messages(access: &Access, stream: Option<ChildStderr>) -> tokio::task::JoinHandle<String> {
     let ui = access.ui.clone();
     tokio::spawn(async move {

@@ -1,6 +1,6 @@
 //! `cargo xtask cml doctor`
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::commands::outcome::conclude;
@@ -63,16 +63,10 @@ async fn examine(target: &Target<'_>, needs: Needs, args: &Args) -> Result<()> {
         return fix(target, &ssh, &findings, args).await;
     }
     let wrong = findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();
-    match wrong {
-        0 => Ok(()),
-        _ if findings.iter().any(Finding::can_be_fixed) => {
-            bail!(
-                "{} is not ready for the nodes here: {wrong} problems; `cargo xtask cml doctor --fix` fixes what it can",
-                target.address
-            )
-        }
-        _ => bail!("{} is not ready for the nodes here: {wrong} problems", target.address),
-    }
+    let can_fix = findings.iter().any(Finding::can_be_fixed);
+    let advice = if can_fix { "; `cargo xtask cml doctor --fix` fixes what it can" } else { "" };
+    ensure!(wrong == 0, "{} is not ready for the nodes here: {wrong} problems{advice}", target.address);
+    Ok(())
 }
 
 fn print(target: &Target<'_>, findings: &[Finding]) -> Result<()> {

@@ -233,8 +233,9 @@ fn space(about: &About, archive: u64) -> Finding {
 mod tests {
     use super::*;
 
-    const READY: &str = "now net.ipv4.ip_forward=1\nnow net.ipv6.conf.all.forwarding=1\nboot 100 net.ipv4.ip_forward=1\n\
-                         boot 100 net.ipv6.conf.all.forwarding=1\ndockerd=200\nssh=enabled\nshim=yes\nopts=\"-base /x\"\n";
+    const READY: &str = "now net.ipv4.ip_forward=1\nnow net.ipv6.conf.all.forwarding=1\n\
+                         boot 100 net.ipv4.ip_forward=1\nboot 100 net.ipv6.conf.all.forwarding=1\n\
+                         dockerd=200\nssh=enabled\nshim=yes\nopts=\"-base /x\"\n";
 
     const ALL: Needs = Needs { ipv4: true, ipv6: true, vrf: false, day0: true, archive: 1000 };
 
