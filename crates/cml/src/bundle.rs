@@ -1,6 +1,7 @@
 //! What is installed on a server: three files that agree. [docs/cml.md 1]
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::archive_file::ArchiveFile;
@@ -51,11 +52,26 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// A definition: the text that is sent, and the value that it means.
-#[derive(Clone, Debug)]
+/// A definition: the text that is sent and recorded, and the value that it means.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Definition {
     pub text: String,
     pub value: Value,
+}
+
+impl From<Definition> for String {
+    fn from(definition: Definition) -> Self {
+        definition.text
+    }
+}
+
+impl TryFrom<String> for Definition {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::read(text)
+    }
 }
 
 impl Definition {

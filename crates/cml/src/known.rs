@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::bundle::Kind;
 use crate::fingerprint::Fingerprint;
+use crate::standing::Standing;
 use digests::Digest;
 
 const PINS: &str = "known_controllers";
@@ -50,7 +50,7 @@ pub fn pin(state_folder: &Path, server: &str, fingerprint: &Fingerprint) -> Resu
 }
 
 /// What this machine did to one node of one server by the API, which itself keeps no history.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InstallRecord {
     #[serde(skip)]
@@ -60,28 +60,12 @@ pub struct InstallRecord {
     pub uploaded: Option<Digest>,
     /// Both definitions after the last installation, as the controller returned them.
     #[serde(rename = "left")]
-    pub installed: Option<Pair>,
+    pub installed: Option<Standing>,
     /// What that installation replaced.
-    pub replaced: Option<Pair>,
+    pub replaced: Option<Standing>,
     /// What an installation that has not ended yet is replacing.
     #[serde(rename = "begun")]
-    pub replacing: Option<Pair>,
-}
-
-/// The texts of both definitions, where they exist.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Pair {
-    pub node: Option<String>,
-    pub image: Option<String>,
-}
-
-impl Pair {
-    pub fn text(&self, kind: Kind) -> Option<&str> {
-        match kind {
-            Kind::Node => self.node.as_deref(),
-            Kind::Image => self.image.as_deref(),
-        }
-    }
+    pub replacing: Option<Standing>,
 }
 
 impl InstallRecord {
@@ -97,7 +81,7 @@ impl InstallRecord {
     }
 
     /// Records that the installation has ended, and what is there now.
-    pub fn finish(mut self, installed: Pair) -> Result<()> {
+    pub fn finish(mut self, installed: Standing) -> Result<()> {
         self.replaced = self.replacing.take().or(self.replaced);
         (self.installed, self.uploaded) = (Some(installed), None);
         self.write()

@@ -29,25 +29,18 @@ pub struct Settings {
     pub ssh_password: Option<Secret>,
 }
 
-/// Where settings come from; tests use their own.
-pub struct Sources<'a> {
-    pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// Working folder, then home.
-    pub folders: Vec<PathBuf>,
-}
-
 impl Settings {
     pub fn discover() -> Result<Self> {
-        let variable = |name: &str| std::env::var(name).ok();
-        let folders = std::env::current_dir().ok().into_iter().chain(std::env::home_dir()).collect();
-        Self::from_sources(&Sources { variable: &variable, folders })
+        let folders: Vec<PathBuf> = std::env::current_dir().ok().into_iter().chain(std::env::home_dir()).collect();
+        Self::from_sources(|name| std::env::var(name).ok(), &folders)
     }
 
-    pub fn from_sources(sources: &Sources<'_>) -> Result<Self> {
-        let files = sources.folders.iter().map(|folder| read_file(folder)).collect::<Result<Vec<_>>>()?;
+    /// The folders are the working folder and the home folder.
+    fn from_sources(variable: impl Fn(&str) -> Option<String>, folders: &[PathBuf]) -> Result<Self> {
+        let files = folders.iter().map(|folder| read_file(folder)).collect::<Result<Vec<_>>>()?;
         // In files, the client knows only the first name of each.
         let get = |names: &[&str]| {
-            let set = names.iter().find_map(|name| (sources.variable)(name).filter(|value| !value.is_empty()));
+            let set = names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
             set.or_else(|| files.iter().find_map(|lines| value_in(lines, names.first().copied()?)))
         };
         let bundle = get(&["CA_BUNDLE", "CML_VERIFY_CERT"]);
@@ -115,8 +108,7 @@ mod tests {
         }
         let variable =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let folders = folders.iter().map(|folder| folder.path().to_owned()).collect();
-        Settings::from_sources(&Sources { variable: &variable, folders }).unwrap()
+        Settings::from_sources(variable, &folders.each_ref().map(|folder| folder.path().to_owned())).unwrap()
     }
 
     #[test]

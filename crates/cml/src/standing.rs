@@ -1,12 +1,12 @@
 //! What a server has under a node's ID.
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Bundle, Definition, Kind};
-use crate::known::Pair;
 
 /// Both definitions of an ID, where they exist.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Standing {
     pub node: Option<Definition>,
     pub image: Option<Definition>,
@@ -39,24 +39,18 @@ impl Standing {
         self.image.as_ref().is_some_and(|theirs| image.has_archive_of(theirs))
     }
 
-    /// The texts, as they are recorded.
-    pub fn pair(&self) -> Pair {
-        let text = |kind| self.definition(kind).map(|definition| definition.text.clone());
-        Pair { node: text(Kind::Node), image: text(Kind::Image) }
-    }
-
-    /// Whether each definition is that of one of these pairs: an interrupted rollback leaves one of each.
-    pub fn is_between(&self, one: &Pair, other: &Pair) -> bool {
-        let is = |kind, pair: &Pair| means_the_same(self.definition(kind), pair.text(kind));
+    /// Whether each definition is that of one of these two: an interrupted rollback leaves one of each.
+    pub fn is_between(&self, one: &Self, other: &Self) -> bool {
+        let is = |kind, of: &Self| means_the_same(self.definition(kind), of.definition(kind));
         Kind::BOTH.into_iter().all(|kind| is(kind, one) || is(kind, other))
     }
 }
 
-/// Whether a definition means what a recorded text means; also if both are absent.
-pub fn means_the_same(definition: Option<&Definition>, text: Option<&str>) -> bool {
-    match (definition, text.map(|text| Definition::read(text.to_owned()))) {
+/// Whether two definitions mean the same; also if both are absent.
+pub fn means_the_same(one: Option<&Definition>, other: Option<&Definition>) -> bool {
+    match (one, other) {
         (None, None) => true,
-        (Some(definition), Some(Ok(other))) => definition.differences(&other).is_empty(),
+        (Some(one), Some(other)) => one.differences(other).is_empty(),
         _ => false,
     }
 }

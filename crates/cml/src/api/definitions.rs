@@ -51,10 +51,10 @@ impl Controller<'_> {
     }
 
     /// Creates a definition, or replaces the one with the same ID.
-    pub async fn write_definition(&self, kind: Kind, id: &str, text: &str, replace: bool) -> Result<()> {
+    pub async fn write_definition(&self, kind: Kind, id: &str, definition: &Definition, replace: bool) -> Result<()> {
         let (method, verb) = if replace { (Method::PUT, "replacing") } else { (Method::POST, "creating") };
         let what = format!("{verb} the {kind} {id}");
-        self.call(&method, collection(kind), Content::Yaml(text), &what).await.map(drop)
+        self.call(&method, collection(kind), Content::Yaml(&definition.text), &what).await.map(drop)
     }
 
     /// Deletes a definition if it exists, even if it is read-only.

@@ -34,8 +34,8 @@ pub fn check_writable(
     record: &InstallRecord,
     force: bool,
 ) -> Result<()> {
-    let installed = record.installed.as_ref().and_then(|pair| pair.text(kind));
-    let is_ours = installed.is_some() && means_the_same(Some(theirs), installed);
+    let installed = record.installed.as_ref().and_then(|installed| installed.definition(kind));
+    let is_ours = means_the_same(Some(theirs), installed);
     ensure!(
         force || is_ours || !theirs.is_read_only(kind),
         "the {kind} {id} on {} is read-only, and was not installed from this machine; --force replaces or removes it",

@@ -45,7 +45,7 @@ pub async fn install(controller: &Controller<'_>, bundle: &Bundle, options: Opti
     if details.is_empty() {
         if resumes {
             // An earlier run was interrupted after its last step, but before it recorded that.
-            record.finish(standing.pair())?;
+            record.finish(standing)?;
         }
         return Ok(NodeReport::new(id, InstallState::Same));
     }
@@ -61,7 +61,7 @@ pub async fn install(controller: &Controller<'_>, bundle: &Bundle, options: Opti
     let Installation { record, undo, sent, millis, .. } = installation;
     match result {
         Ok(now) => {
-            record.finish(now.pair())?;
+            record.finish(now)?;
             Ok(NodeReport { sent, millis, ..NodeReport::new(id, InstallState::Installed) }.with(details))
         }
         Err(error) if error.is::<Interrupted>() => {
@@ -101,7 +101,7 @@ impl Installation<'_> {
     /// Installs; returns what the controller has then. Ctrl-C is obeyed between the steps and while the archive is
     /// sent. The answer to a definition is waited for: the controller may accept it even if this program does not wait.
     async fn run(&mut self, standing: &Standing) -> Result<Standing> {
-        self.record.replacing.get_or_insert_with(|| standing.pair());
+        self.record.replacing.get_or_insert_with(|| standing.clone());
         self.record.write()?;
         // A new node type is created in the order that CML's own client documents; one that is replaced changes late.
         if standing.node.is_none() {
@@ -146,11 +146,11 @@ impl Installation<'_> {
                     self.undo.0.push(Undo::SetReadOnly(kind));
                     controller.set_read_only(kind, id, false).await?;
                 }
-                self.undo.0.push(Undo::Restore(kind, theirs.text.clone()));
+                self.undo.0.push(Undo::Restore(kind, theirs.clone()));
             }
             None => self.undo.0.push(Undo::Delete(kind)),
         }
-        controller.write_definition(kind, id, &self.bundle.definition(kind).text, theirs.is_some()).await
+        controller.write_definition(kind, id, self.bundle.definition(kind), theirs.is_some()).await
     }
 
     /// Sends the archive to the drop folder, unless it is there or installed already.
@@ -239,7 +239,7 @@ impl Installation<'_> {
         );
         controller.delete_definition(Kind::Image, id).await?;
         self.undo.0.clear();
-        controller.write_definition(Kind::Image, id, &self.bundle.image_definition.text, false).await
+        controller.write_definition(Kind::Image, id, &self.bundle.image_definition, false).await
     }
 }
 

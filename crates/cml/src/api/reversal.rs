@@ -5,8 +5,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::access::Options;
 use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
-use crate::bundle::{Definition, Kind};
-use crate::known::{InstallRecord, Pair};
+use crate::bundle::Kind;
+use crate::known::InstallRecord;
 use crate::report::{InstallState, NodeReport, Reversal};
 use crate::standing::Standing;
 
@@ -44,8 +44,8 @@ async fn remove(controller: &Controller<'_>, id: &str, options: Options) -> Resu
     if is_uploaded {
         controller.remove_from_drop_folder(&archive).await?;
     }
-    record.replacing = Some(standing.pair());
-    record.finish(Pair::default())?;
+    record.replacing = Some(standing);
+    record.finish(Standing::default())?;
     Ok(NodeReport::new(id, InstallState::Removed))
 }
 
@@ -99,26 +99,26 @@ async fn rollback(controller: &Controller<'_>, id: &str, options: Options) -> Re
         bail!("{id} had no image definition on {at} before; to remove the node: `cargo xtask cml remove {id}`")
     };
     ensure!(
-        standing.has_archive_of(&Definition::read(image.clone())?),
+        standing.has_archive_of(image),
         "the API does not return archives, so the earlier version of {id} on {at} cannot be restored; \
          save and upload that version again, or install by `--via ssh`, which keeps what it replaces"
     );
     if !options.dry_run {
         let _hold = controller.access.ui.interrupt().hold();
         restore(controller, id, &standing, &before).await?;
-        record.replacing = Some(standing.pair());
-        record.finish(controller.standing(id).await?.pair())?;
+        record.replacing = Some(standing);
+        record.finish(controller.standing(id).await?)?;
     }
     Ok(NodeReport::new(id, InstallState::RolledBack))
 }
 
-async fn restore(controller: &Controller<'_>, id: &str, standing: &Standing, before: &Pair) -> Result<()> {
+async fn restore(controller: &Controller<'_>, id: &str, standing: &Standing, before: &Standing) -> Result<()> {
     for kind in Kind::BOTH {
-        let (Some(text), there) = (before.text(kind), standing.definition(kind)) else { continue };
+        let (Some(definition), there) = (before.definition(kind), standing.definition(kind)) else { continue };
         if there.is_some_and(|there| there.is_read_only(kind)) {
             controller.set_read_only(kind, id, false).await?;
         }
-        controller.write_definition(kind, id, text, there.is_some()).await?;
+        controller.write_definition(kind, id, definition, there.is_some()).await?;
     }
     Ok(())
 }

@@ -3,15 +3,14 @@
 use anyhow::Result;
 
 use crate::api::controller::Controller;
-use crate::bundle::{Bundle, Kind};
+use crate::bundle::{Bundle, Definition, Kind};
 use crate::known::InstallRecord;
 use crate::standing::means_the_same;
 
 /// How a step that was taken is undone.
 pub enum Undo {
     Delete(Kind),
-    /// Writes this text again.
-    Restore(Kind, String),
+    Restore(Kind, Definition),
     RemoveUpload,
     SetReadOnly(Kind),
 }
@@ -84,11 +83,11 @@ async fn undo_step(step: Undo, controller: &Controller<'_>, bundle: &Bundle, rec
     let (id, archive) = (bundle.id.as_str(), &bundle.archive.name);
     match step {
         Undo::Delete(kind) => controller.delete_definition(kind, id).await,
-        Undo::Restore(kind, text) => {
-            if means_the_same(controller.definition(kind, id).await?.as_ref(), Some(&text)) {
+        Undo::Restore(kind, before) => {
+            if means_the_same(controller.definition(kind, id).await?.as_ref(), Some(&before)) {
                 return Ok(());
             }
-            controller.write_definition(kind, id, &text, true).await
+            controller.write_definition(kind, id, &before, true).await
         }
         // The restored text may say `false`: CML has the flag in a call of its own.
         Undo::SetReadOnly(kind) => controller.set_read_only(kind, id, true).await,

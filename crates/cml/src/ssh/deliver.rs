@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use retry::Retry;
 
 use crate::access::{Access, Options};
 use crate::address::Address;
-use crate::archive_file::ArchiveFile;
 use crate::bundle::Bundle;
 use crate::progress::{Progress, with_bar};
 use crate::report::{InstallState, NodeReport};
@@ -43,12 +42,12 @@ pub async fn deliver(
     needs: Needs,
     options: Options,
 ) -> Result<(Option<String>, Vec<NodeReport>)> {
-    let mut connection = Connection { access, address, ssh: Ssh::open(access, address).await? };
-    let about = About::read(&connection.ssh).await?;
+    let mut ssh = Ssh::open(access, address).await?;
+    let about = About::read(&ssh).await?;
     version::check(address, about.version.as_deref())?;
     let (mut reports, mut pending) = (Vec::new(), Vec::new());
     for bundle in bundles {
-        let installed = Installed::read(&connection.ssh, &bundle.id).await?;
+        let installed = Installed::read(&ssh, &bundle.id).await?;
         let differences = installed.differences(bundle);
         let state = match (differences.is_empty(), options.dry_run) {
             (true, _) => InstallState::Same,
@@ -62,10 +61,10 @@ pub async fn deliver(
     }
     if !pending.is_empty() {
         if options.install {
-            check_startable(&connection.ssh, &about, needs, options.force).await?;
+            check_startable(&ssh, &about, needs, options.force).await?;
         }
         check_space(address, &about, &pending)?;
-        connection.transfer_and_install(&pending, &mut reports, options).await?;
+        transfer_and_install(&mut ssh, &pending, &mut reports, options).await?;
     }
     Ok((about.version, reports))
 }
@@ -101,91 +100,78 @@ fn check_space(address: &Address, about: &About, pending: &[Pending<'_>]) -> Res
     space::check(address, &format!("the disk of {IMAGES}"), about.free, &ids.join(" and "), needed)
 }
 
-/// A login that is opened again when it is lost.
-struct Connection<'a> {
-    access: &'a Access,
-    address: &'a Address,
-    ssh: Ssh<'a>,
+async fn transfer_and_install(
+    ssh: &mut Ssh<'_>,
+    pending: &[Pending<'_>],
+    reports: &mut [NodeReport],
+    options: Options,
+) -> Result<()> {
+    let bundles: Vec<&Bundle> = pending.iter().map(|node| node.bundle).collect();
+    let folder = TransferFolder::of_bundles(ssh, &bundles);
+    for node in pending {
+        let (sent, time) = transfer_node(ssh, &folder, node).await?;
+        let report = &mut reports[node.report];
+        (report.sent, report.millis) = (sent, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    }
+    folder.complete(ssh, &bundles).await?;
+    if !options.install {
+        let ui = &ssh.access.ui;
+        ui.note("everything has arrived, and its digests are right. To install it, run:");
+        ui.note(format_args!("    {}", folder.command_to_install(ssh, options.restart)));
+        return Ok(());
+    }
+    script::run(ssh, &folder, &["install"], options.restart).await?;
+    if options.restart {
+        script::wait_until_ready(ssh).await?;
+    }
+    for node in pending {
+        let installed = Installed::read(ssh, &node.bundle.id).await?;
+        check_installed(&ssh.address, &node.bundle.id, &installed.differences(node.bundle))?;
+        reports[node.report].state = InstallState::Installed;
+    }
+    Ok(())
 }
 
-impl Connection<'_> {
-    async fn transfer_and_install(
-        &mut self,
-        pending: &[Pending<'_>],
-        reports: &mut [NodeReport],
-        options: Options,
-    ) -> Result<()> {
-        let bundles: Vec<&Bundle> = pending.iter().map(|node| node.bundle).collect();
-        let folder = TransferFolder::of_bundles(&self.ssh, &bundles);
-        for node in pending {
-            let (sent, time) = self.transfer(&folder, node).await?;
-            if let Some(report) = reports.get_mut(node.report) {
-                (report.sent, report.millis) = (sent, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-            }
-        }
-        folder.complete(&self.ssh, &bundles).await?;
-        if !options.install {
-            let ui = &self.access.ui;
-            ui.note("everything has arrived, and its digests are right. To install it, run:");
-            ui.note(format_args!("    {}", folder.command_to_install(&self.ssh, options.restart)));
-            return Ok(());
-        }
-        script::run(&self.ssh, &folder, &["install"], options.restart).await?;
-        if options.restart {
-            script::wait_until_ready(&self.ssh).await?;
-        }
-        for node in pending {
-            let installed = Installed::read(&self.ssh, &node.bundle.id).await?;
-            check_installed(&self.ssh.address, &node.bundle.id, &installed.differences(node.bundle))?;
-            if let Some(report) = reports.get_mut(node.report) {
-                report.state = InstallState::Installed;
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies a node's files to the folder; returns the bytes of the archive that were sent, and how long the last
-    /// attempt took to send them.
-    async fn transfer(&mut self, folder: &TransferFolder, node: &Pending<'_>) -> Result<(u64, Duration)> {
-        let (progress, archive) = (Progress::default(), &node.bundle.archive);
-        let mut retry = Retry::times(RECONNECTS, Duration::from_secs(1));
-        loop {
-            let error = match self.transfer_once(folder, node, &progress).await {
-                Ok(time) => return Ok((progress.bytes(), time)),
-                Err(error) => error,
-            };
-            let is_lost = error.chain().any(|cause| cause.is::<ConnectionLost>());
-            if !is_lost || retry.is_exhausted() {
-                return Err(self.incomplete(error, archive));
-            }
-            self.access.ui.note(format_args!("{error:#}; connecting again"));
-            retry.pause().await;
-            self.ssh = Ssh::open(self.access, self.address).await.map_err(|error| self.incomplete(error, archive))?;
-        }
-    }
-
-    fn incomplete(&self, error: anyhow::Error, archive: &ArchiveFile) -> anyhow::Error {
-        let (at, name) = (self.address, &archive.name);
-        error.context(format!(
-            "{name} did not arrive completely on {at}; \
+/// Copies a node's files to the folder, and logs in again if the connection is lost. Returns the bytes of the archive
+/// that were sent, and how long the last attempt took to send them.
+async fn transfer_node(ssh: &mut Ssh<'_>, folder: &TransferFolder, node: &Pending<'_>) -> Result<(u64, Duration)> {
+    let progress = Progress::default();
+    let (at, archive) = (ssh.address.clone(), &node.bundle.archive.name);
+    let incomplete = || {
+        format!(
+            "{archive} did not arrive completely on {at}; \
              what has arrived is kept, and the same command continues from there"
-        ))
-    }
-
-    async fn transfer_once(
-        &self,
-        folder: &TransferFolder,
-        node: &Pending<'_>,
-        progress: &Progress,
-    ) -> Result<Duration> {
-        folder.create(&self.ssh).await?;
-        folder.write_definitions(&self.ssh, node.bundle).await?;
-        if node.has_archive {
-            return Ok(Duration::ZERO);
+        )
+    };
+    let mut retry = Retry::times(RECONNECTS, Duration::from_secs(1));
+    loop {
+        let error = match transfer_once(ssh, folder, node, &progress).await {
+            Ok(time) => return Ok((progress.bytes(), time)),
+            Err(error) => error,
+        };
+        let is_lost = error.chain().any(|cause| cause.is::<ConnectionLost>());
+        if !is_lost || retry.is_exhausted() {
+            return Err(error.context(incomplete()));
         }
-        let archive = &node.bundle.archive;
-        let label = format!("{}: sending {} ({})", self.address, archive.name, text::size(archive.size));
-        let path = folder.archive(node.bundle);
-        with_bar(self.access, &label, progress, transfer::send(&self.ssh, archive, &path, progress)).await
+        ssh.access.ui.note(format_args!("{error:#}; connecting again"));
+        retry.pause().await;
+        *ssh = Ssh::open(ssh.access, &at).await.with_context(incomplete)?;
     }
+}
+
+async fn transfer_once(
+    ssh: &Ssh<'_>,
+    folder: &TransferFolder,
+    node: &Pending<'_>,
+    progress: &Progress,
+) -> Result<Duration> {
+    folder.create(ssh).await?;
+    folder.write_definitions(ssh, node.bundle).await?;
+    if node.has_archive {
+        return Ok(Duration::ZERO);
+    }
+    let archive = &node.bundle.archive;
+    let label = format!("{}: sending {} ({})", ssh.address, archive.name, text::size(archive.size));
+    let path = folder.archive(node.bundle);
+    with_bar(ssh.access, &label, progress, transfer::send(ssh, archive, &path, progress)).await
 }
