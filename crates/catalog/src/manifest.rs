@@ -267,8 +267,8 @@ fn located(path: &Path, text: &str, error: &serde_yaml::Error) -> anyhow::Error 
     anyhow!("{}:{line}:{column}: {message}", path.display())
 }
 
-/// Line and column of the value that `message` quotes. serde_yaml reports a value that a type of this crate refuses at
-/// the mapping around it; the value is the next occurrence of the quoted text.
+/// Line and column of the value in a message "`VALUE` is …". serde_yaml reports a value that a type of this crate refuses
+/// at the mapping around it; the value is the next occurrence of the quoted text.
 fn position_of_value(text: &str, message: &str, from: usize) -> Option<(usize, usize)> {
     let value = message.split_once('`').filter(|(before, _)| before.is_empty() || before.ends_with(": "))?.1;
     let value = value.split_once("` is ")?.0;
@@ -287,7 +287,7 @@ fn some_args<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error
 fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D, key: &str) -> Result<Vec<T>, D::Error> {
     let list = Vec::deserialize(from)?;
     if list.is_empty() {
-        return Err(de::Error::custom(format!("`{key}` must have at least one element")));
+        return Err(de::Error::custom(format!("`{key}` is empty, but must have at least one element")));
     }
     Ok(list)
 }

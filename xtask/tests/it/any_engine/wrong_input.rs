@@ -48,7 +48,7 @@ fn a_manifest_without_variants_or_dockerfile_is_refused() {
         "variants:\n  - name: only\n    summary: The only one\n    version: \"1.0\"\n    base:\n      image: scratch\n",
         "variants: []\n",
     )
-    .says(["node.yaml:8:1: `variants` must have at least one element"]);
+    .says(["node.yaml:8:1: `variants` is empty"]);
     listed_with("    base:\n", "    dockerfile: Dockerfile.none\n    base:\n")
         .says(["variants[0].dockerfile: there is no file ", "/Dockerfile.none"]);
 }
