@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::setup::Consent;
 use catalog::Overrides;
 
-/// Which node, and how it differs from what its manifest says.
+/// Which node, and how it is to differ from its manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct NodeArgs {
     /// The node, a folder of docker/ [default: frr]
@@ -14,43 +14,43 @@ pub struct NodeArgs {
     pub recipe: RecipeArgs,
 }
 
-/// How a node differs from what its manifest says.
+/// How a node is to differ from its manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct RecipeArgs {
-    /// Exactly this variant [default: the first of the manifest that can be built here]
+    /// The variant [default: the first of the manifest that can be built here]
     #[arg(long)]
     pub variant: Option<String>,
-    /// Another version than the manifest's, such as 10.7
+    /// The version instead of the manifest's, such as 10.7
     #[arg(long)]
     pub version: Option<String>,
-    /// Source code from here: a git checkout, a bare repository, a git URL or a tarball
+    /// Where to take the source code: a git checkout, a bare repository, a git URL or a tarball
     #[arg(long, value_name = "PATH[#REF]")]
     pub source: Option<String>,
-    /// Another base image
+    /// The base image instead of the manifest's
     #[arg(long, value_name = "IMAGE")]
     pub base: Option<String>,
     /// A build argument for the Dockerfile
     #[arg(long = "build-arg", value_name = "KEY=VALUE", value_parser = key_value)]
     pub build_args: Vec<(String, String)>,
-    /// A yes-or-no question of the manifest, answered: vrf, or vrf=no
+    /// Set a switch of the manifest: vrf, or vrf=no
     #[arg(long = "switch", value_name = "NAME[=yes|no]", value_parser = switch)]
     pub switches: Vec<(String, bool)>,
-    /// What the image is built for [default: linux/amd64, which CML runs on]
+    /// The platform of the image [default: linux/amd64, CML's own]
     #[arg(long)]
     pub platform: Option<String>,
-    /// Fetch git sources again, even where a pinned commit is there
+    /// Fetch git sources again, even if a pinned commit has been fetched
     #[arg(long)]
     pub refresh: bool,
     /// Build without any cache
     #[arg(long)]
     pub no_cache: bool,
-    /// Install and start what this machine lacks, without asking
+    /// Install and start what is missing on this machine, without asking
     #[arg(long, short)]
     pub yes: bool,
 }
 
 impl NodeArgs {
-    /// The node of that name, as its manifest says.
+    /// The node with that name, as in its manifest.
     pub(crate) fn of(node: &str) -> Self {
         Self { node: Some(node.to_owned()), ..Self::default() }
     }

@@ -1,7 +1,6 @@
 //! `cargo xtask clean`
 //!
-//! Only what bears this project's label and tag, or stands in `dist/` under an id of its records,
-//! goes.
+//! Removes only what has this project's label and tag, or is in `dist/` under an id of its records.
 
 use anyhow::Result;
 
@@ -18,13 +17,11 @@ use catalog::labels;
 pub struct Args {
     /// Only this node's images and files [default: all nodes', and bootstrapped bases]
     node: Option<String>,
-    /// The embedded engine's compiler and package caches, too
+    /// Also the embedded engine's compiler and package caches
     #[arg(long, conflicts_with = "node")]
     cache: bool,
 }
 
-/// # Errors
-/// If the node does not exist, or something can't be removed.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let names: Vec<String> = match &args.node {
         Some(name) => vec![session.repository.node(Some(name))?.node.to_string()],
@@ -33,11 +30,11 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             nodes.chain([running_nodes::HELPER.to_owned()]).collect()
         }
     };
-    // Connecting to it would make one.
+    // Before connecting to it, which would create images.
     let has_embedded = storage::has_images(&session.cache);
     let files = remove_files(session, &names).await?;
     let removed = match session.engine_if_any().await {
-        // Its storage goes as a whole.
+        // Its storage is removed as a whole.
         Ok(engine) if engine.is_embedded() && args.node.is_none() => Removed::default(),
         Ok(engine) => {
             lab::sweep(&engine, session.ui, &session.cache).await?;
@@ -59,7 +56,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The embedded engine's storage, whichever engine serves: it is nobody's but ours.
+/// Removes the embedded engine's storage, whichever engine is in use: it is this project's alone.
 async fn clean_embedded(session: &Session<'_>, images: bool, caches: bool) -> Result<usize> {
     if images {
         match Engine::embedded(session.ui, &session.cache, "for cleaning up".to_owned()).await {
@@ -111,10 +108,10 @@ async fn remove_images(session: &Session<'_>, engine: &Engine, nodes: &[String],
     }
     if bases {
         let found = engine.images_with_label(labels::BASE, "").await?;
-        // Images of nodes inherit the label of their base.
+        // The images of nodes inherit the label of their base.
         images.extend(found.into_iter().filter(|image| !image.labels.contains_key(labels::NODE)));
     }
-    // Under another tag only, it is an image that a person made from ours.
+    // An image with another tag only is one that a user made from this project's.
     images.retain(|image| image.tags.is_empty() || !image.own_tags().is_empty());
     let mut removed = Removed::default();
     for image in images {
@@ -132,7 +129,7 @@ async fn remove_images(session: &Session<'_>, engine: &Engine, nodes: &[String],
     Ok(removed)
 }
 
-/// An image goes with its last tag, and stays while it has one that a person gave it.
+/// An image is removed with its last tag, and stays while it has one that a user gave it.
 async fn remove(engine: &Engine, image: &Image) -> Result<()> {
     if image.tags.is_empty() {
         return engine.remove_image(&image.engine_id).await;

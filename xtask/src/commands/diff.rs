@@ -21,7 +21,7 @@ pub struct Args {
     /// Only this variant [default: each that has definitions in dist/]
     #[arg(long)]
     variant: Option<String>,
-    /// A yes-or-no question of the manifest, answered: vrf, or vrf=no
+    /// Set a switch of the manifest: vrf, or vrf=no
     #[arg(long = "switch", value_name = "NAME[=yes|no]", value_parser = crate::commands::args::switch)]
     switches: Vec<(String, bool)>,
     /// Compare with this definition instead of those in dist/

@@ -11,7 +11,7 @@ use catalog::{Manifest, Overrides, Planner, Variant};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The list as JSON
+    /// Print the list as JSON
     #[arg(long)]
     json: bool,
 }
@@ -27,23 +27,23 @@ struct Row {
     summary: String,
     untested: bool,
     /// Whether the engine has the image: `yes`, `stale`, `no` or `unknown`.
-    built: State,
+    built: Presence,
     /// The same for the archive in `dist/`.
-    saved: State,
+    saved: Presence,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+enum Presence {
     Yes,
-    /// It is there, but what it was made from has changed.
+    /// It exists, but what it was built from has changed.
     Stale,
     No,
-    /// No engine could be asked.
+    /// No engine answers.
     Unknown,
 }
 
-impl State {
+impl Presence {
     fn word(self) -> &'static str {
         match self {
             Self::Yes => "up to date",
@@ -54,8 +54,6 @@ impl State {
     }
 }
 
-/// # Errors
-/// If the data is wrong.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine_if_any().await;
     let planner = session.planner()?;
@@ -70,7 +68,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     }
     print(session, &rows)?;
     if let Err(unreachable) = engine {
-        session.ui.warn(format_args!("what is built is not known: {:#}", unreachable.explain()));
+        session.ui.warn(format_args!("what is built is unknown: {:#}", unreachable.explain()));
     }
     Ok(())
 }
@@ -90,10 +88,10 @@ async fn row(
         None => None,
     };
     let built = match (&image, engine) {
-        (_, None) => State::Unknown,
-        (None, _) => State::No,
-        (Some(image), _) if recipe.is_some() && image.recipe() == recipe => State::Yes,
-        (Some(_), _) => State::Stale,
+        (_, None) => Presence::Unknown,
+        (None, _) => Presence::No,
+        (Some(image), _) if recipe.is_some() && image.recipe() == recipe => Presence::Yes,
+        (Some(_), _) => Presence::Stale,
     };
     Ok(Row {
         node: node.node.to_string(),
@@ -108,16 +106,16 @@ async fn row(
     })
 }
 
-fn saved(session: &Session<'_>, id: &str, image: Option<&Image>, built: State) -> State {
+fn saved(session: &Session<'_>, id: &str, image: Option<&Image>, built: Presence) -> Presence {
     let whole = session.dist.whole_archive(id).is_some();
     let record = session.dist.record(id);
     let of_this_image = image.zip(record).is_some_and(|(image, record)| image.engine_id == record.engine_id);
     match (whole, built) {
-        (true, State::Yes) if of_this_image => State::Yes,
-        (true, State::Unknown) => State::Unknown,
-        (true, _) => State::Stale,
-        (false, _) if session.dist.archive(id).is_file() => State::Stale,
-        (false, _) => State::No,
+        (true, Presence::Yes) if of_this_image => Presence::Yes,
+        (true, Presence::Unknown) => Presence::Unknown,
+        (true, _) => Presence::Stale,
+        (false, _) if session.dist.archive(id).is_file() => Presence::Stale,
+        (false, _) => Presence::No,
     }
 }
 
@@ -129,11 +127,6 @@ fn print(session: &Session<'_>, rows: &[Row]) -> Result<()> {
         [&row.node, &row.variant, &row.version, &row.image, row.built.word(), row.saved.word(), &summary]
             .map(str::to_owned)
     });
-    let table: Vec<[String; 7]> = std::iter::once(head).chain(cells).collect();
-    let width = |column: usize| table.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
-    for line in &table {
-        let padded = line.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column)));
-        session.ui.result(padded.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+    let rows: Vec<[String; 7]> = std::iter::once(head).chain(cells).collect();
+    text::table(&rows).iter().try_for_each(|line| session.ui.result(line))
 }

@@ -1,4 +1,4 @@
-//! What the commands on running nodes share: the container that links them, and finding one by name.
+//! Finding running nodes by name, the image that links them, and the engine's own command line.
 
 use std::path::Path;
 
@@ -13,14 +13,14 @@ use crate::engine::containers::listing::ListedContainer;
 use crate::setup::Consent;
 use catalog::labels;
 
-/// The node that is none of the user's.
+/// The node that this program uses itself.
 pub(super) const HELPER: &str = "link-helper";
 
-/// The image of the container by which a lab links its nodes, built if need be. Its recipe is like a
-/// node's, and comes with this program.
+/// The image of the container that links the nodes of a lab, built if necessary. Its recipe is a node's, and comes with this
+/// program.
 ///
 /// # Errors
-/// If it can't be built, or the engine runs no containers here, so that no node runs either.
+/// If it cannot be built, or the engine cannot run containers here.
 pub(crate) async fn helper_image(session: &Session<'_>, consent: Consent) -> Result<String> {
     session.ensure_engine(consent).await?.must_run_containers()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
@@ -31,51 +31,51 @@ pub(crate) async fn helper_image(session: &Session<'_>, consent: Consent) -> Res
     Ok(Built::up_to_date(&own, &args).await?.plan.names.image)
 }
 
-/// Nodes that `run` started.
+/// The running nodes that `run` started.
 pub(super) async fn running(engine: &Engine) -> Result<Vec<ListedContainer>> {
     let mut found = engine.containers(labels::RUN).await?;
     found.retain(|one| one.state == "running");
     Ok(found)
 }
 
-/// The running node that a person means by `name`: the node's, or the one given to `run --name`.
+/// The running node with that name: the node's own, or the one that `run --name` gave it.
 pub(super) async fn find(engine: &Engine, name: Option<&str>) -> Result<ListedContainer> {
     pick(running(engine).await?, name)
 }
 
-/// The same, but it may have ended by itself, and only not been removed.
-pub(super) async fn find_even_ended(engine: &Engine, name: Option<&str>) -> Result<ListedContainer> {
+/// The same, but it may have exited by itself.
+pub(super) async fn find_even_exited(engine: &Engine, name: Option<&str>) -> Result<ListedContainer> {
     pick(engine.containers(labels::RUN).await?, name)
 }
 
 fn pick(all: Vec<ListedContainer>, name: Option<&str>) -> Result<ListedContainer> {
-    let is_meant = |one: &&ListedContainer| match name {
+    let has_name = |one: &&ListedContainer| match name {
         Some(name) => one.name == name || one.labels.get(labels::RUN).is_some_and(|node| node == name),
         None => true,
     };
-    let meant: Vec<&ListedContainer> = all.iter().filter(is_meant).collect();
+    let fitting: Vec<&ListedContainer> = all.iter().filter(has_name).collect();
     let names = || all.iter().map(|one| one.name.as_str());
-    match (meant.as_slice(), name) {
+    match (fitting.as_slice(), name) {
         ([one], _) => Ok((*one).clone()),
-        ([], _) if all.is_empty() => bail!("no node runs here; `cargo xtask run` starts one"),
-        ([], Some(name)) => bail!("no node `{name}` runs here: {}", text::near(name, names())),
-        _ => bail!("several nodes run here; which one? {}", names().collect::<Vec<_>>().join(", ")),
+        ([], _) if all.is_empty() => bail!("no node is running here; start one with `cargo xtask run`"),
+        ([], Some(name)) => bail!("no node `{name}` is running here: {}", text::near(name, names())),
+        _ => bail!("several nodes are running here; name one of them: {}", names().collect::<Vec<_>>().join(", ")),
     }
 }
 
-/// Gives the terminal to the engine's own command line; fails as that fails.
-pub(super) fn hand_over(session: &Session<'_>, engine: &Engine, words: &[&str]) -> Result<()> {
-    let code = lend(session, engine, words)?;
-    let (command, program) = (words.first().unwrap_or(&""), engine.command_line().program);
-    anyhow::ensure!(code == 0, "`{program} {command}` ended with exit code {code}");
+/// Hands the terminal to the engine's own command line, and fails if that fails.
+pub(super) fn hand_over(session: &Session<'_>, engine: &Engine, args: &[&str]) -> Result<()> {
+    let code = exit_code(session, engine, args)?;
+    let (command, program) = (args.first().unwrap_or(&""), engine.command_line().program);
+    anyhow::ensure!(code == 0, "`{program} {command}` exited with code {code}");
     Ok(())
 }
 
-/// The same; yields the exit code. Fails only if the command line can't be run.
-pub(super) fn lend(session: &Session<'_>, engine: &Engine, words: &[&str]) -> Result<i32> {
+/// The same, but returns the exit code.
+pub(super) fn exit_code(session: &Session<'_>, engine: &Engine, args: &[&str]) -> Result<i32> {
     let (sh, command_line) = (Shell::new()?, engine.command_line());
-    let lent = process::hand_over(session.ui, command_line.command(&sh, words));
-    lent.with_context(|| {
-        format!("the {} command line can't be run; `cargo xtask setup` brings it", command_line.program)
+    let code = process::hand_over(session.ui, command_line.command(&sh, args));
+    code.with_context(|| {
+        format!("could not run the {} command line; install it with `cargo xtask setup`", command_line.program)
     })
 }

@@ -14,8 +14,6 @@ pub struct Args {
     yes: bool,
 }
 
-/// # Errors
-/// If something is missing and may not or can't be brought.
 pub async fn run(ui: &Ui, finder: &Finder, args: Args) -> Result<()> {
     setup::ensure_all(ui, consent(args.yes), finder).await?;
     ui.note("nothing is missing");

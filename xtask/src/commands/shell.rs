@@ -1,4 +1,4 @@
-//! `cargo xtask shell` and `console`: CML's two consoles of a running node.
+//! `cargo xtask shell` and `console`: the two consoles of a running node, as in CML.
 
 use std::io::IsTerminal;
 
@@ -10,39 +10,33 @@ use catalog::labels;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The node, or the name that it was given [default: the one that runs]
+    /// The node, or the name that `run --name` gave it [default: the only running node]
     node: Option<String>,
 }
 
-/// The second console: the definition's `shell`, in the node.
-///
-/// # Errors
-/// If no such node runs, it has no shell, or that ends with an error.
+/// Opens the second console: the definition's `shell`, in the node.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine().await?;
     let node = running_nodes::find(&engine, args.node.as_deref()).await?;
     let shell = node.labels.get(labels::SHELL).filter(|shell| !shell.is_empty());
     let shell = shell.with_context(|| format!("the definition of {} has no `shell`", node.name))?;
     let interactive = if std::io::stdin().is_terminal() { "-it" } else { "-i" };
-    let words: Vec<&str> = ["exec", interactive, &node.id].into_iter().chain(shell.split_whitespace()).collect();
-    running_nodes::hand_over(session, &engine, &words)
+    let args: Vec<&str> = ["exec", interactive, &node.id].into_iter().chain(shell.split_whitespace()).collect();
+    running_nodes::hand_over(session, &engine, &args)
 }
 
-/// The first console: the container's terminal.
-///
-/// # Errors
-/// If no such node runs, or this is no terminal.
+/// Opens the first console: the container's terminal.
 pub async fn console(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine().await?;
     let node = running_nodes::find(&engine, args.node.as_deref()).await?;
     anyhow::ensure!(
         std::io::stdin().is_terminal(),
-        "a console needs a terminal; `cargo xtask logs` shows what it said"
+        "a console needs a terminal; `cargo xtask logs` shows what was printed there"
     );
     session.ui.note("leave with Ctrl-P Ctrl-Q; press Enter for a prompt");
-    let code = running_nodes::lend(session, &engine, &["attach", "--detach-keys", "ctrl-p,ctrl-q", &node.id])?;
-    // Engines call it an error that somebody has left, and say so themselves.
+    let code = running_nodes::exit_code(session, &engine, &["attach", "--detach-keys", "ctrl-p,ctrl-q", &node.id])?;
+    // Engines exit with an error when the console is left, and print a message.
     let was_left = code != 0 && matches!(engine.process_of(&node.id).await, Ok(Ok(_)));
-    anyhow::ensure!(code == 0 || was_left, "the console of {} ended with exit code {code}", node.name);
+    anyhow::ensure!(code == 0 || was_left, "the console of {} exited with code {code}", node.name);
     Ok(())
 }

@@ -1,6 +1,5 @@
-//! `cargo xtask stop`: ends nodes that run here, and removes all that belongs to them.
+//! `cargo xtask stop`: stops nodes that are running here, and removes everything that belongs to them.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -16,31 +15,24 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The node, or the name that it was given [default: the one that runs]
+    /// The node, or the name that `run --name` gave it [default: the only running node]
     #[arg(conflicts_with = "all")]
     node: Option<String>,
-    /// Every node that this project has running here, also those that `verify --keep` left
+    /// Every node of this project that is running here, also those of `verify --keep`
     #[arg(long)]
     all: bool,
 }
 
-/// # Errors
-/// If no such node runs, or something can't be removed.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine().await?;
-    let labs: BTreeSet<String> = if args.all {
-        lab::lasting(&session.cache).into_iter().collect()
+    let labs: Vec<String> = if args.all {
+        lab::lasting(&session.cache)
     } else {
-        running_nodes::find_even_ended(&engine, args.node.as_deref())
-            .await?
-            .labels
-            .get(labels::LAB)
-            .cloned()
-            .into_iter()
-            .collect()
+        let node = running_nodes::find_even_exited(&engine, args.node.as_deref()).await?;
+        node.labels.get(labels::LAB).cloned().into_iter().collect()
     };
     if labs.is_empty() {
-        session.ui.note("no node runs here");
+        session.ui.note("no node is running here");
     }
     for id in labs {
         end(session, &engine, &id).await?;

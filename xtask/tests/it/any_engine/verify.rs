@@ -352,10 +352,10 @@ fn a_node_is_run_looked_into_and_stopped() {
     terminal.wait_for("leave with Ctrl-P Ctrl-Q");
     let left = terminal.leave_by("\x10\x11");
     assert!(left.code == Some(0), "{left}");
-    repo.xtask(&["shell", "t0-nobody"]).failure().says(["no node `t0-nobody` runs here"]);
+    repo.xtask(&["shell", "t0-nobody"]).failure().says(["no node `t0-nobody` is running here"]);
 
     repo.xtask(&["stop", &name]).success().says([&format!("stopped {name}")]);
-    repo.xtask(&["stop", &name]).failure().says(["runs here"]);
+    repo.xtask(&["stop", &name]).failure().says(["running here"]);
     assert_eq!(Engine::here().labelled(&format!("cml-nodes.run={}", repo.node())), (0, 0));
 }
 

@@ -60,7 +60,7 @@ fn an_engine_that_does_not_answer_is_named_with_where_its_address_came_from() {
 
     let list = repo.xtask(&["list"]).success();
     assert!(list.stdout.contains(" ?"), "{list}");
-    list.says(["what is built is not known", "nonsense"]);
+    list.says(["what is built is unknown", "nonsense"]);
     repo.unset("DOCKER_HOST");
 }
 
