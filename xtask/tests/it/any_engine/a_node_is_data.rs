@@ -4,7 +4,7 @@ use crate::common::engine::Engine;
 use crate::common::{Repo, image_id_of_archive};
 
 #[test]
-fn a_listed_node_is_built_inspected_saved_and_cleaned_away() {
+fn a_listed_node_is_built_inspected_saved_and_removed() {
     let (repo, engine) = (Repo::tiny(), Engine::here());
     let (node, image) = (repo.node(), repo.image());
 
@@ -166,7 +166,7 @@ fn saving_the_same_image_twice_gives_the_same_bytes() {
 }
 
 #[test]
-fn labels_tell_what_an_image_is() {
+fn labels_say_what_an_image_is() {
     let repo = Repo::tiny();
     repo.xtask(&["build"]).success();
     let labels = Engine::here().labels(&repo.image());
@@ -180,7 +180,7 @@ fn labels_tell_what_an_image_is() {
 }
 
 #[test]
-fn a_node_among_several_is_asked_for_by_name() {
+fn with_several_nodes_one_must_be_named() {
     let mut repo = Repo::tiny();
     let second = repo.add_node("FROM scratch\nCOPY Dockerfile /\n");
     repo.xtask(&["build"]).failure().says(["which node?", &second]);
@@ -204,7 +204,7 @@ fn checks_of_the_manifest_are_run_in_the_image() {
 }
 
 #[test]
-fn inspect_needs_no_archive_and_save_keeps_to_its_id() {
+fn inspect_needs_no_archive_and_save_uses_the_same_id() {
     let repo = Repo::tiny();
     let inspect = repo.xtask(&["inspect"]).success();
     assert_eq!(repo.dist().iter().filter(|path| path.contains(".tar.gz")).count(), 0);

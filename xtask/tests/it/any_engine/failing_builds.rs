@@ -12,7 +12,7 @@ fn is_tidy(engine: &Engine, repo: &Repo, images: usize) {
 }
 
 #[test]
-fn a_failing_compile_is_told_with_its_line_and_its_last_words() {
+fn a_failing_compilation_is_reported_with_its_line_and_the_end_of_its_output() {
     let (repo, engine) =
         (Repo::with_shell("\n# The compile.\nRUN echo cc -c main.c; echo no such thing >&2; exit 3\n"), Engine::here());
     let place = format!("docker/{}/Dockerfile:5", repo.node());
@@ -42,7 +42,7 @@ fn the_earlier_image_and_archive_outlive_a_failing_build() {
 }
 
 #[test]
-fn a_dockerfile_that_is_wrong_is_named() {
+fn a_wrong_dockerfile_is_named() {
     let repo = Repo::tiny();
     repo.write(&repo.dockerfile(), "FROM scratch\nCOPI greeting /\n");
     repo.xtask(&["build"]).failure().says([&format!("docker/{}/Dockerfile:2\n", repo.node()), "COPI"]);
@@ -73,7 +73,7 @@ fn an_image_that_fails_a_check_does_not_get_the_tag() {
 }
 
 #[test]
-fn a_check_that_exits_with_another_code_is_told() {
+fn a_check_that_exits_with_another_code_is_reported() {
     let repo = Repo::with_shell("");
     repo.edit_manifest("variants:\n", "checks: [{name: it works, run: [sh, -c, 'echo broken; exit 4']}]\nvariants:\n");
     repo.xtask(&["build"]).failure().says(["check `it works`", "exited with 4", "| broken"]);
@@ -98,7 +98,7 @@ fn an_archive_larger_than_its_limit_is_refused() {
 }
 
 #[test]
-fn a_base_out_of_reach_is_told_before_anything_is_built() {
+fn an_unreachable_base_is_reported_before_anything_is_built() {
     let repo = Repo::tiny();
     repo.edit_manifest("image: scratch", "image: registry.invalid/base:1");
     repo.xtask(&["save"])
@@ -109,7 +109,7 @@ fn a_base_out_of_reach_is_told_before_anything_is_built() {
 }
 
 #[test]
-fn a_source_out_of_reach_is_told_before_anything_is_built() {
+fn an_unreachable_source_is_reported_before_anything_is_built() {
     let repo = Repo::tiny();
     let source = |url: &str| format!("image: scratch\n    source: {{git: '{url}', ref: main}}");
     repo.edit_manifest("image: scratch", &source("file:///no/such/repository"));

@@ -9,7 +9,7 @@ fn nap(last: u32) -> String {
 }
 
 #[test]
-fn ctrl_c_ends_the_build_on_the_engine_too() {
+fn ctrl_c_also_ends_the_build_on_the_engine() {
     let nap = nap(1);
     let repo = Repo::with_shell(&format!("RUN sleep {nap}\n"));
     let build = repo.start(&["build"]);
@@ -23,7 +23,7 @@ fn ctrl_c_ends_the_build_on_the_engine_too() {
 }
 
 #[test]
-fn a_terminated_save_leaves_nothing_half_made() {
+fn a_terminated_save_leaves_nothing_incomplete() {
     let nap = nap(2);
     let repo = Repo::with_shell(&format!("RUN sleep {nap}\n"));
     let save = repo.start(&["save"]);
@@ -59,7 +59,7 @@ fn ctrl_c_during_a_check_leaves_no_container_behind() {
 }
 
 #[test]
-fn what_a_killed_check_leaves_behind_is_cleaned() {
+fn clean_removes_what_a_killed_check_leaves_behind() {
     let (repo, engine, nap) = (Repo::with_shell(""), Engine::here(), nap(5));
     repo.edit_manifest("variants:\n", &format!("checks: [{{name: slow, run: [sleep, '{nap}']}}]\nvariants:\n"));
     let build = repo.start(&["build"]);

@@ -117,7 +117,7 @@ fn lint(repo: &Repo, inner: &str, more: &[&str]) -> Outcome {
 }
 
 #[test]
-fn ten_faults_are_ten_findings_at_the_right_lines() {
+fn ten_mistakes_are_ten_findings_at_the_right_lines() {
     let repo = Repo::empty();
     repo.write("ten.yaml", TEN);
     let outcome = lint(&repo, "ten.yaml", &["--json"]);
@@ -143,7 +143,7 @@ fn ten_faults_are_ten_findings_at_the_right_lines() {
 }
 
 #[test]
-fn a_right_definition_has_no_findings_and_an_object_in_the_array() {
+fn a_correct_definition_has_no_findings_and_an_object_in_the_array() {
     let repo = Repo::empty();
     repo.write("tiny.yaml", NODE);
     let outcome = lint(&repo, "tiny.yaml", &["--json"]).success();
@@ -207,7 +207,7 @@ fn a_folder_is_searched_for_both_endings_and_ids_are_compared() {
 }
 
 #[test]
-fn a_path_that_is_not_there_is_wrong_usage() {
+fn a_path_that_does_not_exist_is_wrong_usage() {
     let repo = Repo::empty();
     let outcome = lint(&repo, "none.yaml", &[]);
     assert_eq!(outcome.code, Some(2), "{outcome}");
@@ -216,7 +216,7 @@ fn a_path_that_is_not_there_is_wrong_usage() {
 }
 
 #[test]
-fn hostile_files_are_refused_at_a_place() {
+fn hostile_files_are_refused_with_line_and_column() {
     let repo = Repo::empty();
     for (bytes, rule) in [
         (b"\x00\x01".to_vec(), "schema-yaml"),
@@ -257,7 +257,7 @@ fn a_finding_in_a_rendered_definition_names_the_line_of_the_template_or_of_what_
 }
 
 #[test]
-fn the_text_of_a_finished_boot_is_looked_for_in_shared_files_too() {
+fn the_text_of_a_completed_boot_is_also_looked_for_in_shared_files() {
     let repo = Repo::tiny();
     let is_found = || {
         let outcome = repo.xtask(&["lint"]);
@@ -274,7 +274,7 @@ fn the_text_of_a_finished_boot_is_looked_for_in_shared_files_too() {
 }
 
 #[test]
-fn a_template_is_judged_as_it_is_rendered() {
+fn a_template_is_checked_as_it_is_rendered() {
     let repo = Repo::tiny();
     repo.write("node-definitions/partials/boot.yaml", "boot: {timeout: {{ seconds }}}\n");
     lint(&repo, "node-definitions", &[]).success().says(["1 file"]);
@@ -284,7 +284,7 @@ fn a_template_is_judged_as_it_is_rendered() {
 }
 
 #[test]
-fn what_only_a_switch_brings_names_the_switch() {
+fn a_finding_that_depends_on_a_switch_names_it() {
     let repo = Repo::tiny();
     repo.edit_manifest("variants:\n", "switches: {loud: false}\nvariants:\n");
     repo.edit(

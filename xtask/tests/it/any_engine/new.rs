@@ -8,7 +8,7 @@ fn repository(last: &str) -> (Repo, String) {
 }
 
 #[test]
-fn a_new_node_is_clean_builds_and_is_proved_as_it_stands() {
+fn a_new_node_lints_clean_and_can_be_built_and_proved_unchanged() {
     let (mut repo, node) = repository("new");
     let made = repo.xtask(&["new", &node]).success();
     repo.own(&node);
@@ -38,7 +38,7 @@ fn a_node_from_another_has_its_own_names_and_the_others_sources() {
 }
 
 #[test]
-fn nothing_is_overwritten_and_no_name_guessed() {
+fn nothing_is_overwritten_and_no_name_is_guessed() {
     let (repo, node) = repository("taken");
     let before = repo.read("docker/frr/node.yaml");
     repo.xtask(&["new", "frr"]).failure().says(["already exists: choose another name"]);

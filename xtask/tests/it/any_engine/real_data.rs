@@ -106,7 +106,7 @@ fn the_alpine_dockerfile_is_parsed_and_planned() {
 }
 
 #[test]
-fn a_slip_in_the_alpine_dockerfile_would_be_noticed() {
+fn a_mistake_in_the_alpine_dockerfile_would_be_noticed() {
     let mut repo = Repo::real();
     let text = repo.read("docker/frr/Dockerfile.alpine");
     let mut copies = text.lines().filter(|line| line.starts_with("COPY --from="));

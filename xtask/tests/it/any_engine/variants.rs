@@ -71,7 +71,7 @@ fn the_reason_is_printed_for_every_variant_when_none_can_be_built() {
 }
 
 #[test]
-fn a_variants_own_dockerfile_does_not_make_the_other_stale() {
+fn a_change_to_one_variants_dockerfile_does_not_make_the_other_stale() {
     let repo = Repo::tiny();
     repo.edit_manifest("variants:\n", FIRST_IS_OUT_OF_REACH);
     repo.edit_manifest("    suffix: -far\n", "    suffix: -far\n    dockerfile: Dockerfile.far\n");
@@ -92,7 +92,7 @@ fn another_version_becomes_part_of_every_name() {
 }
 
 #[test]
-fn a_checkout_a_bare_repository_and_a_tarball_are_sources_that_tell_their_version() {
+fn a_checkout_a_bare_repository_and_a_tarball_are_sources_with_a_version() {
     let upstream = Upstream::of_version("4.2");
     let folder = tempfile::tempdir().unwrap();
     let repo = with_source("{git: 'file:///nowhere', ref: main}");
@@ -112,7 +112,7 @@ fn a_checkout_a_bare_repository_and_a_tarball_are_sources_that_tell_their_versio
 }
 
 #[test]
-fn a_source_says_which_version_is_built_and_a_contradiction_is_refused() {
+fn the_source_determines_the_version_and_a_contradiction_is_refused() {
     let upstream = Upstream::of_version("4.2");
     let repo = with_upstream(&upstream);
     repo.xtask(&["build", "--version", "4.3"]).failure().says(["--version is 4.3, but the source is version 4.2"]);
@@ -137,7 +137,7 @@ fn a_commit_of_the_source_is_named_on_the_image() {
 }
 
 #[test]
-fn a_source_is_fetched_once_stays_at_its_commit_and_outlives_its_upstream() {
+fn a_source_is_fetched_once_stays_at_its_commit_and_survives_its_upstream() {
     let upstream = Upstream::of_version("4.2");
     let repo = with_upstream(&upstream);
     let fetching = format!("fetching {}", upstream.url());
@@ -167,7 +167,7 @@ fn refresh_moves_the_commit() {
 }
 
 #[test]
-fn another_base_is_taken_and_named_on_the_image() {
+fn another_base_is_used_and_named_on_the_image() {
     let engine = Engine::here();
     let mut repo = Repo::empty();
     let node = repo.add_node("ARG BASE\nFROM ${BASE}\nRUN echo built > /built\n");
@@ -179,7 +179,7 @@ fn another_base_is_taken_and_named_on_the_image() {
 }
 
 #[test]
-fn a_base_out_of_reach_is_bootstrapped_from_the_distributions_archive() {
+fn an_unreachable_base_is_bootstrapped_from_the_distributions_archive() {
     let mut repo = Repo::empty();
     repo.add_node("ARG BASE\nFROM ${BASE}\nRUN . /etc/os-release && echo $VERSION_CODENAME > /codename\n");
     // Where Docker Hub is in reach, the name must not be, or nothing would be bootstrapped.
@@ -195,7 +195,7 @@ fn a_base_out_of_reach_is_bootstrapped_from_the_distributions_archive() {
 }
 
 #[test]
-fn build_arguments_reach_the_build_and_make_another_image() {
+fn build_arguments_reach_the_build_and_give_another_image() {
     let (repo, engine) = (with_source("{package: none}"), Engine::here());
     repo.write(&format!("docker/{}/sources/.keep", repo.node()), "");
     repo.xtask(&["build"]).success();
@@ -209,7 +209,7 @@ fn build_arguments_reach_the_build_and_make_another_image() {
 }
 
 #[test]
-fn build_arguments_of_this_program_are_not_anybody_elses() {
+fn build_arguments_of_this_program_cannot_be_overridden() {
     let repo = Repo::tiny();
     repo.xtask(&["build", "--build-arg", "VERSION=2"])
         .failure()
@@ -241,7 +241,7 @@ fn without_the_cache_every_step_runs_again() {
 }
 
 #[test]
-fn another_platform_is_what_the_image_says() {
+fn another_platform_is_recorded_in_the_image() {
     let (repo, engine) = (Repo::tiny(), Engine::here());
     repo.xtask(&["build", "--platform", "linux/arm64"]).success();
     assert_eq!(engine.image(&repo.image()).unwrap().architecture.as_deref(), Some("arm64"));

@@ -105,7 +105,7 @@ fn each_node_is_reported_once_in_the_order_in_which_they_are_named() {
 }
 
 #[test]
-fn the_line_for_docker_is_shown_argument_by_argument() {
+fn the_docker_command_is_shown_argument_by_argument() {
     let repo = node();
     let said = repo.xtask(&["verify", "-v"]).success().stderr;
     let line = said.lines().find(|line| line.contains(" create --interactive")).expect("the line");
@@ -121,7 +121,7 @@ fn the_line_for_docker_is_shown_argument_by_argument() {
 }
 
 #[test]
-fn what_is_proved_is_the_archive_not_the_engines_image() {
+fn the_archive_is_proved_and_not_the_engines_image() {
     let (repo, engine) = (node(), Engine::here());
     repo.xtask(&["save"]).success();
     let before = engine.id(&repo.image());
@@ -151,13 +151,13 @@ fn an_archive_of_another_image_is_the_first_finding() {
 }
 
 #[test]
-fn a_node_that_ends_at_once_is_told_with_its_last_words() {
+fn a_node_that_ends_at_once_is_reported_with_the_end_of_its_output() {
     let repo = node_that("echo cannot find my configuration; exit 3");
     fails_at(&repo, "boots within boot.timeout", &["ended with exit code 3", "cannot find my configuration"]);
 }
 
 #[test]
-fn a_node_that_never_says_ready_is_told_with_the_end_of_its_console() {
+fn a_node_that_never_says_ready_is_reported_with_the_end_of_its_console() {
     let repo = node_that("echo still thinking; exec sleep 1000");
     define(&repo, "timeout: 20", "timeout: 2");
     fails_at(
@@ -168,13 +168,13 @@ fn a_node_that_never_says_ready_is_told_with_the_end_of_its_console() {
 }
 
 #[test]
-fn a_process_that_stays_a_zombie_is_told_by_name() {
+fn a_process_that_stays_a_zombie_is_named() {
     let repo = node_that("(sleep 0 & exec sleep 1000) & trap 'exit 0' TERM; echo READY; while :; do sleep 0.1; done");
     fails_at(&repo, "no process is a zombie", &["never waited for", "sleep"]);
 }
 
 #[test]
-fn an_entry_point_that_is_not_there_is_told() {
+fn a_missing_entry_point_is_reported() {
     let repo = node();
     repo.edit(&repo.dockerfile(), "\"/bin/sh\"", "\"/bin/nothing\"");
     fails_at(&repo, "boots within boot.timeout", &[" says: ", "entry point does not exist"]);
@@ -240,7 +240,7 @@ fn an_sshd_without_audit_write_is_explained() {
 }
 
 #[test]
-fn what_the_host_lacks_is_found_before_the_node_is_created() {
+fn what_is_missing_on_the_host_is_found_before_the_node_is_created() {
     let repo = node();
     define(&repo, "net.ipv4.ip_default_ttl=77", "net.ipv4.no_such_setting=1");
     let outcome = repo.xtask(&["verify", "--json", "-v"]);
@@ -316,7 +316,7 @@ fn ctrl_c_takes_everything_down_at_any_moment() {
 }
 
 #[test]
-fn what_a_killed_verify_left_behind_goes_with_the_next() {
+fn the_next_verify_removes_what_a_killed_one_left_behind() {
     let repo = node_that("exec sleep 1000");
     repo.xtask(&["save"]).success();
     let verify = repo.start(&["verify"]);
@@ -334,7 +334,7 @@ fn what_a_killed_verify_left_behind_goes_with_the_next() {
 }
 
 #[test]
-fn a_node_is_run_looked_into_and_stopped() {
+fn a_node_is_run_inspected_and_stopped() {
     let (repo, name) = (node(), format!("t{}-run", std::process::id()));
     let run = repo.xtask(&["run", "--name", &name, "--interfaces", "1"]).success();
     assert_eq!(run.stdout, format!("{name}\n"));
@@ -360,7 +360,7 @@ fn a_node_is_run_looked_into_and_stopped() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_told_and_its_owner_let_be() {
+fn a_name_that_is_taken_is_refused_and_its_owner_is_left_alone() {
     let (repo, engine) = (node(), Engine::here());
     repo.xtask(&["save"]).success();
     let name = format!("t{}-taken", std::process::id());
@@ -450,7 +450,7 @@ fn a_check_that_fails_is_shown_with_what_it_printed() {
 }
 
 #[test]
-fn a_command_that_ends_before_it_is_at_the_point_is_told() {
+fn a_command_that_ends_before_the_point_of_the_crash_is_reported() {
     let repo = node();
     repo.edit_manifest("variants:\n", &SCENES.replace("echo to the point; sleep 5", "echo no use; exit 3"));
     let outcome = repo.xtask(&["verify"]);
@@ -460,14 +460,14 @@ fn a_command_that_ends_before_it_is_at_the_point_is_told() {
 }
 
 #[test]
-fn a_scene_that_names_a_node_it_has_not_is_refused() {
+fn a_scene_that_names_an_unknown_node_is_refused() {
     let repo = node();
     repo.edit_manifest("variants:\n", &SCENES.replace("links: [[one, two]]", "links: [[one, tow]]"));
     repo.xtask(&["list"]).failure().says(["node.yaml", "has no node `tow`: did you mean `two`?"]);
 }
 
 #[test]
-fn kept_nodes_run_on_until_they_are_stopped() {
+fn kept_nodes_run_until_they_are_stopped() {
     let (repo, engine) = (node(), Engine::here());
     repo.edit_manifest("variants:\n", SCENES);
     repo.xtask(&["verify", "--keep"]).success().says(["cargo xtask stop --all"]);

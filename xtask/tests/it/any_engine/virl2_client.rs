@@ -65,7 +65,7 @@ fn satisfied(stage: &Stage, controller: &Controller, script: &str, words: &[&str
 }
 
 #[test]
-fn the_client_is_satisfied_with_the_stand_in_and_sees_what_this_program_uploads() {
+fn the_client_accepts_the_stand_in_and_sees_what_this_program_uploads() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["save"]).success();

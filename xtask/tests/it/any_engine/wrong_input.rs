@@ -83,14 +83,14 @@ fn a_template_that_renders_to_broken_yaml_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_template_that_is_not_there_is_named() {
+fn a_missing_template_is_named() {
     let repo = Repo::tiny();
     repo.edit_manifest("node_definition: tiny.yaml", "node_definition: none.yaml");
     repo.xtask(&["inspect"]).failure().says(["there is no template ", "node-definitions/none.yaml"]);
 }
 
 #[test]
-fn a_definition_of_another_image_is_refused() {
+fn an_image_definition_for_another_image_is_refused() {
     let repo = Repo::tiny();
     repo.edit("image-definitions/container.yaml", "{{ image_id }}", "0123");
     repo.xtask(&["save"]).failure().says(["image-definitions/container.yaml", "`sha256`"]);
@@ -98,7 +98,7 @@ fn a_definition_of_another_image_is_refused() {
 }
 
 #[test]
-fn an_unknown_node_variant_or_switch_is_told_with_the_near_match() {
+fn an_unknown_node_variant_or_switch_is_reported_with_the_nearest_match() {
     let repo = Repo::tiny();
     let near = repo.node().replace("tiny", "tyni");
     let suggestion = format!("did you mean `{}`?", repo.node());
@@ -158,7 +158,7 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
-fn a_tag_that_is_somebody_elses_is_neither_overwritten_nor_removed() {
+fn the_tag_of_somebody_elses_image_is_neither_overwritten_nor_removed() {
     let (repo, engine) = (Repo::tiny(), Engine::here());
     let foreign = engine.foreign(&repo.image());
     repo.xtask(&["build"]).failure().says([
@@ -174,7 +174,7 @@ fn a_tag_that_is_somebody_elses_is_neither_overwritten_nor_removed() {
 }
 
 #[test]
-fn clean_leaves_what_it_did_not_make() {
+fn clean_leaves_what_this_program_did_not_create() {
     let (repo, engine) = (Repo::tiny(), Engine::here());
     let foreign = engine.foreign(&format!("{}-other:1.0", repo.node()));
     repo.xtask(&["save"]).success();

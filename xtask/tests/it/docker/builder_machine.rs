@@ -141,7 +141,7 @@ fn publish(machine: &Machine, stage: &Stage) {
 }
 
 #[test]
-fn cloud_inits_own_checker_finds_no_fault_and_would_find_one() {
+fn cloud_inits_own_checker_finds_no_error_and_would_find_one() {
     let machine = Machine::off(&stage(), "192.0.2.1");
     let judge = |kind: &str, file: &str| {
         machine.run(
@@ -165,7 +165,7 @@ fn cloud_inits_own_checker_finds_no_fault_and_would_find_one() {
 }
 
 #[test]
-fn cloud_init_makes_the_user_with_keys_and_password_and_sets_what_was_asked_for() {
+fn cloud_init_creates_the_user_with_keys_and_password_and_applies_the_settings() {
     let machine = Machine::boot(&stage(), "192.0.2.1");
     assert!(machine.shell("id builder").contains("(sudo)"));
     let keys = machine.shell("cat ~builder/.ssh/authorized_keys");
@@ -183,7 +183,7 @@ fn cloud_init_makes_the_user_with_keys_and_password_and_sets_what_was_asked_for(
 }
 
 #[test]
-fn its_preparation_tells_what_failed_and_the_next_boot_makes_up_for_it_and_repeats_nothing() {
+fn its_preparation_reports_what_failed_and_the_next_boot_completes_it_without_repeating_anything() {
     let stage = stage();
     let machine = Machine::boot(&stage, "192.0.2.1");
     publish(&machine, &stage);
@@ -216,7 +216,7 @@ fn its_preparation_tells_what_failed_and_the_next_boot_makes_up_for_it_and_repea
 }
 
 #[test]
-fn from_there_the_server_is_reached_as_cml_by_ssh_and_by_this_program() {
+fn the_server_can_be_reached_from_it_as_cml_by_ssh_and_by_this_program() {
     let (stage, host) = (stage(), Host::start());
     let machine = Machine::boot(&stage, &host.inner_address());
     publish(&machine, &stage);

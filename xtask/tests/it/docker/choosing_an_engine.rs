@@ -4,7 +4,7 @@ use crate::common::Repo;
 use crate::common::engine::PrivatePodman;
 
 #[test]
-fn an_engine_that_nobody_knows_is_refused() {
+fn an_unknown_engine_is_refused() {
     let mut repo = Repo::tiny();
     let said = repo.xtask(&["--engine", "moby", "build"]);
     assert_eq!(said.code, Some(2), "{said}");
@@ -15,7 +15,7 @@ fn an_engine_that_nobody_knows_is_refused() {
 }
 
 #[test]
-fn a_podman_that_runs_already_serves_like_docker() {
+fn a_podman_service_that_runs_already_is_used_like_docker() {
     let podman = PrivatePodman::start();
     let mut repo = Repo::with_shell("RUN echo made > /made\n");
     repo.set("XTASK_ENGINE", podman.host());
@@ -35,7 +35,7 @@ fn a_podman_that_runs_already_serves_like_docker() {
 }
 
 #[test]
-fn the_argument_counts_more_than_the_variable() {
+fn the_argument_overrides_the_variable() {
     let mut repo = Repo::tiny();
     repo.set("XTASK_ENGINE", "unix:///nonexistent/one.sock");
     repo.xtask(&["build"]).failure().says(["unix:///nonexistent/one.sock"]);

@@ -41,7 +41,7 @@ fn a_node_is_built_and_saved_and_no_process_is_left() {
 }
 
 #[test]
-fn where_nothing_answers_it_serves_and_the_reason_is_told() {
+fn where_no_engine_answers_it_is_used_and_says_why() {
     let (storage, mut repo) = embedded(Repo::tiny());
     repo.set("XTASK_ENGINE", "auto");
     let outer = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /run && exec \"$@\"", "sh"];
@@ -56,7 +56,7 @@ fn where_nothing_answers_it_serves_and_the_reason_is_told() {
 }
 
 #[test]
-fn it_ends_with_its_command_at_ctrl_c_and_when_that_is_killed() {
+fn it_ends_with_its_command_at_ctrl_c_and_at_kill() {
     let nap = format!("{}8", 100_000 + std::process::id());
     let (storage, repo) = embedded(Repo::with_shell(&format!("RUN sleep {nap}\n")));
     for (name, code) in [("INT", Some(130)), ("TERM", Some(130)), ("KILL", None)] {
@@ -73,7 +73,7 @@ fn it_ends_with_its_command_at_ctrl_c_and_when_that_is_killed() {
 }
 
 #[test]
-fn an_engine_that_dies_during_a_build_is_told_and_leaves_nothing_running() {
+fn an_engine_that_dies_during_a_build_is_reported_and_leaves_nothing_running() {
     let nap = format!("{}9", 100_000 + std::process::id());
     let (storage, repo) = embedded(Repo::with_shell(&format!("RUN sleep {nap}\n")));
     let build = repo.start(&["build"]);
@@ -113,7 +113,7 @@ fn processes(is_it: impl Fn(&str) -> bool) -> Vec<u32> {
 
 /// Podman hears nothing of the end of a container whose monitor was killed.
 #[test]
-fn it_goes_on_after_the_monitors_of_nodes_were_killed() {
+fn it_still_works_after_the_monitors_of_nodes_were_killed() {
     let (storage, repo) = embedded(node());
     let name = format!("t{}-watched", std::process::id());
     let run_and_kill_the_monitor = || {
@@ -131,7 +131,7 @@ fn it_goes_on_after_the_monitors_of_nodes_were_killed() {
 }
 
 #[test]
-fn two_commands_at_once_use_one_storage() {
+fn two_commands_at_once_share_one_storage() {
     let (storage, mut repo) = embedded(Repo::with_shell("RUN sleep 1; echo one > /made\n"));
     let first = repo.node().to_owned();
     let second = repo.add_node("FROM scratch\nADD userland.tar /\nRUN sleep 1; echo two > /made\n");
@@ -146,7 +146,7 @@ fn two_commands_at_once_use_one_storage() {
 
 /// An engine that ends looks for what it has left running. Steps of another command's build are not its own.
 #[test]
-fn commands_that_come_and_go_let_the_steps_of_a_build_be() {
+fn commands_that_come_and_go_do_not_disturb_a_build() {
     let steps: String = (0..20).map(|number| format!("RUN echo {number} > /made\n")).collect();
     let (storage, repo) = embedded(Repo::with_shell(&steps));
     let build = repo.start(&["build"]);
@@ -162,7 +162,7 @@ fn commands_that_come_and_go_let_the_steps_of_a_build_be() {
 
 /// Of Podman's own they are not: one of some ten is lost. Two engines with one storage, as two commands have them.
 #[test]
-fn names_that_are_given_and_taken_at_once_are_all_kept() {
+fn images_that_are_tagged_and_untagged_at_once_keep_their_tags() {
     start_guards_by_the_program();
     let cache = Storage::new();
     let mut repo = Repo::tiny();
@@ -190,7 +190,7 @@ async fn name_and_unname(engine: Engine, image: String, task: usize) {
 }
 
 #[test]
-fn a_full_disk_is_told_with_the_folder_and_the_remedy() {
+fn a_full_disk_is_reported_with_its_folder_and_the_remedy() {
     let (storage, mut repo) = embedded(Repo::with_shell("RUN head -c 90000000 /dev/zero > /large\n"));
     let disk = storage.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
@@ -213,7 +213,7 @@ fn on_a_disk(repo: &Repo, mount: &str, args: &[&str]) -> Outcome {
 
 /// The kernel stacks no overlay on one: so it is inside of a container.
 #[test]
-fn where_the_disk_takes_no_overlay_images_are_plain_copies() {
+fn where_overlay_is_not_supported_images_are_plain_copies() {
     let (storage, mut repo) = embedded(node());
     let folder = |name: &str| {
         let folder = storage.path().join(name);
@@ -243,7 +243,7 @@ fn in_front(scripts: &[(&str, &str)]) -> (TempDir, String) {
 }
 
 #[test]
-fn a_podman_that_is_too_old_is_told() {
+fn a_podman_that_is_too_old_is_refused() {
     let (_storage, mut repo) = embedded(Repo::tiny());
     let (_folder, path) = in_front(&[("podman", "echo podman version 3.4.4")]);
     repo.set("PATH", path);
@@ -252,7 +252,7 @@ fn a_podman_that_is_too_old_is_told() {
 }
 
 #[test]
-fn where_no_container_may_run_images_are_still_made_and_nodes_are_refused_with_the_reason() {
+fn where_containers_cannot_run_images_are_still_built_and_nodes_are_refused_with_the_reason() {
     let (storage, mut repo) = embedded(Repo::with_shell("RUN echo from a chroot > /made\n"));
     // Podman looks for runtimes in fixed places, too: all of them refuse.
     let refuse = "case \"$*\" in *--version*|*features*) exec /bin/echo refusing version 1.0;; esac; \
@@ -285,7 +285,7 @@ fn where_no_container_may_run_images_are_still_made_and_nodes_are_refused_with_t
 }
 
 #[test]
-fn an_ordinary_user_without_subordinate_ids_is_told_how_to_get_some() {
+fn an_ordinary_user_without_subordinate_ids_is_told_how_to_add_them() {
     let (storage, repo) = embedded(Repo::tiny());
     // Copied: nobody may not look into the build folder of a user.
     let program = storage.path().join("xtask");

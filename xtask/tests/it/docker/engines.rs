@@ -185,7 +185,7 @@ const WITHOUT_CONTAINERS: [&str; 6] = [
 ];
 
 #[test]
-fn where_no_container_runs_a_node_is_built_and_checked_in_a_chroot() {
+fn where_containers_cannot_run_a_node_is_built_and_checked_in_a_chroot() {
     let repo = Repo::with_shell("RUN echo one > /number\n");
     let checks = "checks: [{name: the number, run: [cat, /number], prints: one}, \
         {name: it fails, run: [sh, -c, 'exit 4'], exits: 4}]\nvariants:\n";

@@ -40,7 +40,7 @@ fn root_words<'a>(words: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn an_engine_that_does_not_answer_is_named_with_where_its_address_came_from() {
+fn an_engine_that_does_not_answer_is_named_with_the_origin_of_its_address() {
     let mut repo = Repo::tiny();
     repo.xtask(&["save"]).success();
     for (host, why) in [
@@ -65,7 +65,7 @@ fn an_engine_that_does_not_answer_is_named_with_where_its_address_came_from() {
 }
 
 #[test]
-fn without_an_engine_and_a_terminal_nothing_is_changed_and_the_command_is_told() {
+fn without_an_engine_and_a_terminal_nothing_is_changed_and_the_command_to_run_is_shown() {
     let repo = with_docker();
     let outer = root_words(&WITHOUT_ENGINE);
     for command in [&["setup"][..], &["build"], &["save", "--json"]] {
@@ -101,7 +101,7 @@ fn every_missing_part_is_listed_with_its_package() {
 }
 
 #[test]
-fn a_missing_git_does_not_stop_what_needs_none() {
+fn a_missing_git_stops_only_what_needs_it() {
     let mut repo = Repo::tiny();
     let path = path_without(&["git", "mmdebstrap", "debootstrap"]);
     repo.set("PATH", path.path());
@@ -111,13 +111,13 @@ fn a_missing_git_does_not_stop_what_needs_none() {
 }
 
 #[test]
-fn a_complete_machine_is_told_so() {
+fn setup_says_when_nothing_is_missing() {
     let repo = with_docker();
     repo.xtask(&["setup"]).success().says(["nothing is missing", "Docker "]);
 }
 
 #[test]
-fn a_question_on_a_terminal_is_answered_with_no_by_default_and_ended_by_ctrl_c() {
+fn the_default_answer_to_a_question_is_no_and_ctrl_c_ends_it() {
     let repo = with_docker();
     for (typed, code, said) in [("\n", 1, "nothing was changed"), ("\u{3}", 130, "interrupted")] {
         let mut inner = root_words(&WITHOUT_ENGINE).join("' '");
@@ -162,7 +162,7 @@ fn a_user_who_may_not_use_the_engine_is_told_how_to_join_its_group() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_the_old_archive_stays() {
+fn a_full_disk_is_reported_and_the_old_archive_stays() {
     let repo = Repo::tiny();
     let greeting = repo.path(&format!("docker/{}/greeting", repo.node()));
     let large = repo.path("large");

@@ -78,7 +78,7 @@ fn shellcheck_finds_nothing() {
 }
 
 #[test]
-fn it_installs_with_owner_and_modes_and_clears_itself_away() {
+fn it_installs_with_owner_and_modes_and_removes_itself() {
     let (host, held) = host_with("one");
     assert!(held.node_definition.contains("version: one") && held.image_definition.contains("version: one"));
     for line in held.owners.lines() {
@@ -92,7 +92,7 @@ fn it_installs_with_owner_and_modes_and_clears_itself_away() {
 }
 
 #[test]
-fn from_the_drop_folder_it_leaves_what_is_not_its_own() {
+fn files_of_others_stay_in_the_drop_folder() {
     let host = Host::start();
     let folder = "/var/local/virl2/dropfolder";
     host.sh(&format!("echo mine >{folder}/other.qcow2; {}", lay(folder, "one", SCRIPT)));
@@ -102,7 +102,7 @@ fn from_the_drop_folder_it_leaves_what_is_not_its_own() {
 }
 
 #[test]
-fn rollback_and_remove_go_there_and_back() {
+fn rollback_and_remove_can_be_repeated_in_turn() {
     let (host, one) = host_with("one");
     host.sh(&install("two"));
     let two = host.held(ID).unwrap();
@@ -146,7 +146,7 @@ fn killed_at_every_step_it_leaves_the_whole_old_node_or_the_whole_new_one_and_a_
 }
 
 #[test]
-fn if_the_power_fails_at_any_step_the_next_call_makes_up_for_it() {
+fn after_a_power_failure_at_any_step_the_next_call_recovers() {
     let (host, old) = host_with("old");
     host.sh(&install("new"));
     let new = host.held(ID).unwrap();
@@ -194,7 +194,7 @@ fn a_failure_or_a_signal_at_any_step_puts_everything_back() {
 }
 
 #[test]
-fn killed_on_the_way_back_it_still_ends_whole() {
+fn killed_during_the_rollback_it_still_leaves_a_whole_node() {
     let (host, old) = host_with("old");
     host.sh(&install("new"));
     let new = host.held(ID).unwrap();
@@ -221,7 +221,7 @@ fn killed_on_the_way_back_it_still_ends_whole() {
 }
 
 #[test]
-fn a_first_installation_and_a_removal_are_all_or_nothing_too() {
+fn a_first_installation_and_a_removal_are_all_or_nothing() {
     let host = Host::start();
     host.sh(&install("new"));
     let new = host.held(ID).unwrap();
@@ -282,7 +282,7 @@ fn what_is_wrong_is_refused_before_anything_changes() {
 }
 
 #[test]
-fn a_full_disk_is_told_before_or_during_the_copy_and_changes_nothing() {
+fn a_full_disk_is_reported_before_or_during_the_copy_and_changes_nothing() {
     let host = Host::start_with(&["--mount", "type=tmpfs,destination=/var/lib/libvirt/images,tmpfs-size=3000000"]);
     host.sh(&install("old"));
     let old = host.held(ID).unwrap();

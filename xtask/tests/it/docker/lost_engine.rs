@@ -4,7 +4,7 @@ use crate::common::engine::{Engine, PrivateEngine};
 use crate::common::{Repo, noise, runs, wait_until};
 
 #[test]
-fn an_engine_that_dies_during_the_build_is_told() {
+fn an_engine_that_dies_during_the_build_is_reported() {
     let engine = PrivateEngine::start();
     let nap = format!("{}6", 100_000 + std::process::id());
     let mut repo = Repo::with_shell(&format!("RUN sleep {nap}\n"));
@@ -40,7 +40,7 @@ fn an_engine_that_dies_during_the_export_leaves_the_old_archive_and_no_other() {
 }
 
 #[test]
-fn an_engine_that_dies_while_a_node_runs_is_told() {
+fn an_engine_that_dies_while_a_node_runs_is_reported() {
     let engine = PrivateEngine::start();
     let mut repo = Repo::with_shell("ENTRYPOINT [\"/bin/sleep\", \"1000\"]\n");
     repo.edit("node-definitions/tiny.yaml", "{timeout: 60}", "{timeout: 60, completed: [READY]}");

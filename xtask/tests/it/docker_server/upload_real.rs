@@ -49,7 +49,7 @@ fn is_loaded_with_the_right_id(archive: &Path, image_definition: &str) {
 }
 
 #[test]
-fn frr_by_the_api() {
+fn frr_is_uploaded_by_the_api() {
     let id = frr()["id"].as_str().unwrap();
     let controller = Controller::start();
     let stage = Stage::of(&controller);
@@ -67,7 +67,7 @@ fn frr_by_the_api() {
 }
 
 #[test]
-fn frr_by_ssh() {
+fn frr_is_uploaded_by_ssh() {
     let id = frr()["id"].as_str().unwrap();
     let host = Host::start();
     let stage = Stage::of_host(&host);

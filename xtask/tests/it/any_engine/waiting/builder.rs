@@ -50,7 +50,7 @@ fn user_data(controller: &Controller) -> serde_yaml::Value {
 }
 
 #[test]
-fn a_lab_is_made_as_one_topology_with_the_newest_ubuntu_and_a_repeat_leaves_it_alone() {
+fn a_lab_is_created_from_one_topology_with_the_newest_ubuntu_and_a_repeat_leaves_it_alone() {
     let (controller, stage) = scene();
     let outcome = create(&stage, &[]).success();
     assert!(outcome.stdout.contains("  created"), "{outcome}");
@@ -73,7 +73,7 @@ fn a_lab_is_made_as_one_topology_with_the_newest_ubuntu_and_a_repeat_leaves_it_a
 }
 
 #[test]
-fn the_machine_takes_over_what_the_caller_has_and_no_secret_goes_with_it() {
+fn the_machine_gets_the_callers_settings_but_no_secret() {
     let (controller, mut stage) = scene();
     stage.repo.set("CML_BUILDER_PASS", SECRET);
     stage.repo.set("CML_SSH_USER", "labs");
@@ -103,7 +103,7 @@ fn the_machine_takes_over_what_the_caller_has_and_no_secret_goes_with_it() {
 }
 
 #[test]
-fn without_a_password_one_logs_in_by_key_and_with_neither_nobody_could() {
+fn without_a_password_a_key_is_needed() {
     let (controller, stage) = scene();
     create(&stage, &[]).success().says(["gets no password"]);
     assert_eq!(user_data(&controller)["users"][0]["lock_passwd"], true);
@@ -159,7 +159,7 @@ fn after_ctrl_c_at_a_password_the_terminal_shows_what_is_typed_again() {
 }
 
 #[test]
-fn an_image_that_is_missing_is_named_together_with_those_that_are_there() {
+fn a_missing_image_is_named_together_with_those_that_exist() {
     let (controller, stage) = scene();
     let outcome = create(&stage, &["--image-definition", "ubuntu-24-04-2099"]).failure();
     outcome.says(["no image definition `ubuntu-24-04-2099`", UBUNTU, "ubuntu-22-04-20240126"]).does_not_say(["alpine"]);
@@ -255,7 +255,7 @@ fn a_machine_is_started_waited_for_stopped_started_again_and_deleted() {
 }
 
 #[test]
-fn where_the_servers_table_has_no_address_the_machines_own_word_counts() {
+fn without_an_address_from_the_server_the_machines_own_message_is_used() {
     let (controller, stage) = scene();
     create(&stage, &[]).success();
     controller.state().labs.sees_addresses = false;
@@ -279,7 +279,7 @@ fn a_node_that_never_boots_is_shown_with_its_console() {
 }
 
 #[test]
-fn a_machine_that_cannot_be_prepared_or_falls_over_says_why_and_is_tried_again() {
+fn a_machine_that_fails_to_prepare_or_crashes_says_why_and_is_tried_again() {
     let (controller, stage) = scene();
     create(&stage, &[]).success();
     controller.state().labs.boot = Boot::Unprepared;
@@ -297,7 +297,7 @@ fn a_machine_that_cannot_be_prepared_or_falls_over_says_why_and_is_tried_again()
 }
 
 #[test]
-fn only_labs_of_this_project_are_touched_though_others_bear_their_title() {
+fn only_labs_of_this_project_are_touched_even_if_others_have_the_same_title() {
     let (controller, stage) = scene();
     let foreign = controller.state().labs.add(TITLE, "ubuntu");
     for command in ["stop", "delete"] {
@@ -332,7 +332,7 @@ fn only_labs_of_this_project_are_touched_though_others_bear_their_title() {
 }
 
 #[test]
-fn of_several_of_ours_none_is_guessed_and_one_with_other_peoples_nodes_is_not_deleted() {
+fn one_of_several_labs_must_be_named_and_one_with_other_peoples_nodes_is_not_deleted() {
     let (controller, stage) = scene();
     create(&stage, &["--title", "second"]).success();
     create(&stage, &[]).success();
@@ -360,7 +360,7 @@ fn of_several_of_ours_none_is_guessed_and_one_with_other_peoples_nodes_is_not_de
 }
 
 #[test]
-fn replacing_makes_the_new_lab_before_the_old_one_goes() {
+fn a_replacement_is_created_before_the_old_lab_is_deleted() {
     let (controller, stage) = scene();
     create(&stage, &[]).success();
     stage.repo.xtask(&["builder", "start"]).success();
@@ -380,7 +380,7 @@ fn replacing_makes_the_new_lab_before_the_old_one_goes() {
 }
 
 #[test]
-fn a_lab_limit_and_a_missing_licence_are_told_in_the_servers_words_with_a_remedy() {
+fn a_lab_limit_and_a_missing_licence_are_reported_in_the_servers_words_with_a_remedy() {
     let (controller, stage) = scene();
     controller.state().labs.limit = 0;
     create(&stage, &[]).failure().says(["The limit of 0 labs is reached", "free resources on the server"]);
@@ -408,7 +408,7 @@ fn an_expired_token_is_renewed_in_the_middle_of_everything() {
 }
 
 #[test]
-fn whatever_request_is_lost_a_repeat_completes_the_work() {
+fn after_the_loss_of_any_request_a_repeat_completes_the_work() {
     let (controller, stage) = scene();
     // What was made without our knowing is found again.
     controller.trouble("POST import", 1, Trouble::AnswerLost);
@@ -436,7 +436,7 @@ fn whatever_request_is_lost_a_repeat_completes_the_work() {
 }
 
 #[test]
-fn a_command_that_is_killed_is_made_up_for_by_the_next() {
+fn the_next_command_completes_what_a_killed_one_began() {
     let (controller, stage) = scene();
     create(&stage, &[]).success();
     let id = controller.state().labs.only().0.clone();

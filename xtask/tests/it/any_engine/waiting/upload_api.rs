@@ -51,7 +51,7 @@ fn nodes_are_reported_in_the_order_in_which_they_are_named() {
 }
 
 #[test]
-fn a_changed_node_is_replaced_archive_first_and_image_definition_last() {
+fn a_changed_node_is_replaced_with_the_archive_first_and_the_image_definition_last() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["upload"]).success();
@@ -82,7 +82,7 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
 }
 
 #[test]
-fn status_tells_absent_same_and_what_differs() {
+fn status_shows_absent_same_and_what_differs() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["save"]).success();
@@ -101,7 +101,7 @@ fn status_tells_absent_same_and_what_differs() {
 }
 
 #[test]
-fn whatever_fails_at_whatever_step_nothing_is_changed_and_a_repeat_completes() {
+fn a_failure_at_any_step_changes_nothing_and_a_repeat_completes() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["upload"]).success();
@@ -152,7 +152,7 @@ fn a_first_upload_that_fails_leaves_nothing() {
 }
 
 #[test]
-fn an_upload_killed_at_any_request_is_completed_by_a_repeat_which_sends_the_archive_once() {
+fn a_repeat_completes_an_upload_killed_at_any_request_and_sends_the_archive_once() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     let id = stage.repo.id();
@@ -186,7 +186,7 @@ fn an_expired_token_is_renewed_once_in_the_middle_of_the_upload() {
 }
 
 #[test]
-fn a_busy_controller_is_asked_again_and_a_dead_one_is_not_asked_for_ever() {
+fn a_busy_controller_is_asked_again_but_not_for_ever() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     controller.trouble(ARCHIVE, 2, Trouble::Status(429, "Too many requests."));
@@ -209,7 +209,7 @@ fn a_silent_controller_is_given_up() {
 }
 
 #[test]
-fn a_proxys_page_is_not_taken_for_an_answer() {
+fn the_page_of_a_proxy_is_not_taken_for_an_answer() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     controller.trouble("GET system_information", 1, Trouble::Html(200));
@@ -217,7 +217,7 @@ fn a_proxys_page_is_not_taken_for_an_answer() {
 }
 
 #[test]
-fn nobody_is_there() {
+fn an_unreachable_controller_is_reported() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let controller = Controller::start();
     let stage = Stage::of(&controller);
@@ -226,7 +226,7 @@ fn nobody_is_there() {
 }
 
 #[test]
-fn several_servers_go_at_once_and_one_that_fails_does_not_stop_the_others() {
+fn several_servers_are_served_at_once_and_one_failure_does_not_stop_the_others() {
     let (one, two, old) = (Controller::start(), Controller::start(), Controller::start());
     let mut stage = Stage::of(&one);
     let authorities = stage.home.path().join("authorities.pem");
@@ -247,7 +247,7 @@ fn several_servers_go_at_once_and_one_that_fails_does_not_stop_the_others() {
 }
 
 #[test]
-fn an_unknown_certificate_is_shown_and_pinned_only_when_told() {
+fn an_unknown_certificate_is_shown_and_pinned_only_on_request() {
     let controller = Controller::start();
     let mut stage = Stage::of(&controller);
     stage.repo.set("CA_BUNDLE", "");
@@ -304,7 +304,7 @@ fn insecure_is_loud_and_never_remembered() {
 }
 
 #[test]
-fn a_wrong_password_is_told_without_it_and_nothing_is_shown_of_the_right_one() {
+fn a_wrong_password_is_reported_and_no_password_is_ever_shown() {
     let controller = Controller::start();
     let mut stage = Stage::of(&controller);
     let verbose = stage.repo.xtask(&["-v", "upload"]).success();
@@ -349,7 +349,7 @@ fn a_node_in_use_is_explained_and_replaced_only_with_force() {
 }
 
 #[test]
-fn read_only_of_somebody_else_needs_force_and_of_our_own_does_not() {
+fn somebody_elses_read_only_node_needs_force_and_our_own_does_not() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     let template = stage.repo.read("image-definitions/container.yaml");
@@ -375,7 +375,7 @@ fn read_only_of_somebody_else_needs_force_and_of_our_own_does_not() {
 }
 
 #[test]
-fn a_controller_that_takes_no_file_for_an_old_definition_is_noticed() {
+fn a_controller_that_accepts_no_new_file_for_an_old_definition_is_noticed() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["upload"]).success();
@@ -410,7 +410,7 @@ fn remove_and_rollback() {
 }
 
 #[test]
-fn a_node_definition_that_other_images_belong_to_is_not_half_removed() {
+fn a_node_definition_with_other_images_is_not_half_removed() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     let id = stage.repo.id();
@@ -433,7 +433,7 @@ fn a_full_disk_is_noticed_before_anything_is_sent() {
 }
 
 #[test]
-fn an_archive_that_was_changed_after_it_was_saved_is_made_anew_not_sent() {
+fn an_archive_that_was_changed_after_it_was_saved_is_written_again_before_it_is_sent() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["save"]).success();
@@ -449,7 +449,7 @@ fn an_archive_that_was_changed_after_it_was_saved_is_made_anew_not_sent() {
 }
 
 #[test]
-fn two_uploads_at_once_both_end_well() {
+fn two_uploads_at_once_both_succeed() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["save"]).success();
@@ -532,7 +532,7 @@ fn the_proxy_of_the_environment_is_used_and_its_password_not_shown() {
 }
 
 #[test]
-fn a_proxy_of_another_kind_is_told() {
+fn an_unsupported_kind_of_proxy_is_reported() {
     let controller = Controller::start();
     let mut stage = Stage::of(&controller);
     stage.repo.set("HTTPS_PROXY", "socks5://127.0.0.1:1");

@@ -37,7 +37,7 @@ fn a_docker_context_is_followed() {
 }
 
 #[test]
-fn a_symbolic_link_to_the_socket_serves_too() {
+fn a_symbolic_link_to_the_socket_works() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("sock");
     std::os::unix::fs::symlink("/var/run/docker.sock", &link).unwrap();

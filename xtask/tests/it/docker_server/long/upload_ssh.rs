@@ -140,7 +140,7 @@ fn status_remove_and_rollback() {
 }
 
 #[test]
-fn cut_at_nine_tenths_it_sends_the_tenth_that_is_missing() {
+fn a_transfer_cut_at_nine_tenths_sends_only_the_missing_tenth() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     with_large_archive(&stage);
@@ -162,7 +162,7 @@ fn cut_at_nine_tenths_it_sends_the_tenth_that_is_missing() {
 }
 
 #[test]
-fn a_connection_that_is_cut_is_made_anew_and_the_transfer_goes_on() {
+fn a_connection_that_is_cut_is_made_again_and_the_transfer_resumes() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     with_slow_archive(&stage);
@@ -179,7 +179,7 @@ fn a_connection_that_is_cut_is_made_anew_and_the_transfer_goes_on() {
 }
 
 #[test]
-fn a_server_that_stalls_is_given_up_and_a_repeat_goes_on() {
+fn a_server_that_stalls_is_given_up_and_a_repeat_resumes() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     with_slow_archive(&stage);
@@ -196,7 +196,7 @@ fn a_server_that_stalls_is_given_up_and_a_repeat_goes_on() {
 }
 
 #[test]
-fn a_client_that_is_killed_leaves_nothing_running_and_a_repeat_goes_on() {
+fn a_client_that_is_killed_leaves_nothing_running_and_a_repeat_resumes() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     with_slow_archive(&stage);
@@ -297,7 +297,7 @@ fn it_needs_neither_rsync_nor_sftp() {
 }
 
 #[test]
-fn a_host_key_that_has_changed_stops_everything() {
+fn a_changed_host_key_stops_everything() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     stage.repo.xtask(&["cml", "status"]).success();
@@ -310,7 +310,7 @@ fn a_host_key_that_has_changed_stops_everything() {
 }
 
 #[test]
-fn a_wrong_password_is_told_and_no_password_is_ever_shown() {
+fn a_wrong_password_is_reported_and_no_password_is_ever_shown() {
     let host = Host::start();
     let mut stage = Stage::of_host(&host);
     let shown = stage.repo.xtask(&["-v", "upload", "--install", "--no-restart"]).success();
@@ -321,7 +321,7 @@ fn a_wrong_password_is_told_and_no_password_is_ever_shown() {
 }
 
 #[test]
-fn the_password_stands_in_no_argument_and_no_environment() {
+fn the_password_is_in_no_argument_and_no_environment() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     with_slow_archive(&stage);
@@ -344,7 +344,7 @@ fn the_password_stands_in_no_argument_and_no_environment() {
 }
 
 #[test]
-fn sudo_that_refuses_is_told_and_nothing_is_changed() {
+fn a_refusal_by_sudo_is_reported_and_nothing_is_changed() {
     let host = Host::start();
     let mut stage = Stage::of_host(&host);
     let guest = host.url().replace("ssh://", "ssh://guest@");
@@ -384,7 +384,7 @@ fn let_in_by_key(host: &Host, stage: &mut Stage) {
 }
 
 #[test]
-fn a_full_disk_is_told_before_and_during_the_transfer() {
+fn a_full_disk_is_reported_before_and_during_the_transfer() {
     let images = ["--mount", "type=tmpfs,destination=/var/lib/libvirt/images,tmpfs-size=4000000"];
     let host = Host::start_with(&images);
     let stage = Stage::of_host(&host);
@@ -412,7 +412,7 @@ fn an_archive_that_was_changed_after_it_was_saved_is_not_installed() {
 }
 
 #[test]
-fn two_uploads_at_once_both_end_well() {
+fn two_uploads_at_once_both_succeed() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     stage.repo.xtask(&["save"]).success();
@@ -424,7 +424,7 @@ fn two_uploads_at_once_both_end_well() {
 }
 
 #[test]
-fn several_hosts_at_once_one_of_which_is_not_there() {
+fn with_several_hosts_one_may_be_unreachable() {
     let (one, two) = (Host::start(), Host::start());
     let stage = Stage::of_host(&one);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -560,7 +560,7 @@ fn doctor_asks_for_vrf_only_where_a_node_needs_it() {
 }
 
 #[test]
-fn a_restart_that_fails_is_told() {
+fn a_restart_that_fails_is_reported() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     host.sh("touch /run/virl2/broken");

@@ -232,7 +232,7 @@ fn a_client_that_is_killed_before_or_after_any_request_is_carried_out() {
 }
 
 #[test]
-fn ctrl_c_during_any_request_takes_back_what_was_done() {
+fn ctrl_c_during_any_request_reverts_what_was_done() {
     for play in [Play::first(), Play::replacement()] {
         let last = play.place_of(" image_definitions");
         for (index, request) in play.requests.iter().enumerate() {
@@ -272,7 +272,7 @@ fn ctrl_c_does_not_wait_for_the_archive_to_be_sent() {
 }
 
 #[test]
-fn a_second_ctrl_c_ends_it_at_once_and_a_repeat_completes() {
+fn a_second_ctrl_c_ends_the_upload_at_once_and_a_repeat_completes() {
     let play = Play::replacement();
     play.reset();
     play.controller.trouble("PUT node_definitions", 1, Trouble::Held);
@@ -346,7 +346,7 @@ fn uploads_from_two_machines_at_once_never_mix() {
 }
 
 #[test]
-fn an_archive_that_somebody_takes_away_meanwhile_is_noticed() {
+fn an_archive_that_somebody_removes_meanwhile_is_noticed() {
     let play = Play::replacement();
     play.reset();
     play.controller.trouble("PUT node_definitions", 1, Trouble::Held);
@@ -360,7 +360,7 @@ fn an_archive_that_somebody_takes_away_meanwhile_is_noticed() {
 }
 
 #[test]
-fn a_rollback_that_is_killed_halfway_is_completed_by_a_repeat() {
+fn a_repeat_completes_a_rollback_that_was_killed_halfway() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["upload"]).success();
