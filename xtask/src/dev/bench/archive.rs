@@ -1,4 +1,4 @@
-//! `save` side by side with what it replaces.
+//! `save`, next to what it replaces.
 
 use std::time::Instant;
 
@@ -8,10 +8,9 @@ use futures_util::StreamExt;
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::{Built, Saved};
 use crate::commands::session::Session;
-use crate::dev::bench::{Figure, Times, ratio};
+use crate::dev::bench::figures::{Figure, Times, ratio};
 
-/// `save`, `docker save | gzip` and the bare export in turns, so that all three see the machine
-/// in the same moods.
+/// `save`, `docker save | gzip` and the bare export in turns, so that all three run under the same conditions.
 pub async fn against_gzip(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
     let image = Built::up_to_date(session, node).await?;
     let (mut ours, mut gzip, mut bare) = (Times::default(), Times::default(), Times::default());
@@ -45,7 +44,7 @@ pub async fn against_gzip(session: &Session<'_>, node: &NodeArgs, rounds: u32) -
     ])
 }
 
-/// Image and archive against the limits of their manifest.
+/// The sizes of image and archive, next to the limits of the manifest.
 pub async fn sizes(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
     let built = Built::up_to_date(session, node).await?;
     let limits = &built.plan.limits;
@@ -58,7 +57,7 @@ pub async fn sizes(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>
     ])
 }
 
-/// To nowhere. `silent` gets the time for which the engine prepares the export; nothing can be compressed before.
+/// Exports to nowhere. `silent` gets the time until the engine's first byte; nothing can be compressed before that.
 async fn bare_export(built: &Built, silent: &mut Times) -> Result<()> {
     let since = Instant::now();
     let mut export = std::pin::pin!(built.engine.export(&built.plan.names.image));
@@ -72,7 +71,7 @@ async fn bare_export(built: &Built, silent: &mut Times) -> Result<()> {
     Ok(())
 }
 
-/// The export comes from a file, so that the engine does not work meanwhile.
+/// Compresses an export from a file, so that the engine is idle meanwhile.
 fn compress_alone(session: &Session<'_>, built: &Built, alone: &mut Times) -> Result<()> {
     let export = tempfile::NamedTempFile::new_in(&session.cache)?;
     let image = &built.plan.names.image;
@@ -83,14 +82,14 @@ fn compress_alone(session: &Session<'_>, built: &Built, alone: &mut Times) -> Re
     Ok(())
 }
 
-/// The whole command into a fresh output folder, so that the person's `dist/` stays as it is.
+/// Runs the whole command with a new output folder, so that the user's `dist/` is unchanged.
 async fn save_elsewhere(session: &Session<'_>, node: &NodeArgs) -> Result<Saved> {
     let folder = tempfile::tempdir_in(&session.cache)?;
     let elsewhere = session.elsewhere(session.ui, &session.repository.root, &folder.path().join("dist"))?;
     Saved::up_to_date(&elsewhere, node).await
 }
 
-/// What the seed's Makefile does. Yields the size of the file.
+/// Does what the Makefile of the replaced recipe does. Returns the size of the file.
 fn docker_save_gzip(session: &Session<'_>, image: &str) -> Result<u64> {
     let file = tempfile::NamedTempFile::new_in(&session.cache)?;
     session.ui.command(format_args!("docker save {image} | gzip -6 >{}", file.path().display()));

@@ -1,4 +1,4 @@
-//! Building, side by side with the recipe that this project replaces.
+//! Building, next to the recipe that this project replaces.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -8,16 +8,16 @@ use anyhow::{Context, Result};
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::Built;
 use crate::commands::session::Session;
-use crate::dev::bench::{Figure, Times, ratio};
+use crate::dev::bench::figures::{Figure, Times, ratio};
 use crate::engine::connect::choice::EngineChoice;
 
-/// One stage, plain `make`, all its build tools left inside: the way of the recipe that this
-/// project comes from, for the same FRR.
+/// One stage, plain `make`, with the build tools left in the image: the recipe that this project replaces, for the same
+/// version of FRR.
 const ONE_STAGE: &str = include_str!("one-stage.Dockerfile");
 
-/// From nothing but the base: no step cached, no compiler cache, no package downloaded before.
+/// Builds from nothing but the base: no cached step, no compiler cache, no downloaded package.
 pub async fn against_one_stage(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
-    // Brings the base, which both start from and neither is charged for.
+    // Gets the base, which both start from, so that it counts for neither.
     let built = Built::up_to_date(session, node).await?;
     let ours = from_nothing(session, node).await?;
     let mut theirs = Times::default();
@@ -32,7 +32,7 @@ pub async fn against_one_stage(session: &Session<'_>, node: &NodeArgs) -> Result
     ])
 }
 
-/// The embedded engine from start to end, and a build from nothing on it and on Docker.
+/// The start of the embedded engine, and a build from nothing on it and on Docker.
 pub async fn on_both_engines(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
     let (docker, embedded) = (session.with_engine(EngineChoice::Docker)?, session.with_engine(EngineChoice::Embedded)?);
     let (on_docker, on_ours) = (from_nothing(&docker, node).await?, from_nothing(&embedded, node).await?);
@@ -60,7 +60,7 @@ async fn from_nothing(session: &Session<'_>, node: &NodeArgs) -> Result<Times> {
     Ok(Times(vec![copy.build(session, node, true).await?]))
 }
 
-/// After a change to the entry script alone.
+/// Builds after a change to the entry script alone.
 pub async fn after_a_change(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
     let built = Built::up_to_date(session, node).await?;
     let copy = Copy::of(session, &built)?;
@@ -70,7 +70,7 @@ pub async fn after_a_change(session: &Session<'_>, node: &NodeArgs) -> Result<Ve
     Ok(vec![Figure::new(&format!("rebuild after a change to {script}"), times.describe(), "at most 10 s")])
 }
 
-/// A copy of the repository whose images have names of their own, to be changed at will.
+/// A copy of the repository to change, whose images have names of their own.
 struct Copy {
     folder: tempfile::TempDir,
     node: String,
@@ -84,7 +84,7 @@ impl Copy {
         }
         copy.edit("node.yaml", |text| {
             let own = text.replace("\nimage: \"", "\nimage: \"cml-nodes-bench/").replace("\nid: \"", "\nid: \"bench-");
-            // The one-stage image is far larger, and has none of what the checks look for.
+            // The one-stage image is far larger, and has nothing that the checks look for.
             let (head, rest) = own.split_once("\nchecks:").unwrap_or((&own, ""));
             let limits = rest.split_once("\nlimits:").map_or("", |_| "\n");
             format!("{head}{limits}")
@@ -102,7 +102,7 @@ impl Copy {
         Ok(std::fs::write(&path, change(text))?)
     }
 
-    /// Cache mounts outlive `--no-cache`; under a new name each is empty.
+    /// Cache mounts survive `--no-cache`; with a new name each is empty.
     fn give_caches_new_names(&self) -> Result<()> {
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let own = format!("id=cml-nodes-bench-{}-", since_1970.as_secs());

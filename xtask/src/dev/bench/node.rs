@@ -1,4 +1,4 @@
-//! Running nodes: how fast they boot, alone and many at once, and what they hold.
+//! Running nodes: how fast they boot, alone and many at once, and their memory.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use crate::commands::flow::Saved;
 use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
 use crate::commands::verify;
-use crate::dev::bench::{Figure, Times};
+use crate::dev::bench::figures::{Figure, Times};
 use crate::lab;
 use crate::lab::{Lab, Node, NodeOptions};
 use crate::setup::Consent;
 use definitions::container::Container;
 
-/// How long a booted node is left alone before its memory counts as that of a node at rest.
+/// How long to wait after boot before the memory is measured.
 const REST: Duration = Duration::from_secs(3);
 
 /// As many as a small lab has.
@@ -65,7 +65,7 @@ async fn boot(lab: &Lab<'_>, container: &Container, image: &str) -> Result<(Node
     Ok((node, booted.time))
 }
 
-/// `verify` of what is built and saved.
+/// `verify` of a node that is built and saved.
 pub async fn verify(session: &Session<'_>, node: &NodeArgs) -> Result<Figure> {
     Saved::up_to_date(session, node).await?;
     let mut times = Times::default();

@@ -1,4 +1,4 @@
-//! This program itself.
+//! The speed of this program itself.
 
 use std::time::Instant;
 
@@ -7,11 +7,11 @@ use xshell::{Shell, cmd};
 
 use crate::commands::session::Session;
 use crate::commands::variant_definitions;
-use crate::dev::bench::{Figure, Times};
+use crate::dev::bench::figures::{Figure, Times};
 use catalog::Names;
 use digests::Digest;
 
-/// `list`, as a whole process.
+/// `list`, measured as a process.
 pub fn list(session: &Session<'_>, rounds: u32) -> Result<Figure> {
     let (program, root) = (std::env::current_exe()?, &session.repository.root);
     let sh = Shell::new()?;
@@ -24,7 +24,7 @@ pub fn list(session: &Session<'_>, rounds: u32) -> Result<Figure> {
     Ok(Figure::new("cargo xtask list, built", times.describe(), "at most 0.3 s"))
 }
 
-/// `lint` of 1,000 definitions, as a whole process: those that this repository renders, under new ids.
+/// `lint`, measured as a process, of 1,000 copies of a definition of this repository with new ids.
 pub fn lint(session: &Session<'_>, rounds: u32) -> Result<Figure> {
     const COUNT: usize = 1000;
     let folder = tempfile::tempdir_in(&session.cache)?;
@@ -48,17 +48,17 @@ pub fn lint(session: &Session<'_>, rounds: u32) -> Result<Figure> {
     Ok(Figure::new(&format!("cargo xtask lint of {COUNT} definitions, built"), times.describe(), "at most 1 s"))
 }
 
-/// Everything from nothing, sources downloaded.
+/// Compiles everything, with the sources downloaded before.
 pub fn compile(session: &Session<'_>) -> Result<Figure> {
     let target = tempfile::tempdir_in(&session.cache)?;
     let sh = Shell::new()?;
     sh.change_dir(&session.repository.root);
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     cmd!(sh, "{cargo} fetch --quiet --locked").quiet().run().context("downloading the sources")?;
-    session.ui.headline("cold compile of xtask");
+    session.ui.headline("compiling xtask, without any cache");
     let (folder, mut times) = (target.path(), Times::default());
     let since = Instant::now();
     cmd!(sh, "{cargo} build --quiet --locked --package xtask --bin xtask --target-dir {folder}").quiet().run()?;
     times.add(since);
-    Ok(Figure::new("cold compile of xtask", times.describe(), "at most 90 s on 2 cores"))
+    Ok(Figure::new("compiling xtask, without any cache", times.describe(), "at most 90 s on 2 cores"))
 }

@@ -1,4 +1,4 @@
-//! By the API over loopback, onto the controller that stands in for CML's in the tests.
+//! By the API over loopback, to the tests' stand-in for CML's controller.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::Saved;
 use crate::commands::session::Session;
-use crate::dev::bench::upload::{Uploaded, upload};
-use crate::dev::bench::{Figure, Times};
+use crate::dev::bench::figures::{Figure, Times};
+use crate::dev::bench::upload::one::{Uploaded, upload};
 
 pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
     let saved = Saved::up_to_date(session, node).await?;
@@ -32,14 +32,14 @@ pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Res
     ])
 }
 
-/// The last that it says of itself.
+/// The last variable that the stand-in prints.
 const LAST: &str = "FINGERPRINT";
 
-/// The stand-in, in a process of its own. Goes when dropped.
+/// The stand-in, in a process of its own, which ends when this is dropped.
 struct Server {
     process: Child,
-    /// What it says of itself: `VIRL2_URL=…`
-    said: BTreeMap<String, String>,
+    /// What it prints: `VIRL2_URL=…`
+    variables: BTreeMap<String, String>,
     memory: tempfile::TempDir,
 }
 
@@ -54,31 +54,31 @@ impl Server {
             .spawn()
             .context("could not start the stand-in controller")?;
         let lines = BufReader::new(process.stdout.take().context("the stand-in controller has no output")?).lines();
-        let mut said = BTreeMap::new();
+        let mut variables = BTreeMap::new();
         for line in lines {
             let line = line?;
             let (name, value) = line.split_once('=').context("cannot parse the output of the stand-in controller")?;
-            said.insert(name.to_owned(), value.to_owned());
+            variables.insert(name.to_owned(), value.to_owned());
             if name == LAST {
                 break;
             }
         }
-        Ok(Self { process, said, memory: tempfile::tempdir_in(&session.cache)? })
+        Ok(Self { process, variables, memory: tempfile::tempdir_in(&session.cache)? })
     }
 
     fn upload(&self, session: &Session<'_>) -> Result<Uploaded> {
         let mut environment = vec![("XDG_STATE_HOME", self.memory.path().into()), ("NO_PROXY", "127.0.0.1".into())];
-        environment.extend(self.said.iter().map(|(name, value)| (name.as_str(), value.into())));
-        let say = |name: &str| {
-            self.said.get(name).with_context(|| format!("the stand-in controller did not print its {name}"))
+        environment.extend(self.variables.iter().map(|(name, value)| (name.as_str(), value.into())));
+        let variable = |name: &str| {
+            self.variables.get(name).with_context(|| format!("the stand-in controller did not print its {name}"))
         };
-        upload(session, say("VIRL2_URL")?, &environment, &["--fingerprint", say(LAST)?])
+        upload(session, variable("VIRL2_URL")?, &environment, &["--fingerprint", variable(LAST)?])
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Its input ends, and so does it.
+        // It ends at the end of its input.
         drop(self.process.stdin.take());
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! By ssh over loopback, beside `scp`, onto the container that stands in for a CML server in the tests.
+//! By ssh over loopback, next to `scp`, to the container that stands in for a CML server in the tests.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use xshell::{Shell, cmd};
 use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::flow::{Built, Saved};
 use crate::commands::session::Session;
-use crate::dev::bench::upload::{Uploaded, upload};
-use crate::dev::bench::{Figure, Times, ratio};
+use crate::dev::bench::figures::{Figure, Times, ratio};
+use crate::dev::bench::upload::one::{Uploaded, upload};
 
-/// The recipe of the container, beside the link helper's.
+/// The container's recipe, next to the link helper's.
 const HOST: &str = "cml-host";
 
-/// How much of the archive has arrived when the transfer is cut off, in per cent.
+/// How much of the archive has arrived when the transfer is cut off, in percent.
 const CUT_AT: u64 = 90;
 
 pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
@@ -28,7 +28,7 @@ pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Res
     for round in 1..=rounds {
         session.ui.headline(format_args!("upload, round {round} of {rounds}"));
         server.forget()?;
-        // Both without the login: ours has one for all that it does.
+        // Both without the login: an upload logs in once for everything.
         let login = server.login()?;
         scp.0.push(server.scp(&archive.path)?.saturating_sub(login));
         server.forget()?;
@@ -57,7 +57,7 @@ pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Res
     ])
 }
 
-/// The container, and a login to it. Goes when dropped.
+/// The container, which is removed when this is dropped, and a login to it.
 struct Server {
     folder: tempfile::TempDir,
     name: String,
@@ -97,7 +97,7 @@ impl Server {
         Ok(server)
     }
 
-    /// An `ssh` with a key and known hosts of its own, for us and for scp alike.
+    /// Writes an `ssh` with its own key and known hosts, for this program and for scp.
     fn write_ssh(&self) -> Result<()> {
         let at = self.folder.path().display();
         let options = format!(
@@ -106,7 +106,6 @@ impl Server {
         let path = self.ssh();
         std::fs::create_dir_all(path.parent().unwrap_or(self.folder.path()))?;
         std::fs::write(&path, format!("#!/bin/sh\nexec /usr/bin/ssh {options} \"$@\"\n"))?;
-        #[cfg(unix)]
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         Ok(())
     }
@@ -115,17 +114,17 @@ impl Server {
         self.folder.path().join("bin/ssh")
     }
 
-    /// Runs words of shell as root on the server.
-    fn sh(&self, words: &str) -> Result<()> {
+    /// Runs a shell script as root on the server.
+    fn sh(&self, script: &str) -> Result<()> {
         let (sh, name) = (Shell::new()?, &self.name);
-        cmd!(sh, "docker exec {name} sh -c {words}")
+        cmd!(sh, "docker exec {name} sh -c {script}")
             .quiet()
             .ignore_stdout()
             .run()
             .context("the container that stands in for CML")
     }
 
-    /// Takes away what was sent before.
+    /// Removes what was sent before.
     fn forget(&self) -> Result<()> {
         self.sh("rm -rf /var/tmp/*")
     }
