@@ -22,6 +22,7 @@ use crate::api::refusal::{self, Refused};
 use crate::api::trust::{PinningVerifier, Trust};
 use crate::archive_file::ArchiveFile;
 use crate::progress::Progress;
+use crate::remote_text::excerpt;
 use crate::secret::Secret;
 use crate::version;
 
@@ -118,7 +119,7 @@ impl<'a> Controller<'a> {
         }
         let information: Value = self.json(answer, what).context("is this a CML controller?")?;
         let version = information.get("version").and_then(Value::as_str);
-        version.context("it does not give its version; is it a CML controller?")?.clone_into(&mut self.version);
+        self.version = excerpt(version.context("it does not give its version; is it a CML controller?")?, 40);
         self.ready = information.get("ready").and_then(Value::as_bool).unwrap_or(false);
         Ok(())
     }

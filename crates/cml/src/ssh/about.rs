@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::remote_text::excerpt;
 use crate::ssh::session::Ssh;
 
 /// The folder whose disk nodes are installed on.
@@ -32,7 +33,7 @@ impl About {
         let (free, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let information: Value = serde_json::from_str(rest.trim()).unwrap_or_default();
         Ok(Self {
-            version: information.get("version").and_then(Value::as_str).map(str::to_owned),
+            version: information.get("version").and_then(Value::as_str).map(|text| excerpt(text, 40)),
             ready: information.get("ready").and_then(Value::as_bool).unwrap_or(false),
             free: free.trim().parse::<u64>().unwrap_or(0) * 1024,
         })

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::remote_text::excerpt;
 use crate::space;
 use crate::ssh::about::{About, IMAGES};
 use crate::ssh::doctor::facts::Facts;
@@ -203,12 +204,12 @@ fn day0(facts: &Facts, is_needed: bool) -> Finding {
             "-day0privs is `privileged`: every user's boot.sh runs with all rights, which no node here needs",
             remedy,
         ),
-        other => fine(format!("-day0privs is `{}`", text::printable(other))),
+        other => fine(format!("-day0privs is `{}`", excerpt(other, 40))),
     }
 }
 
 fn ssh_service(facts: &Facts) -> Finding {
-    match facts.other.get("ssh").map_or("", String::as_str) {
+    match facts.other.get("ssh").map(|state| excerpt(state, 40)).as_deref().unwrap_or_default() {
         "enabled" | "alias" | "static" => fine("the SSH service starts with the server"),
         other => note(
             format!(
