@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: what is wrong with definitions, before a server says so.
+//! `cargo xtask lint`: finds what is wrong with definitions before a server does.
 
 mod files;
 mod rendered;
@@ -24,17 +24,17 @@ pub struct Args {
     /// Node and image definitions, or folders of them [default: everything that this repository renders]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// The findings as JSON: one array, an object a file
+    /// Print the findings as JSON: one array, with an object per file
     #[arg(long)]
     json: bool,
-    /// What else shall fail
+    /// Fail on warnings too
     #[arg(long, value_enum, value_name = "WHAT")]
     deny: Option<Deny>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Deny {
-    /// Warnings, as errors do
+    /// Treat warnings like errors
     Warnings,
 }
 
