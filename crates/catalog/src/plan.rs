@@ -44,8 +44,6 @@ pub struct BuildPlan {
     pub switches: BTreeMap<String, bool>,
     pub checks: Vec<Check>,
     pub limits: Limits,
-    pub node_definition: String,
-    pub image_definition: String,
     pub recipe: Digest,
 }
 

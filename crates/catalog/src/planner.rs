@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::context::ContextFile;
 use crate::manifest::{Manifest, Source, Variant};
-use crate::names::InnerPath;
 use crate::pin::Pin;
 use crate::plan::{self, BuildPlan};
 use crate::repository::Repository;
@@ -143,8 +142,6 @@ impl Draft<'_> {
             switches: switches(node, overrides)?,
             checks: node.checks.clone(),
             limits: node.limits.clone(),
-            node_definition: template(node.node_definition.as_ref(), &format!("{}.yaml", node.node)),
-            image_definition: template(node.image_definition.as_ref(), "container.yaml"),
             recipe: Digest::of(""),
         };
         plan.recipe = plan::recipe(&plan)?;
@@ -238,10 +235,6 @@ impl Draft<'_> {
         args.insert("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string());
         Ok(args)
     }
-}
-
-fn template(named: Option<&InnerPath>, default: &str) -> String {
-    named.map_or(default, |path| path.as_str()).to_owned()
 }
 
 fn fill_reference(reference: &str, version: &str) -> Result<String> {

@@ -1,17 +1,15 @@
-//! The definitions of a variant as its manifest alone describes them, without a plan of its build.
+//! Renders the definitions of a node's variant.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 
 use crate::dist;
-use catalog::Names;
-use catalog::{Manifest, Repository, Variant};
-use definitions::{self, Definitions, Facts};
+use catalog::{Manifest, Names, Repository, Variant};
+use definitions::{Definitions, Facts};
 use digests::Digest;
 
-/// # Errors
-/// If a name or a template is wrong.
+/// The definitions of a variant as its manifest alone describes them, without a plan of its build.
 pub(crate) fn render(
     repository: &Repository,
     node: &Manifest,
@@ -20,24 +18,36 @@ pub(crate) fn render(
     image_id: &Digest,
 ) -> Result<Definitions> {
     let names = Names::of(node, variant, &variant.version)?;
-    let template = |named: Option<&str>, default: &str| named.unwrap_or(default).to_owned();
+    render_version(repository, node, &names, variant.name.as_str(), &variant.version, switches, image_id)
+}
+
+/// The definitions of a variant at some version, with the names that follow from it.
+pub(crate) fn render_version(
+    repository: &Repository,
+    node: &Manifest,
+    names: &Names,
+    variant: &str,
+    version: &str,
+    switches: &BTreeMap<String, bool>,
+    image_id: &Digest,
+) -> Result<Definitions> {
     let facts = Facts {
         id: &names.id,
         image: &names.image,
         image_id,
         archive: &dist::archive_name(&names.id),
         node: node.node.as_str(),
-        variant: variant.name.as_str(),
-        version: &variant.version,
+        variant,
+        version,
         label: &names.label,
         title: &node.title,
         description: &node.description,
         switches,
     };
-    definitions::render(
-        &repository.root,
-        &template(node.node_definition.as_ref().map(|path| path.as_str()), &format!("{}.yaml", node.node)),
-        &template(node.image_definition.as_ref().map(|path| path.as_str()), "container.yaml"),
-        &facts,
-    )
+    let node_template = match &node.node_definition {
+        Some(path) => path.as_str().to_owned(),
+        None => format!("{}.yaml", node.node),
+    };
+    let image_template = node.image_definition.as_ref().map_or("container.yaml", |path| path.as_str());
+    definitions::render(&repository.root, &node_template, image_template, &facts)
 }

@@ -17,7 +17,7 @@ use crate::setup::Consent;
 use catalog::Manifest;
 use definitions::container::Container;
 
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub struct Args {
     /// The nodes, folders of docker/ [default: frr]
     nodes: Vec<String>,
@@ -46,16 +46,7 @@ pub struct Args {
 impl Args {
     /// Every node of the repository, as its manifest says.
     pub(crate) fn all(yes: bool) -> Self {
-        Self {
-            nodes: Vec::new(),
-            all: true,
-            definition: None,
-            archive: None,
-            recipe: RecipeArgs { yes, ..RecipeArgs::default() },
-            scene: None,
-            json: false,
-            keep: false,
-        }
+        Self { all: true, recipe: RecipeArgs { yes, ..RecipeArgs::default() }, ..Self::default() }
     }
 }
 
@@ -162,20 +153,19 @@ fn print(session: &Session<'_>, reports: &[VerifyReport], json: bool) -> Result<
 }
 
 fn verdict(session: &Session<'_>, reports: &[VerifyReport]) -> Result<()> {
+    let mut failed = Vec::new();
     for report in reports {
-        let (passed, unprovable) = (report.count(Outcome::Passed), report.count(Outcome::NotProvable));
-        let rest = if unprovable == 0 { String::new() } else { format!(", {unprovable} not provable on this machine") };
-        if report.ok {
-            session.ui.note(format_args!("{} is proved: {passed} checks passed{rest}", report.id));
+        let count = |outcome| report.count(outcome);
+        if !report.ok {
+            failed.push(format!("{}: {} of {} checks failed", report.id, count(Outcome::Failed), report.rows.len()));
+            continue;
         }
+        let rest = match count(Outcome::NotProvable) {
+            0 => String::new(),
+            count => format!(", {count} not provable on this machine"),
+        };
+        session.ui.note(format_args!("{} is proved: {} checks passed{rest}", report.id, count(Outcome::Passed)));
     }
-    let bad: Vec<String> = reports
-        .iter()
-        .filter(|report| !report.ok)
-        .map(|report| {
-            format!("{}: {} of {} checks failed", report.id, report.count(Outcome::Failed), report.rows.len())
-        })
-        .collect();
-    anyhow::ensure!(bad.is_empty(), "{}", bad.join("; "));
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(())
 }

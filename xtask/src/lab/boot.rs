@@ -25,44 +25,33 @@ pub struct Booted {
     pub console: String,
 }
 
-/// How the console ended.
-pub(super) enum Watched {
-    Completed {
-        console: String,
-    },
-    /// The container ended.
-    Ended {
-        console: String,
-    },
-    TimedOut {
-        console: String,
-    },
+/// Why the console is no longer watched.
+pub(super) enum WatchEnd {
+    Booted,
+    /// The container exited.
+    Exited,
+    TimedOut,
 }
 
 /// Reads the console until it shows one of `boot.completed`.
-pub(super) async fn watch(mut console: AttachContainerResults, boot: &Boot) -> Result<Watched> {
+pub(super) async fn watch(mut console: AttachContainerResults, boot: &Boot) -> Result<(WatchEnd, String)> {
     let wanted = Wanted::new(boot)?;
     let (mut shown, end) = (String::new(), Instant::now() + boot.timeout);
-    if wanted.is_in(&shown) {
-        return Ok(Watched::Completed { console: shown });
-    }
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let piece = match tokio::time::timeout(left, console.output.next()).await {
-            Err(_) => return Ok(Watched::TimedOut { console: shown }),
-            Ok(None) => return Ok(Watched::Ended { console: shown }),
-            Ok(Some(piece)) => piece.context("reading the console")?,
-        };
-        shown.push_str(&String::from_utf8_lossy(&piece.into_bytes()));
-        if wanted.is_in(&shown) {
-            return Ok(Watched::Completed { console: shown });
-        }
+    while !wanted.is_in(&shown) {
         if shown.len() > 2 * KEPT {
             let cut = shown.len() - KEPT;
             let cut = (cut..shown.len()).find(|at| shown.is_char_boundary(*at)).unwrap_or(shown.len());
             shown.drain(..cut);
         }
+        let left = end.saturating_duration_since(Instant::now());
+        let piece = match tokio::time::timeout(left, console.output.next()).await {
+            Err(_) => return Ok((WatchEnd::TimedOut, shown)),
+            Ok(None) => return Ok((WatchEnd::Exited, shown)),
+            Ok(Some(piece)) => piece.context("reading the console")?,
+        };
+        shown.push_str(&String::from_utf8_lossy(&piece.into_bytes()));
     }
+    Ok((WatchEnd::Booted, shown))
 }
 
 /// What the console must show. With an empty list, the node is booted as soon as it runs.

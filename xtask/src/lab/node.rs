@@ -11,7 +11,7 @@ use crate::engine::containers::exec::{Command, Output};
 use crate::engine::images::retrying::{is_disturbed, retry_while};
 use crate::lab::Lab;
 use crate::lab::boot;
-use crate::lab::boot::{Booted, QUOTED_LINES, Watched};
+use crate::lab::boot::{Booted, QUOTED_LINES, WatchEnd};
 use crate::lab::create;
 use crate::lab::create::Target;
 use crate::lab::explain::explain;
@@ -134,17 +134,18 @@ impl Lab<'_> {
             self.plug(&node.ports, process).await?;
             if is_new { self.day0(node).await } else { Ok(None) }
         });
-        let console = match watched? {
-            Watched::Completed { console } => console,
-            Watched::Ended { console } => return Err(self.ended(node, &console).await),
-            Watched::TimedOut { console } => bail!(
+        let (end, console) = watched?;
+        match end {
+            WatchEnd::Booted => {}
+            WatchEnd::Exited => return Err(self.ended(node, &console).await),
+            WatchEnd::TimedOut => bail!(
                 "{} did not print {} within {} s (boot.timeout); the end of its console:\n{}",
                 node.name,
                 alternatives(&node.container.boot.completed),
                 node.container.boot.timeout.as_secs(),
                 text::tail(&console, QUOTED_LINES)
             ),
-        };
+        }
         Ok(Booted { time: node.since.elapsed(), day0: day0?, console })
     }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use futures_util::future::try_join_all;
 
 use crate::lab::{self, Booted, Node, NodeOptions, Process, QUOTED_LINES, UnmetNeed};
 use crate::proof::identity;
@@ -13,6 +14,8 @@ use definitions::container::Container;
 use retry::Retry;
 
 const SCENE: &str = "as shipped";
+const NO_ZOMBIE: &str = "no process is a zombie";
+const SSHD_WORKS: &str = "sshd can log users in";
 
 /// How long a booted node is left alone before its memory counts as that of a node at rest.
 const REST: Duration = Duration::from_secs(2);
@@ -34,30 +37,28 @@ pub(super) struct Running {
 
 /// Boots the node. Nothing, if no further check makes sense: the report says why.
 pub(super) async fn boot(testbed: &Testbed<'_>, report: &mut VerifyReport) -> Result<Option<Running>> {
-    let mut rows = Rows(&mut report.rows);
+    let mut rows = Rows::new(&mut report.rows);
     let node = testbed.subject.node.clone();
-    let since = Instant::now();
     let examined = async {
+        let since = Instant::now();
         let problems = tokio::task::spawn_blocking(move || identity::faults(&node)).await;
         (problems, since.elapsed())
     };
     // The engine loads the archives while this process reads one.
-    let ((problems, examining), ()) = tokio::join!(examined, testbed.load_ahead());
+    let ((problems, time), ()) = tokio::join!(examined, testbed.load_ahead());
     let problems = problems??;
-    rows.add_timed("archive and definitions agree", examining, problems.join("\n"));
-    let since = Instant::now();
+    rows.add_timed("archive and definitions agree", time, problems.join("\n"), "");
     let mut container = testbed.subject.node.container.clone();
     let unmet = testbed.lab.check_host(&mut container).await?;
-    let (missing, left_out) = (describe(&unmet.missing), describe(&unmet.left_out));
-    rows.add_partly("the engine's host has what the node needs", since, missing, &left_out);
+    rows.add("the engine's host has what the node needs", describe(&unmet.missing), &describe(&unmet.left_out));
     if !unmet.missing.is_empty() || !problems.is_empty() {
         return Ok(None);
     }
     let loaded = testbed.image(&testbed.subject.node.archive).await?;
-    let since = Instant::now();
+    rows.restart_clock();
     let started = start(testbed, container, &loaded.image).await;
     let problem = started.as_ref().err().map_or_else(String::new, |error| format!("{error:#}"));
-    rows.add("boots within boot.timeout", since, problem);
+    rows.add("boots within boot.timeout", problem, "");
     report.figures.image = Some(loaded.size);
     report.figures.ready = started.as_ref().ok().map(|(_, booted)| booted.time);
     Ok(started.ok().map(|(node, booted)| Running { node, booted, left_out: unmet.left_out }))
@@ -75,43 +76,39 @@ async fn start(testbed: &Testbed<'_>, container: Container, image: &str) -> Resu
 /// Examines the booted node, and stops it.
 pub(super) async fn examine(testbed: &Testbed<'_>, report: &mut VerifyReport, running: Running) -> Result<()> {
     let Running { node, booted, left_out } = &running;
-    let mut rows = Rows(&mut report.rows);
-    let since = Instant::now();
+    let (config, mut rows) = (&node.container.config, Rows::new(&mut report.rows));
     if let Some(day0) = &booted.day0 {
-        rows.add("day0cmd succeeds", since, day0_problem(day0.code, &day0.text));
+        rows.add("day0cmd succeeds", day0_problem(day0.code, &day0.text), "");
     }
-    let since = Instant::now();
-    rows.add("its interfaces exist", since, interfaces_problem(testbed, node).await?);
-    let since = Instant::now();
-    if !testbed.subject.node.container.config.docker.sysctls().is_empty() {
-        let problem = sysctls_problem(testbed, node).await?;
-        rows.add_partly("each --sysctl is in effect", since, problem, &describe(left_out));
+    rows.add("its interfaces exist", interfaces_problem(testbed, node).await?, "");
+    let sysctls = testbed.subject.node.container.config.docker.sysctls();
+    if !sysctls.is_empty() {
+        let problem = sysctls_problem(testbed, node, &sysctls).await?;
+        rows.add("each --sysctl is in effect", problem, &describe(left_out));
     }
-    let since = Instant::now();
-    if let Some(shell) = &node.container.config.shell {
-        rows.add("the second console's shell runs", since, shell_problem(testbed, node, shell).await?);
+    if let Some(shell) = &config.shell {
+        rows.add("the second console's shell runs", shell_problem(testbed, node, shell).await?, "");
     }
     tokio::time::sleep(REST).await;
-    let since = Instant::now();
+    rows.restart_clock();
     if let Some((processes, zombies)) = at_rest(testbed, node).await? {
-        rows.add("no process is a zombie", since, zombies_problem(&zombies));
+        rows.add(NO_ZOMBIE, zombies_problem(&zombies), "");
         if processes.iter().any(|process| process.command.starts_with("sshd")) {
-            rows.add("sshd can log users in", since, audit_problem(&node.container.config.docker.caps));
+            rows.add(SSHD_WORKS, audit_problem(&config.docker.caps), "");
         }
         report.figures.processes = Some(processes.len());
         report.figures.memory = lab::memory(&processes);
     } else {
-        for check in ["no process is a zombie", "sshd can log users in"] {
-            rows.add_not_provable(check, since, UNSEEN);
+        for check in [NO_ZOMBIE, SSHD_WORKS] {
+            rows.add(check, String::new(), UNSEEN);
         }
     }
-    let since = Instant::now();
     let stopped = testbed.lab.stop(node).await?;
     report.figures.stop = Some(stopped);
     let limit = testbed.subject.stop_seconds.unwrap_or(10.0);
     let late = stopped.as_secs_f64() > limit;
     let problem = if late { format!("it took {:.1} s to stop", stopped.as_secs_f64()) } else { String::new() };
-    rows.add(&format!("stops within {limit} s"), since, problem);
+    rows.add(&format!("stops within {limit} s"), problem, "");
     testbed.lab.engine.remove_container(node.id()).await
 }
 
@@ -129,30 +126,34 @@ async fn at_rest(testbed: &Testbed<'_>, node: &Node) -> Result<Option<(Vec<Proce
 }
 
 /// The report's rows, to which checks of the node as shipped are added.
-struct Rows<'a>(&'a mut Vec<Row>);
+struct Rows<'a> {
+    rows: &'a mut Vec<Row>,
+    since: Instant,
+}
 
-impl Rows<'_> {
-    /// Passed, if `problem` is empty.
-    fn add(&mut self, check: &str, since: Instant, problem: String) {
-        self.add_timed(check, since.elapsed(), problem);
+impl<'a> Rows<'a> {
+    fn new(rows: &'a mut Vec<Row>) -> Self {
+        Self { rows, since: Instant::now() }
     }
 
-    fn add_timed(&mut self, check: &str, time: Duration, problem: String) {
-        let outcome = if problem.is_empty() { Outcome::Passed } else { Outcome::Failed };
-        self.0.push(Row::new(SCENE, check, outcome, time, problem));
+    /// The next check begins now, not at the end of the one before.
+    fn restart_clock(&mut self) {
+        self.since = Instant::now();
     }
 
-    /// Failed with a problem, else not provable if something is unproved; each may be empty.
-    fn add_partly(&mut self, check: &str, since: Instant, problem: String, unproved: &str) {
-        if problem.is_empty() && !unproved.is_empty() {
-            self.add_not_provable(check, since, unproved);
-        } else {
-            self.add(check, since, problem);
-        }
+    /// Adds a check: failed with a problem, else not provable if something is unproved; each may be empty.
+    fn add(&mut self, check: &str, problem: String, unproved: &str) {
+        self.add_timed(check, self.since.elapsed(), problem, unproved);
     }
 
-    fn add_not_provable(&mut self, check: &str, since: Instant, why: &str) {
-        self.0.push(Row::new(SCENE, check, Outcome::NotProvable, since.elapsed(), why.to_owned()));
+    fn add_timed(&mut self, check: &str, time: Duration, problem: String, unproved: &str) {
+        let (outcome, message) = match (problem.is_empty(), unproved.is_empty()) {
+            (false, _) => (Outcome::Failed, problem),
+            (true, false) => (Outcome::NotProvable, unproved.to_owned()),
+            (true, true) => (Outcome::Passed, String::new()),
+        };
+        self.rows.push(Row::new(SCENE, check, outcome, time, message));
+        self.restart_clock();
     }
 }
 
@@ -175,7 +176,7 @@ fn day0_problem(code: i64, output: &str) -> String {
 }
 
 async fn interfaces_problem(testbed: &Testbed<'_>, node: &Node) -> Result<String> {
-    let Some(text) = read_inside(testbed, node, &["/proc/net/dev".to_owned()]).await? else {
+    let Some(text) = read_inside(testbed, node, "/proc/net/dev").await? else {
         return Ok(UNREADABLE.to_owned());
     };
     let there = |name: &str| text.lines().any(|line| line.trim_start().starts_with(&format!("{name}:")));
@@ -184,28 +185,17 @@ async fn interfaces_problem(testbed: &Testbed<'_>, node: &Node) -> Result<String
     Ok(if missing.is_empty() { String::new() } else { format!("missing: {}", missing.join(", ")) })
 }
 
-async fn sysctls_problem(testbed: &Testbed<'_>, node: &Node) -> Result<String> {
-    let wanted = node.container.config.docker.sysctls();
-    if wanted.is_empty() {
-        return Ok(String::new());
-    }
-    // All in one command where that works: each is one line.
-    let paths: Vec<String> = wanted.iter().map(|(name, _)| format!("/proc/sys/{}", name.replace('.', "/"))).collect();
-    let all = read_inside(testbed, node, &paths).await?.unwrap_or_default();
-    let lines: Vec<&str> = all.lines().collect();
-    let mut problems = Vec::new();
-    for (index, ((name, wanted), path)) in wanted.iter().zip(&paths).enumerate() {
-        let value = match lines.get(index).filter(|_| lines.len() == paths.len()) {
-            Some(line) => Some((*line).to_owned()),
-            None => read_inside(testbed, node, std::slice::from_ref(path)).await?,
-        };
-        match value {
-            Some(value) if same_setting(&value, wanted) => {}
-            Some(value) => problems.push(format!("{name} is {}, not {wanted}", value.trim())),
-            None => problems.push(format!("{name}: {UNREADABLE}")),
-        }
-    }
-    Ok(problems.join("\n"))
+async fn sysctls_problem(testbed: &Testbed<'_>, node: &Node, sysctls: &[(String, String)]) -> Result<String> {
+    let checks = sysctls.iter().map(async |(name, wanted)| {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        anyhow::Ok(match read_inside(testbed, node, &path).await? {
+            Some(value) if same_setting(&value, wanted) => None,
+            Some(value) => Some(format!("{name} is {}, not {wanted}", value.trim())),
+            None => Some(format!("{name}: {UNREADABLE}")),
+        })
+    });
+    let problems: Vec<Option<String>> = try_join_all(checks).await?;
+    Ok(problems.into_iter().flatten().collect::<Vec<_>>().join("\n"))
 }
 
 const UNSEEN: &str = "the link helper cannot see the node's processes (is /proc of the engine's host mounted with hidepid, \
@@ -218,9 +208,8 @@ fn same_setting(one: &str, other: &str) -> bool {
     one.split_whitespace().eq(other.split_whitespace())
 }
 
-async fn read_inside(testbed: &Testbed<'_>, node: &Node, paths: &[String]) -> Result<Option<String>> {
-    let args: Vec<String> = std::iter::once("cat".to_owned()).chain(paths.iter().cloned()).collect();
-    let read = testbed.lab.exec(node, &args).await?;
+async fn read_inside(testbed: &Testbed<'_>, node: &Node, path: &str) -> Result<Option<String>> {
+    let read = testbed.lab.exec(node, &["cat".to_owned(), path.to_owned()]).await?;
     Ok((read.code == 0).then_some(read.text))
 }
 

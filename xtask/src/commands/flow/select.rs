@@ -10,6 +10,7 @@ use crate::engine::images::base::Origin;
 use crate::engine::{Engine, Image};
 use catalog::planner::Network;
 use catalog::{BuildPlan, Manifest, Overrides, Planner, Variant};
+use ui::Ui;
 
 /// The plan of the selected variant, and how to get its image.
 pub(super) struct Selection {
@@ -35,9 +36,11 @@ pub(super) async fn select(
     let node = session.repository.node(args.node.as_deref())?;
     let overrides = args.recipe.overrides();
     planner.check(node, &overrides)?;
+    let rebuild = args.recipe.no_cache || args.recipe.refresh;
+    let selector = Selector { ui: session.ui, planner, engine, node, overrides: &overrides, rebuild };
     let selection = match &args.recipe.variant {
-        Some(name) => named_variant(planner, engine, node, name, args, &overrides).await?,
-        None => first_usable_variant(session, planner, engine, node, args, &overrides).await?,
+        Some(name) => selector.named(name).await?,
+        None => selector.first_usable().await?,
     };
     if let Some(why) = &selection.plan.untested {
         session.ui.warn(format_args!("variant {} of {} is untested: {why}", selection.plan.variant, node.node));
@@ -45,97 +48,80 @@ pub(super) async fn select(
     Ok(selection)
 }
 
-async fn named_variant(
-    planner: &Planner<'_>,
-    engine: &Engine,
-    node: &Manifest,
-    name: &str,
-    args: &NodeArgs,
-    overrides: &Overrides,
-) -> Result<Selection> {
-    let known = node.variants.iter().map(|variant| variant.name.as_str());
-    let variant = node
-        .variant(name)
-        .ok_or_else(|| anyhow!("node {} has no variant `{name}`: {}", node.node, text::near(name, known)))?;
-    match up_to_date(planner, engine, node, variant, args, overrides).await? {
-        Some(selection) => Ok(selection),
-        None => buildable(planner, engine, node, variant, overrides)
-            .await
-            .with_context(|| format!("variant {name} of {} cannot be built here", node.node)),
-    }
+struct Selector<'a> {
+    ui: &'a Ui,
+    planner: &'a Planner<'a>,
+    engine: &'a Engine,
+    node: &'a Manifest,
+    overrides: &'a Overrides,
+    /// Whether images that are up to date are built again.
+    rebuild: bool,
 }
 
-async fn first_usable_variant(
-    session: &Session<'_>,
-    planner: &Planner<'_>,
-    engine: &Engine,
-    node: &Manifest,
-    args: &NodeArgs,
-    overrides: &Overrides,
-) -> Result<Selection> {
-    // An image that is up to date needs no probe of the network.
-    for variant in &node.variants {
-        if let Ok(Some(selection)) = up_to_date(planner, engine, node, variant, args, overrides).await {
-            if node.variants.len() > 1 {
-                session.ui.note(format_args!(
-                    "variant {}: it is built and up to date (--variant selects another)",
-                    variant.name
-                ));
-            }
+impl Selector<'_> {
+    async fn named(&self, name: &str) -> Result<Selection> {
+        let node = self.node;
+        let known = node.variants.iter().map(|variant| variant.name.as_str());
+        let variant = node
+            .variant(name)
+            .ok_or_else(|| anyhow!("node {} has no variant `{name}`: {}", node.node, text::near(name, known)))?;
+        if let Some(selection) = self.up_to_date(variant).await? {
             return Ok(selection);
         }
+        let (plan, origin) = self
+            .buildable(variant)
+            .await
+            .with_context(|| format!("variant {name} of {} cannot be built here", node.node))?;
+        Ok(Selection { plan, action: Action::Build(origin) })
     }
-    let mut rejected = Vec::new();
-    for variant in &node.variants {
-        match buildable(planner, engine, node, variant, overrides).await {
-            Ok(selection) => {
-                report(session, variant, &selection, &rejected);
+
+    async fn first_usable(&self) -> Result<Selection> {
+        let variants = &self.node.variants;
+        // An image that is up to date needs no probe of the network.
+        for variant in variants {
+            if let Ok(Some(selection)) = self.up_to_date(variant).await {
+                if variants.len() > 1 {
+                    let (ui, name) = (self.ui, &variant.name);
+                    ui.note(format_args!("variant {name}: it is built and up to date (--variant selects another)"));
+                }
                 return Ok(selection);
             }
-            Err(error) => rejected.push(format!("{}: {error:#}", variant.name)),
         }
+        let mut rejected = Vec::new();
+        for variant in variants {
+            match self.buildable(variant).await {
+                Ok((plan, origin)) => {
+                    let rank = if rejected.is_empty() { "the default" } else { "the first that can be built here" };
+                    self.ui.note(format_args!("variant {}: {rank}; {}", variant.name, origin.describe()));
+                    for reason in rejected {
+                        self.ui.note(format_args!("  not {reason}"));
+                    }
+                    return Ok(Selection { plan, action: Action::Build(origin) });
+                }
+                Err(error) => rejected.push(format!("{}: {error:#}", variant.name)),
+            }
+        }
+        bail!("no variant of {} can be built here\n  {}", self.node.node, rejected.join("\n  "))
     }
-    bail!("no variant of {} can be built here\n  {}", node.node, rejected.join("\n  "))
-}
 
-fn report(session: &Session<'_>, variant: &Variant, selection: &Selection, rejected: &[String]) {
-    let Action::Build(origin) = &selection.action else { return };
-    let rank = if rejected.is_empty() { "the default" } else { "the first that can be built here" };
-    session.ui.note(format_args!("variant {}: {rank}; {}", variant.name, origin.describe()));
-    for reason in rejected {
-        session.ui.note(format_args!("  not {reason}"));
+    async fn up_to_date(&self, variant: &Variant) -> Result<Option<Selection>> {
+        if self.rebuild {
+            return Ok(None);
+        }
+        let Some(plan) = self.planner.plan(self.node, variant, self.overrides, Network::Unused)? else {
+            return Ok(None);
+        };
+        let image = self.engine.image(&plan.names.image).await?;
+        let same = image.filter(|image| image.recipe() == Some(plan.recipe.hex()));
+        Ok(same.map(|image| Selection { plan, action: Action::Reuse(image) }))
     }
-}
 
-async fn up_to_date(
-    planner: &Planner<'_>,
-    engine: &Engine,
-    node: &Manifest,
-    variant: &Variant,
-    args: &NodeArgs,
-    overrides: &Overrides,
-) -> Result<Option<Selection>> {
-    if args.recipe.no_cache || args.recipe.refresh {
-        return Ok(None);
+    async fn buildable(&self, variant: &Variant) -> Result<(BuildPlan, Origin)> {
+        self.planner.probe_sources(variant, self.overrides)?;
+        let base = self.overrides.base.as_deref().unwrap_or(&variant.base.image);
+        let bootstrap = variant.base.bootstrap.as_ref().filter(|_| self.overrides.base.is_none());
+        let origin = base::find(self.engine, base, bootstrap).await?;
+        let plan = self.planner.plan(self.node, variant, self.overrides, Network::Allowed)?;
+        Ok((plan.context("its sources were not fetched")?, origin))
     }
-    let Some(plan) = planner.plan(node, variant, overrides, Network::Unused)? else { return Ok(None) };
-    let image = engine.image(&plan.names.image).await?;
-    let same = image.filter(|image| image.recipe() == Some(plan.recipe.hex()));
-    Ok(same.map(|image| Selection { plan, action: Action::Reuse(image) }))
-}
-
-async fn buildable(
-    planner: &Planner<'_>,
-    engine: &Engine,
-    node: &Manifest,
-    variant: &Variant,
-    overrides: &Overrides,
-) -> Result<Selection> {
-    planner.probe_sources(variant, overrides)?;
-    let base = overrides.base.as_deref().unwrap_or(&variant.base.image);
-    let bootstrap = variant.base.bootstrap.as_ref().filter(|_| overrides.base.is_none());
-    let origin = base::find(engine, base, bootstrap).await?;
-    let plan = planner.plan(node, variant, overrides, Network::Allowed)?;
-    let plan = plan.context("its sources were not fetched")?;
-    Ok(Selection { plan, action: Action::Build(origin) })
 }

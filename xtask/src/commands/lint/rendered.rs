@@ -183,8 +183,11 @@ fn is_silenced(node: &Manifest, finding: &Finding) -> bool {
 ///
 /// # Errors
 /// Names each of them with its place.
-pub(in crate::commands) fn refuse_errors(session: &Session<'_>, node: &str, definitions: &Definitions) -> Result<()> {
-    let node = session.repository.node(Some(node))?;
+pub(in crate::commands) fn refuse_errors(
+    session: &Session<'_>,
+    node: &Manifest,
+    definitions: &Definitions,
+) -> Result<()> {
     let placed = definitions.lint(image_files(&session.repository, node)?);
     let errors: Vec<String> = placed
         .iter()
