@@ -1,7 +1,5 @@
 //! The engine's export of an image, on its way to a reader.
 
-use std::io;
-
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 
@@ -30,15 +28,9 @@ pub(super) async fn export<T: Send + 'static>(
 async fn feed(engine: &Engine, image: &str, feeder: pipe::Feeder, progress: impl Fn(u64)) -> Result<()> {
     let mut export = std::pin::pin!(engine.export(image));
     while let Some(chunk) = export.next().await {
-        let chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                feeder.feed(Err(io::Error::other("the export was cut off"))).await;
-                return Err(error).with_context(|| format!("the engine did not complete its export of {image}"));
-            }
-        };
+        let chunk = chunk.with_context(|| format!("the engine did not complete its export of {image}"))?;
         progress(chunk.len() as u64);
-        if !feeder.feed(Ok(chunk)).await {
+        if !feeder.feed(chunk).await {
             // The reader has stopped, and reports why itself.
             return Ok(());
         }

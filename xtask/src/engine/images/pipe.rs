@@ -11,11 +11,11 @@ const DEPTH: usize = 64;
 
 /// The end that is fed. Dropped without [`Feeder::end`], the reader sees a broken export, never a
 /// short one.
-pub struct Feeder(mpsc::Sender<io::Result<Bytes>>);
+pub struct Feeder(mpsc::Sender<Bytes>);
 
 /// The end that is read.
 pub struct Reader {
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    pieces: mpsc::Receiver<Bytes>,
     current: Bytes,
     ended: bool,
 }
@@ -27,16 +27,15 @@ pub fn pipe() -> (Feeder, Reader) {
 }
 
 impl Feeder {
-    /// Hands over a piece, or the error that ends the export. False if nobody reads any more.
-    pub async fn feed(&self, piece: io::Result<Bytes>) -> bool {
+    /// Hands over a piece. False if the reader is gone.
+    pub async fn feed(&self, piece: Bytes) -> bool {
         // An empty piece means the end.
-        let empty = piece.as_ref().is_ok_and(Bytes::is_empty);
-        empty || self.0.send(piece).await.is_ok()
+        piece.is_empty() || self.0.send(piece).await.is_ok()
     }
 
     /// The export is whole.
     pub async fn end(self) {
-        let _ = self.0.send(Ok(Bytes::new())).await;
+        let _ = self.0.send(Bytes::new()).await;
     }
 }
 
@@ -44,7 +43,7 @@ impl Read for Reader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.current.is_empty() && !self.ended {
             match self.pieces.blocking_recv() {
-                Some(piece) => self.current = piece?,
+                Some(piece) => self.current = piece,
                 None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the export was given up")),
             }
             self.ended = self.current.is_empty();
@@ -107,7 +106,7 @@ mod tests {
             reader.read_to_string(&mut text).map(|_| text)
         });
         for piece in ["a", "", "bc"] {
-            assert!(feeder.feed(Ok(Bytes::from(piece))).await);
+            assert!(feeder.feed(Bytes::from(piece)).await);
         }
         feeder.end().await;
         assert_eq!(reading.await.unwrap().unwrap(), "abc");
@@ -116,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn a_feeder_that_goes_away_breaks_the_export() {
         let (feeder, mut reader) = pipe();
-        assert!(feeder.feed(Ok(Bytes::from("a"))).await);
+        assert!(feeder.feed(Bytes::from("a")).await);
         drop(feeder);
         let read = tokio::task::spawn_blocking(move || reader.read_to_end(&mut Vec::new())).await.unwrap();
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
