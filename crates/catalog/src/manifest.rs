@@ -267,8 +267,8 @@ fn located(path: &Path, text: &str, error: &serde_yaml::Error) -> anyhow::Error 
     anyhow!("{}:{line}:{column}: {message}", path.display())
 }
 
-/// Line and column of the value in a message "`VALUE` is …". serde_yaml reports a value that a type of this crate refuses
-/// at the mapping around it; the value is the next occurrence of the quoted text.
+/// Line and column of the value in a message "`VALUE` is …". serde_yaml reports a value that a type of this crate
+/// refuses at the mapping around it; the value is the next occurrence of the quoted text.
 fn position_of_value(text: &str, message: &str, from: usize) -> Option<(usize, usize)> {
     let value = message.split_once('`').filter(|(before, _)| before.is_empty() || before.ends_with(": "))?.1;
     let value = value.split_once("` is ")?.0;

@@ -278,3 +278,30 @@ fn epoch(main: Option<&Pin>) -> Result<u64> {
         _ => FIXED_EPOCH,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::tests::{repository, write};
+
+    fn recipe(root: &Path, node: &str) -> String {
+        let (ui, repository) = (Ui::new(false), Repository::open(root).unwrap());
+        let node = repository.node(Some(node)).unwrap();
+        let planner = Planner::new(&ui, &repository, root).unwrap();
+        let plan = planner.plan(node, &node.variants[0], &Overrides::default(), Network::Unused).unwrap();
+        plan.unwrap().recipe.hex().to_owned()
+    }
+
+    #[test]
+    fn a_change_to_a_shared_file_changes_the_recipes_of_the_nodes_that_use_it_alone() {
+        let folder = repository();
+        let recipes = || (recipe(folder.path(), "one"), recipe(folder.path(), "two"));
+        let before = recipes();
+        write(folder.path(), "common/unused", "changed");
+        assert_eq!(recipes(), before);
+        write(folder.path(), "common/shell/lib/say.sh", "changed");
+        let after = recipes();
+        assert_ne!(after.0, before.0);
+        assert_eq!(after.1, before.1);
+    }
+}

@@ -165,14 +165,12 @@ impl Repository {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::manifest::tests::GOOD;
-    use crate::planner::{Network, Overrides, Planner};
-    use ui::Ui;
 
     /// The nodes `one`, which takes `shell/` and `links.sh` from `docker/common`, and `two`, which takes nothing.
-    fn repository() -> tempfile::TempDir {
+    pub(crate) fn repository() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for node in ["one", "two"] {
             let text = GOOD.replace("tiny", node).replace("    source: ", "    # ");
@@ -188,18 +186,10 @@ mod tests {
         folder
     }
 
-    fn write(root: &Path, file: &str, text: &str) {
+    pub(crate) fn write(root: &Path, file: &str, text: &str) {
         let path = root.join("docker").join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
-    }
-
-    fn recipe(root: &Path, node: &str) -> String {
-        let (ui, repository) = (Ui::new(false), Repository::open(root).unwrap());
-        let node = repository.node(Some(node)).unwrap();
-        let planner = Planner::new(&ui, &repository, root).unwrap();
-        let plan = planner.plan(node, &node.variants[0], &Overrides::default(), Network::Unused).unwrap();
-        plan.unwrap().recipe.hex().to_owned()
     }
 
     fn error(root: &Path) -> String {
@@ -216,19 +206,6 @@ mod tests {
         };
         assert_eq!(paths("one"), ["Dockerfile", "common/links.sh", "common/shell/lib/say.sh", "common/shell/rc"]);
         assert_eq!(paths("two"), ["Dockerfile"]);
-    }
-
-    #[test]
-    fn a_change_to_a_shared_file_changes_the_recipes_of_the_nodes_that_use_it_alone() {
-        let folder = repository();
-        let recipes = || (recipe(folder.path(), "one"), recipe(folder.path(), "two"));
-        let before = recipes();
-        write(folder.path(), "common/unused", "changed");
-        assert_eq!(recipes(), before);
-        write(folder.path(), "common/shell/lib/say.sh", "changed");
-        let after = recipes();
-        assert_ne!(after.0, before.0);
-        assert_eq!(after.1, before.1);
     }
 
     #[test]

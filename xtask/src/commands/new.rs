@@ -150,13 +150,17 @@ mod tests {
 
     #[test]
     fn the_name_is_replaced_where_it_is_the_nodes() {
-        let text = "node: frr\ntitle: Free Range Routing (FRR)\nimage: \"frr:{{ version }}\"\nlabel: \"FRR {{ version }}{{ suffix }}\"\n\
-                    node_definition: router.yaml\nvariants:\n  - source: {package: frr}\nchecks:\n  - run: [/usr/lib/frr/zebra]\n";
-        assert_eq!(
-            manifest(text, "frr", "spine"),
-            "node: spine\ntitle: \"spine\"\nimage: \"spine:{{ version }}\"\nlabel: \"spine {{ version }}{{ suffix }}\"\n\
-             variants:\n  - source: {package: frr}\nchecks:\n  - run: [/usr/lib/frr/zebra]\n"
+        let text = concat!(
+            "node: frr\ntitle: Free Range Routing (FRR)\nimage: \"frr:{{ version }}\"\n",
+            "label: \"FRR {{ version }}{{ suffix }}\"\nnode_definition: router.yaml\n",
+            "variants:\n  - source: {package: frr}\nchecks:\n  - run: [/usr/lib/frr/zebra]\n"
         );
+        let renamed = concat!(
+            "node: spine\ntitle: \"spine\"\nimage: \"spine:{{ version }}\"\n",
+            "label: \"spine {{ version }}{{ suffix }}\"\n",
+            "variants:\n  - source: {package: frr}\nchecks:\n  - run: [/usr/lib/frr/zebra]\n"
+        );
+        assert_eq!(manifest(text, "frr", "spine"), renamed);
     }
 
     #[test]

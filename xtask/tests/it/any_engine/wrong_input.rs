@@ -77,7 +77,11 @@ fn a_broken_template_is_refused_with_file_and_line() {
 fn a_template_that_renders_to_broken_yaml_is_refused_with_its_place() {
     let repo = Repo::tiny();
     repo.edit("node-definitions/tiny.yaml", "label: {{ label | json }}", "label: '{{ label }}");
-    repo.xtask(&["inspect"]).failure().says(["node-definitions/tiny.yaml:3:10: ", "[schema-yaml]", "this quote is never closed"]);
+    repo.xtask(&["inspect"]).failure().says([
+        "node-definitions/tiny.yaml:3:10: ",
+        "[schema-yaml]",
+        "this quote is never closed",
+    ]);
     repo.edit("node-definitions/tiny.yaml", "label: '{{ label }}", "label: {{ label }}\n   wrong: indent");
     repo.xtask(&["inspect"]).failure().says(["node-definitions/tiny.yaml:4", "[schema-yaml]"]);
 }

@@ -4,6 +4,7 @@ mod imports;
 mod text;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use imports::Crate;
 
@@ -58,6 +59,16 @@ fn no_line_of_source_is_wider_than_120_columns() {
 #[test]
 fn prose_is_wrapped_at_100_columns() {
     none("lines of prose that are too long", &text::wide_prose(&root()));
+}
+
+#[test]
+fn the_scripts_of_nodes_pass_shellcheck() {
+    let scripts = text::scripts(&root(), &["docker", "xtask/scaffold"]);
+    assert!(scripts.contains(&PathBuf::from("docker/common/rootfs/usr/lib/node/links.sh")), "{scripts:?}");
+    let shellcheck =
+        Command::new("shellcheck").args(["-x", "-P", "SCRIPTDIR"]).args(scripts).current_dir(root()).output();
+    let output = shellcheck.expect("shellcheck is part of `cargo xtask setup` (package shellcheck)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]

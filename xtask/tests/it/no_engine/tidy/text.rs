@@ -32,6 +32,14 @@ fn is_source(path: &Path, text: &str) -> bool {
         || path.starts_with("image-definitions")
 }
 
+/// The shell scripts in these folders.
+pub fn scripts(root: &Path, folders: &[&str]) -> Vec<PathBuf> {
+    let is_script =
+        |text: &str| ["#!/bin/sh", "#!/bin/bash", "# shellcheck shell="].iter().any(|start| text.starts_with(start));
+    let files = files(root).into_iter().filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder)));
+    files.filter(|(_, text)| is_script(text)).map(|(path, _)| path).collect()
+}
+
 pub fn wide_source(root: &Path) -> Vec<String> {
     let mut wide = Vec::new();
     for (path, text) in files(root).iter().filter(|(path, text)| is_source(path, text)) {
