@@ -8,10 +8,7 @@ use anyhow::{Context, Result, anyhow};
 
 pub use system::{is_root, user_id, user_name};
 
-/// The program that runs a command as root: `sudo`, or for root itself `env`, which just runs it.
-///
-/// # Errors
-/// If this is not root and sudo is not there.
+/// The program that runs a command as root: `sudo`; for root itself `env`, which just runs the command.
 pub fn run_as_root() -> Result<&'static str> {
     if system::is_root() {
         return Ok("env");
@@ -20,17 +17,13 @@ pub fn run_as_root() -> Result<&'static str> {
     Ok("sudo")
 }
 
-/// Whether this machine has a program. Ordinary users have no sbin in their path, but daemons and
-/// debootstrap live there, and run as root.
+/// Whether a program is installed. Ordinary users have no sbin in their path, but daemons and debootstrap are there.
 pub fn is_installed(program: &str) -> bool {
     let in_sbin = |folder: &&str| Path::new(folder).join(program).is_file();
     which::which(program).is_ok() || ["/usr/sbin", "/sbin", "/usr/local/sbin"].iter().any(in_sbin)
 }
 
-/// Where fetched sources and logs are kept: `$XDG_CACHE_HOME/cml-nodes`, else `~/.cache/cml-nodes`.
-///
-/// # Errors
-/// If there is neither.
+/// The folder of fetched sources and logs: `$XDG_CACHE_HOME/cml-nodes`, else `~/.cache/cml-nodes`. It is created.
 pub fn cache_folder() -> Result<PathBuf> {
     let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = xdg

@@ -1,7 +1,5 @@
 //! Which operating system this is, and how to install software on it.
 
-use std::path::Path;
-
 /// An operating system, by its package manager.
 #[derive(Debug, PartialEq, Eq)]
 pub enum System {
@@ -64,19 +62,12 @@ pub fn is_root() -> bool {
     user_id() == 0
 }
 
-/// Who runs this process, without asking libc: /proc/self belongs to them. Elsewhere the name tells root from others.
+/// The effective user ID of this process.
 pub fn user_id() -> u32 {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        if let Ok(metadata) = Path::new("/proc/self").metadata() {
-            return metadata.uid();
-        }
-    }
-    if std::env::var("USER").is_ok_and(|user| user == "root") { 0 } else { u32::MAX }
+    rustix::process::geteuid().as_raw()
 }
 
-/// What `/etc/passwd` calls the user, if it knows them.
+/// The user's name in `/etc/passwd`, if it is there.
 pub fn user_name() -> Option<String> {
     let (id, text) = (user_id().to_string(), std::fs::read_to_string("/etc/passwd").ok()?);
     let line = text.lines().find(|line| line.split(':').nth(2) == Some(&id))?;
@@ -88,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn systems_are_told_by_their_kin() {
+    fn derivatives_count_as_their_parent() {
         assert_eq!(System::from_os_release("ID=debian\n"), System::Apt);
         assert_eq!(System::from_os_release("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), System::Apt);
         assert_eq!(System::from_os_release("ID=fedora\n"), System::Dnf);
