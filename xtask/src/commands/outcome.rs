@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow};
 use serde::{Serialize, Serializer};
 
 use cml::Address;
+use cml::address::Scheme;
 use cml::report::{InstallState, NodeReport};
 use ui::Ui;
 use ui::interrupt::Interrupted;
@@ -15,8 +16,7 @@ use ui::interrupt::Interrupted;
 pub struct Outcome {
     #[serde(rename = "server", serialize_with = "as_text")]
     address: Address,
-    /// `api` or `ssh`
-    via: &'static str,
+    via: Scheme,
     /// CML's version, as the server writes it.
     pub version: Option<String>,
     /// Whether CML has started; only `status` asks.
@@ -39,7 +39,7 @@ fn with_causes<S: Serializer>(error: &Option<anyhow::Error>, serializer: S) -> R
 }
 
 impl Outcome {
-    pub fn new(address: &Address, via: &'static str) -> Self {
+    pub fn new(address: &Address, via: Scheme) -> Self {
         let address = address.clone();
         Self { address, via, version: None, ready: None, free: None, nodes: Vec::new(), error: None }
     }

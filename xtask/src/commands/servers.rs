@@ -47,7 +47,7 @@ pub enum Via {
 /// All servers of a command.
 pub struct Servers {
     access: Access,
-    addresses: Vec<(Address, Via)>,
+    addresses: Vec<(Address, Scheme)>,
     /// As the user chose it.
     via: Via,
 }
@@ -58,8 +58,7 @@ pub struct Target<'a> {
     pub access: &'a Access,
     /// As this way in needs it.
     pub address: Address,
-    /// Not `Auto`.
-    pub via: Via,
+    pub via: Scheme,
 }
 
 pub fn open(ui: &Ui, args: &ServerArgs) -> Result<Servers> {
@@ -72,7 +71,7 @@ pub fn open(ui: &Ui, args: &ServerArgs) -> Result<Servers> {
     );
     let choose = |address: Address| {
         let via = choose_via(args.via, &address, &settings);
-        (address.by(if via == Via::Api { Scheme::Api } else { Scheme::Ssh }), via)
+        (address.by(via), via)
     };
     let addresses = addresses.into_iter().map(choose).collect();
     let access = Access {
@@ -99,17 +98,17 @@ impl Servers {
             "this command needs CML's API: name the server as {} or https://…",
             address.host
         );
-        Ok(Target { access: &self.access, address: address.clone(), via: Via::Api })
+        Ok(Target { access: &self.access, address: address.clone(), via: Scheme::Api })
     }
 }
 
-fn choose_via(wanted: Via, address: &Address, settings: &Settings) -> Via {
+fn choose_via(wanted: Via, address: &Address, settings: &Settings) -> Scheme {
     match (wanted, address.scheme) {
-        (Via::Auto, Some(Scheme::Api)) => Via::Api,
-        (Via::Auto, Some(Scheme::Ssh)) => Via::Ssh,
-        (Via::Auto, None) if settings.can_log_in() => Via::Api,
-        (Via::Auto, None) => Via::Ssh,
-        (wanted, _) => wanted,
+        (Via::Api, _) => Scheme::Api,
+        (Via::Ssh, _) => Scheme::Ssh,
+        (Via::Auto, Some(scheme)) => scheme,
+        (Via::Auto, None) if settings.can_log_in() => Scheme::Api,
+        (Via::Auto, None) => Scheme::Ssh,
     }
 }
 
@@ -120,7 +119,7 @@ pub async fn on_each<'a>(
 ) -> Vec<Outcome> {
     let works = servers.addresses.iter().map(async |(address, via)| {
         let target = Target { access: &servers.access, address: address.clone(), via: *via };
-        let mut outcome = Outcome::new(address, if *via == Via::Api { "api" } else { "ssh" });
+        let mut outcome = Outcome::new(address, *via);
         outcome.error = work(&target, &mut outcome).await.err();
         outcome
     });

@@ -6,8 +6,9 @@ use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::flow::Saved;
 use crate::commands::outcome::{Outcome, conclude};
 use crate::commands::saved_nodes;
-use crate::commands::servers::{self, ServerArgs, Target, Via};
+use crate::commands::servers::{self, ServerArgs, Target};
 use crate::commands::session::Session;
+use cml::address::Scheme;
 use cml::api::Controller;
 use cml::ssh::doctor::Needs;
 use cml::{Bundle, Options, api, ssh};
@@ -45,7 +46,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let options = Options { force: args.force, dry_run: args.dry_run, install, restart };
     let outcomes = servers::on_each(&servers, async |target, outcome| {
         let _lock = target.lock().await?;
-        if target.via == Via::Ssh {
+        if target.via == Scheme::Ssh {
             by_ssh(target, outcome, &bundles, needs, options).await
         } else {
             by_api(target, outcome, &bundles, options).await

@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use crate::commands::outcome::conclude;
 use crate::commands::saved_nodes;
-use crate::commands::servers::{self, ServerArgs, Via};
+use crate::commands::servers::{self, ServerArgs};
 use crate::commands::session::Session;
+use cml::address::Scheme;
 use cml::api::Controller;
 use cml::{Options, Reversal, api, ssh};
 
@@ -35,7 +36,7 @@ pub async fn run(session: &Session<'_>, reversal: Reversal, args: Args) -> Resul
     let options = Options { force: args.force, dry_run: args.dry_run, install: true, restart: !args.no_restart };
     let outcomes = servers::on_each(&servers, async |target, outcome| {
         let _lock = target.lock().await?;
-        let report = if target.via == Via::Ssh {
+        let report = if target.via == Scheme::Ssh {
             ssh::reverse(target.access, &target.address, reversal, &id, options).await?
         } else {
             let work = async |controller: &Controller<'_>| api::reverse(controller, reversal, &id, options).await;

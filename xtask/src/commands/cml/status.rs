@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use crate::commands::outcome::{Outcome, conclude};
 use crate::commands::saved_nodes;
-use crate::commands::servers::{self, ServerArgs, Target, Via};
+use crate::commands::servers::{self, ServerArgs, Target};
 use crate::commands::session::Session;
+use cml::address::Scheme;
 use cml::api::Controller;
 use cml::ssh::about::About;
 use cml::ssh::{self, Ssh};
@@ -27,8 +28,8 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         session.ui.note("no node is saved here; save one with `cargo xtask save`");
     }
     let outcomes = servers::on_each(&servers, async |target, outcome| match target.via {
-        Via::Ssh => ask_by_ssh(target, outcome, &bundles, args.json).await,
-        Via::Api | Via::Auto => ask_by_api(target, outcome, &bundles, args.json).await,
+        Scheme::Ssh => ask_by_ssh(target, outcome, &bundles, args.json).await,
+        Scheme::Api => ask_by_api(target, outcome, &bundles, args.json).await,
     });
     conclude(session.ui, outcomes.await, args.json)
 }
