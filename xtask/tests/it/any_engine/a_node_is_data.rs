@@ -1,4 +1,4 @@
-//! A second, trivial node takes data only, and goes through every step.
+//! A second, trivial node needs only data, and goes through every step.
 
 use crate::common::engine::Engine;
 use crate::common::{Repo, image_id_of_archive};

@@ -4,7 +4,7 @@ use crate::common::Repo;
 use crate::common::engine::Engine;
 use crate::common::git::Upstream;
 
-/// No candidate of this repository's node is left, nor a container of it.
+/// Asserts that no unfinished image and no container of this repository's node is left.
 fn is_tidy(engine: &Engine, repo: &Repo, images: usize) {
     let found = |label: &str| engine.labelled(&format!("{label}={}", repo.node()));
     let (images_of_node, checks) = (found("cml-nodes.node").0, found("cml-nodes.check").1);

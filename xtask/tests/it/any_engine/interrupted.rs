@@ -92,7 +92,7 @@ fn ctrl_c_works_while_waiting_for_another_command() {
 fn ctrl_c_while_a_source_is_fetched_is_an_interruption_not_a_failure() {
     let mut repo = Repo::tiny();
     repo.edit_manifest("image: scratch", "image: scratch\n    source: {git: 'ssh://slow.invalid/x', ref: main}");
-    // Stands for a host that takes its time: git runs it where it would run ssh.
+    // In place of a slow host: git runs this instead of ssh.
     let (folder, nap) = (tempfile::tempdir().unwrap(), nap(4));
     let ssh = folder.path().join("ssh");
     std::fs::write(&ssh, format!("#!/bin/sh\nexec sleep {nap}\n")).unwrap();
@@ -101,7 +101,7 @@ fn ctrl_c_while_a_source_is_fetched_is_an_interruption_not_a_failure() {
     repo.set("GIT_SSH_VARIANT", "ssh");
     let build = repo.start(&["build", "--source", "ssh://slow.invalid/x"]);
     wait_until("git waits for the host", || runs(&format!("sleep {nap}")));
-    // As a terminal does it: to all processes in the foreground.
+    // As a terminal does: to all processes in the foreground.
     build.signal("INT");
     for pid in children(build.pid()) {
         signal(pid, "INT");
@@ -144,7 +144,7 @@ fn a_save_that_is_killed_at_any_moment_leaves_a_whole_archive_or_none() {
     let mut time = since.elapsed();
     let whole = std::fs::read(repo.archive()).unwrap();
     let mut cut_off = 0;
-    // Some of those that are killed late have ended by then, on a machine whose speed changes.
+    // On a machine whose speed changes, a late kill may come after the end.
     while cut_off < CUT_OFF {
         std::fs::remove_dir_all(repo.path("dist")).unwrap();
         let save = repo.start(&["save"]);
@@ -154,7 +154,7 @@ fn a_save_that_is_killed_at_any_moment_leaves_a_whole_archive_or_none() {
             None => cut_off += 1,
             Some(_) => time = time * 9 / 10,
         }
-        // The same image gives the same bytes, so whatever bears the final name must be these.
+        // The same image gives the same bytes, so a file with the final name must have these.
         assert!(std::fs::read(repo.archive()).is_ok_and(|there| there == whole) || !repo.archive().exists());
         if repo.path("dist/SHA256SUMS").exists() {
             repo.check_sums();

@@ -53,7 +53,7 @@ ui:
   visible: true
 "#;
 
-/// Where each of the ten stands, and what it is.
+/// The line and the rule of each of the ten.
 const PLACES: [(u64, &str, &str); 10] = [
     (1, "schema-pattern", "id"),
     (3, "schema-range", "boot.timeout"),
@@ -86,7 +86,7 @@ fn image(sha256: &str) -> String {
     format!("id: tiny-1\nnode_definition_id: tiny\nlabel: Tiny\ndisk_image: tiny.tar.gz\nsha256: '{sha256}'\n")
 }
 
-/// An image archive as an engine writes it; yields its image ID.
+/// Writes an image archive as an engine does. Returns its image ID.
 fn archive(path: &Path) -> String {
     use sha2::Digest;
     let config = br#"{"os":"linux"}"#;
@@ -127,7 +127,7 @@ fn ten_mistakes_are_ten_findings_at_the_right_lines() {
     let found: Vec<(u64, &str, &str)> = found
         .iter()
         .map(|one| (one["line"].as_u64().unwrap(), one["rule"].as_str().unwrap(), one["at"].as_str().unwrap()))
-        // A flag that is no argument of its own forwards nothing either.
+        // A flag inside another argument does not forward anything either.
         .filter(|(_, rule, _)| *rule != "ipv6-forwarding")
         .collect();
     assert_eq!(found, PLACES);

@@ -1,8 +1,8 @@
-//! A further node: made, judged and proved as it stands, without a line of Rust.
+//! Another node: created, linted and proved without a line of Rust.
 
 use crate::common::Repo;
 
-/// The real repository's data and a name that nobody has.
+/// The real repository's data and a new name.
 fn repository(last: &str) -> (Repo, String) {
     (Repo::real(), format!("t{}-{last}", std::process::id()))
 }

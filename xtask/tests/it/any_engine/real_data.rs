@@ -1,5 +1,4 @@
-//! The data of this very repository. Nothing of it is built to the end here: its images have the
-//! names that the user's own have.
+//! The data of this repository. No build of it is completed here, because its images have the names of the user's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,8 +61,8 @@ fn the_definitions_of_every_variant_render_with_every_switch() {
     }
 }
 
-/// Builds the variant `alpine` on a base that is no Alpine. BuildKit reads and plans the whole
-/// Dockerfile before it runs its first command, which then fails.
+/// Builds the variant `alpine` on a base that is not Alpine. BuildKit reads and plans the whole Dockerfile before it
+/// runs its first command, which then fails.
 fn build_alpine(repo: &mut Repo) -> crate::common::Outcome {
     let engine = Engine::here();
     let base = engine.foreign(&format!(
@@ -71,10 +70,10 @@ fn build_alpine(repo: &mut Repo) -> crate::common::Outcome {
         std::process::id(),
         repo.folder.path().file_name().expect("a name").display().to_string().trim_start_matches('.')
     ));
-    // A version that nobody has an image of.
+    // A version of which no image exists.
     let frr = Upstream::of_version("1");
     frr.commit("configure.ac", &format!("AC_INIT([frr], [0.{}], [x])\n", std::process::id()));
-    // Whatever else the variant fetches from the world comes from here.
+    // Everything else that the variant fetches comes from here.
     let further = Upstream::of_version("1");
     let manifest = repo.read("docker/frr/node.yaml");
     let values = |key: &str| -> BTreeSet<String> {
@@ -112,7 +111,7 @@ fn a_mistake_in_the_alpine_dockerfile_would_be_noticed() {
     let mut copies = text.lines().filter(|line| line.starts_with("COPY --from="));
     let last = copies.next_back().expect("a stage that is copied from");
     repo.edit("docker/frr/Dockerfile.alpine", last, &last.replacen("--from=", "--from=misspelt-", 1));
-    // Podman names the line, which is that of the slip; Docker names none.
+    // Podman names the line of the mistake; Docker names none.
     let said = build_alpine(&mut repo).says(["misspelt-"]).stderr;
     let line =
         repo.read("docker/frr/Dockerfile.alpine").lines().position(|line| line.contains("misspelt-")).unwrap() + 1;

@@ -1,4 +1,4 @@
-//! Which variant is built, from which source, on which base; and what the command line changes.
+//! Which variant is built, from which source, on which base; and how the command line changes that.
 
 use std::collections::HashMap;
 
@@ -182,7 +182,7 @@ fn another_base_is_used_and_named_on_the_image() {
 fn an_unreachable_base_is_bootstrapped_from_the_distributions_archive() {
     let mut repo = Repo::empty();
     repo.add_node("ARG BASE\nFROM ${BASE}\nRUN . /etc/os-release && echo $VERSION_CODENAME > /codename\n");
-    // Where Docker Hub is in reach, the name must not be, or nothing would be bootstrapped.
+    // Where Docker Hub can be reached, this name must not exist there, or nothing would be bootstrapped.
     repo.edit_manifest(
         "image: scratch",
         "image: registry.invalid/debian:trixie-slim\n      bootstrap: {suite: trixie}",

@@ -1,4 +1,4 @@
-//! Running nodes as CML does, and proving them: what works, and what each fault looks like.
+//! Running nodes as CML does, and proving them: what works, and how each failure is reported.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ fn define(repo: &Repo, from: &str, to: &str) {
     repo.edit("node-definitions/tiny.yaml", from, to);
 }
 
-/// The check of that name, as `--json` has it.
+/// The check with that name in the output of `--json`.
 #[track_caller]
 fn row(outcome: &Outcome, check: &str) -> serde_json::Value {
     let report = outcome.json();
@@ -18,7 +18,7 @@ fn row(outcome: &Outcome, check: &str) -> serde_json::Value {
     rows.iter().find(|row| row["check"] == check).unwrap_or_else(|| panic!("no check `{check}`:\n{outcome}")).clone()
 }
 
-/// That `verify` fails at this check, with these words in its explanation.
+/// Asserts that `verify` fails at this check, with these texts in its explanation.
 #[track_caller]
 fn fails_at(repo: &Repo, check: &str, words: &[&str]) {
     let outcome = repo.xtask(&["verify", "--json"]);
@@ -27,8 +27,7 @@ fn fails_at(repo: &Repo, check: &str, words: &[&str]) {
     assert_eq!(nothing_left(repo), (0, 0, 0));
 }
 
-/// The same for a definition that `save` would not even write, because `lint` finds the mistake: it
-/// is tried as any file is.
+/// The same for a definition that `save` would not write, because `lint` finds the mistake: it is verified as a file.
 #[track_caller]
 fn a_definition_fails_at(repo: &Repo, (from, to): (&str, &str), check: &str, words: &[&str]) {
     repo.xtask(&["save"]).success();
@@ -53,7 +52,7 @@ fn assert_fault(outcome: &Outcome, check: &str, words: &[&str]) {
     }
 }
 
-/// The labs that this repository's commands have open, or have left behind.
+/// The labs that this repository's commands have open or have left behind.
 fn labs(repo: &Repo) -> Vec<String> {
     let entries = std::fs::read_dir(repo.cache.path().join("cml-nodes/labs")).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
@@ -66,7 +65,7 @@ fn left_of(labs: &[String]) -> (usize, usize, usize) {
     all.fold((0, 0, 0), |sum, some| (sum.0 + some.0, sum.1 + some.1, sum.2 + some.2))
 }
 
-/// The same of all labs that the program itself still knows of; and no container of the node.
+/// The same for all labs that the program itself still knows; and no container of the node.
 fn nothing_left(repo: &Repo) -> (usize, usize, usize) {
     let (containers, volumes, images) = left_of(&labs(repo));
     (containers + Engine::here().labelled(&format!("cml-nodes.node={}", repo.node())).1, volumes, images)
@@ -180,7 +179,7 @@ fn a_missing_entry_point_is_reported() {
     fails_at(&repo, "boots within boot.timeout", &[" says: ", "entry point does not exist"]);
 }
 
-// The attempts that failed on a server, with what they looked like in its syslog.
+// Definitions that failed on a server, with the messages in its syslog.
 
 #[test]
 fn a_flag_and_its_value_in_one_element_are_explained() {
@@ -206,7 +205,7 @@ fn a_sysctl_in_misc_args_as_one_element_is_explained() {
         "boots within boot.timeout",
         &[" says: unknown flag", "`misc_args` has", "usually in `run_args`"],
     );
-    // Nobody comes so far with a definition of this repository.
+    // `lint` refuses such a definition in this repository.
     define(&repo, r#""misc_args": []"#, r#""misc_args": ["--sysctl net.ipv6.conf.all.forwarding=1"]"#);
     repo.xtask(&["verify"]).failure().says(["one-argument", "tiny.yaml:"]);
 }
@@ -225,7 +224,7 @@ fn a_sysctl_at_boot_time_is_explained() {
 #[test]
 fn an_sshd_without_audit_write_is_explained() {
     let repo = node_that("/bin/sshd 1000 & trap 'exit 0' TERM; echo READY; while :; do sleep 0.1; done");
-    // What counts is the name of a process.
+    // The name of the process is what counts.
     let sshd = repo.path(&format!("docker/{}/sshd", repo.node()));
     std::fs::copy("/bin/sleep", sshd).unwrap();
     repo.edit(&repo.dockerfile(), "COPY greeting", "COPY sshd /bin/sshd\nCOPY greeting");
@@ -297,7 +296,7 @@ fn ctrl_c_takes_everything_down_at_any_moment() {
     repo.xtask(&["verify"]).success();
     let mut time = since.elapsed();
     let mut interrupted = 0;
-    // Some of those that are told late have ended by then, on a machine whose speed changes.
+    // On a machine whose speed changes, a late signal may come after the end.
     while interrupted < INTERRUPTED {
         let verify = repo.start(&["verify"]);
         let moment = Duration::from_millis(50) + time * interrupted / INTERRUPTED;

@@ -1,6 +1,5 @@
-//! CML's own client against the controller that stands in for CML in the other tests: if the client is satisfied, the
-//! stand-in is worth something. And the other way round: what this program uploads, the client must find, and vice
-//! versa.
+//! CML's own client against the controller that stands in for CML in the other tests: a stand-in that the client
+//! accepts is worth something. And what this program uploads, the client must find, and vice versa.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,10 +10,10 @@ use crate::common::cml::{PASSWORD, Stage, USER};
 /// The client's version whose source was read for the stand-in.
 const CLIENT: &str = "virl2_client==2.10.1";
 
-/// Does with the client what `upload`, `status` and `remove` do.
+/// Does what `upload`, `status` and `remove` do, with the client.
 const SCRIPT: &str = concat!(include_str!("../common/cml/session.py"), include_str!("../common/cml/client.py"));
 
-/// Does with the client what `builder` does.
+/// Does what `builder` does, with the client.
 const LABS: &str = concat!(include_str!("../common/cml/session.py"), include_str!("../common/cml/labs.py"));
 
 /// A Python with the client, made once in the cache folder.
@@ -46,7 +45,7 @@ fn client(stage: &Stage, controller: &Controller, work: &str) -> String {
     satisfied(stage, controller, SCRIPT, &words)
 }
 
-/// Runs a script of the client's; yields what it printed.
+/// Runs a script with the client. Returns what it printed.
 fn satisfied(stage: &Stage, controller: &Controller, script: &str, words: &[&str]) -> String {
     let authority = stage.home.path().join("authority.pem");
     let output = Command::new(python())
@@ -115,7 +114,7 @@ fn both_make_the_same_requests_in_the_same_order() {
     assert_eq!(requests(&ours), requests(&theirs));
 }
 
-/// A server with an Ubuntu, a caller, and the file of a lab.
+/// A server with an Ubuntu image, a user, and the file of a lab.
 fn builder() -> (Controller, Stage, String) {
     let controller = Controller::start();
     controller.add_image("ubuntu-24-04-20250503", "ubuntu");

@@ -1,10 +1,10 @@
-//! What a person gets wrong is refused with its place, what was expected, and what to do.
+//! Wrong input is refused with its place, what was expected, and what to do.
 
 use crate::common::engine::Engine;
 use crate::common::{Repo, manifest};
 
-/// Runs `list` on a tiny repository whose manifest was edited. Without the folder's own name, the
-/// error starts with the file.
+/// Runs `list` on a tiny repository with an edited manifest. Without the name of the folder, the error starts with the
+/// file.
 fn listed_with(from: &str, to: &str) -> crate::common::Outcome {
     let repo = Repo::tiny();
     repo.edit_manifest(from, to);

@@ -1,5 +1,5 @@
-//! The engine as somebody else sees it: not by way of the program under test, but by its API; and
-//! private engines that a test may kill.
+//! The engine as another client sees it, by its API and not through the program under test; and private engines that a
+//! test may kill.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -32,12 +32,12 @@ pub fn start_guards_by_the_program() {
 pub struct Engine {
     runtime: Runtime,
     docker: Docker,
-    /// An embedded engine runs as long as this is held.
+    /// Keeps an embedded engine running.
     _found: Option<xtask::engine::Engine>,
 }
 
 impl Engine {
-    /// The engine that the program uses, too.
+    /// The engine that the program also uses.
     pub fn here() -> Self {
         start_guards_by_the_program();
         let cache = xtask::machine::cache_folder().expect("a cache folder");
@@ -85,7 +85,7 @@ impl Engine {
         self.image(name).and_then(|image| image.config?.labels).unwrap_or_default()
     }
 
-    /// All images and containers that bear this label.
+    /// The numbers of images and containers that have this label.
     pub fn labelled(&self, label: &str) -> (usize, usize) {
         let filters = HashMap::from([("label", vec![label])]);
         let images = ListImagesOptionsBuilder::default().filters(&filters).build();
@@ -115,7 +115,7 @@ impl Engine {
     /// `docker load`
     pub fn load(&self, archive: &Path) {
         let mut bytes = std::fs::read(archive).expect("the archive");
-        // As `podman load` does: Podman's API takes no compressed archive.
+        // As `podman load` does: Podman's API accepts no compressed archive.
         if bytes.starts_with(&[0x1f, 0x8b]) {
             let packed = std::mem::take(&mut bytes);
             let mut reader = flate2::read::MultiGzDecoder::new(packed.as_slice());
@@ -134,7 +134,7 @@ impl Engine {
         std::fs::write(archive, pieces.concat()).expect("a file of ours");
     }
 
-    /// Containers, volumes and images of one lab.
+    /// The numbers of containers, volumes and images of one lab.
     pub fn of_lab(&self, id: &str) -> (usize, usize, usize) {
         let label = format!("cml-nodes.lab={id}");
         let filters = HashMap::from([("label", vec![label.as_str()])]);
@@ -149,7 +149,7 @@ impl Engine {
         (self.labelled(&label).1, volumes.volumes.unwrap_or_default().len(), loaded)
     }
 
-    /// A container of somebody else's, which never runs.
+    /// Creates a container that is not this project's and never runs.
     pub fn create_container(&self, image: &str, name: &str) {
         let body = ContainerCreateBody { image: Some(image.to_owned()), ..ContainerCreateBody::default() };
         let options = CreateContainerOptionsBuilder::default().name(name).build();
@@ -180,7 +180,7 @@ impl Engine {
         });
     }
 
-    /// An image that is not this project's, under this name. Goes with what is returned.
+    /// An image with this name that is not this project's. It is removed with the value.
     pub fn foreign(&self, name: &str) -> Foreign<'_> {
         // A label of its own, so that no two of them are one image.
         let options = CreateImageOptionsBuilder::default()
@@ -210,8 +210,8 @@ impl Drop for Foreign<'_> {
     }
 }
 
-/// An engine of a test's own, apart from the user's in everything: files, processes, network. Its
-/// network is a namespace of its own: the bridge of two engines would be one and the same.
+/// An engine for one test, separate from the user's: files, processes, network. It has its own network namespace,
+/// because two engines would share one bridge.
 pub struct PrivateEngine {
     // Short, because a socket's path has 108 bytes at most.
     folder: TempDir,
@@ -258,8 +258,7 @@ impl PrivateEngine {
         format!("unix://{}", self.socket().display())
     }
 
-    /// A TCP port of this machine behind which the engine's own `port` is. A thread serves it until
-    /// the tests end.
+    /// A TCP port of this machine that is forwarded to the engine's own `port`, by a thread, until the tests end.
     pub fn forward(&self, port: u16) -> u16 {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let here = listener.local_addr().expect("its address").port();
@@ -290,7 +289,7 @@ impl PrivateEngine {
     }
 }
 
-/// Where an embedded engine of a test's own keeps its images.
+/// Where the embedded engine of one test keeps its images.
 pub struct Storage(TempDir);
 
 impl Storage {
@@ -313,7 +312,7 @@ impl Drop for PrivateEngine {
     fn drop(&mut self) {
         let folder = self.folder.path().to_str().expect("UTF-8").to_owned();
         if let Ok(pid) = std::fs::read_to_string(self.folder.path().join("pid")) {
-            // In peace first: it takes down its own mounts.
+            // Gently first, so that it removes its own mounts.
             let pid = pid.trim().parse().expect("a process id");
             signal(pid, "TERM");
             let _ = self.daemon.wait_timeout(Duration::from_secs(20));
@@ -326,7 +325,7 @@ impl Drop for PrivateEngine {
     }
 }
 
-/// Podman's service for a test alone, with storage of its own.
+/// Podman's service for one test, with its own storage.
 pub struct PrivatePodman {
     folder: TempDir,
     service: duct::Handle,
@@ -336,7 +335,7 @@ impl PrivatePodman {
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("p").tempdir_in("/tmp").expect("a temporary folder");
         let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
-        // Podman's own are more than some machines grant.
+        // Podman's own limits are more than some machines allow.
         let limit = |which: &str, most: u64| {
             let limit = duct::cmd!("bash", "-c", format!("ulimit -H{which}")).read().expect("a limit");
             limit.parse().unwrap_or(most).min(most)

@@ -1,4 +1,4 @@
-//! Git repositories that stand for an upstream.
+//! Git repositories in the place of an upstream.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 pub struct Upstream(TempDir);
 
 impl Upstream {
-    /// With a first commit that says it is version `version`.
+    /// With a first commit of version `version`.
     pub fn of_version(version: &str) -> Self {
         let upstream = Self(tempfile::tempdir().expect("a temporary folder"));
         upstream.git(&["init", "--quiet", "--initial-branch=main"]);
@@ -16,12 +16,12 @@ impl Upstream {
         upstream
     }
 
-    /// Commits another version; yields the commit.
+    /// Commits another version. Returns the commit.
     pub fn release(&self, version: &str) -> String {
         self.commit("configure.ac", &format!("AC_INIT([tiny], [{version}])\n"))
     }
 
-    /// Commits a file; yields the commit.
+    /// Commits a file. Returns the commit.
     pub fn commit(&self, file: &str, text: &str) -> String {
         std::fs::write(self.path().join(file), text).expect("a file of ours");
         self.git(&["add", "."]);
@@ -55,7 +55,7 @@ impl Upstream {
         tarball
     }
 
-    /// Runs git here and yields what it prints.
+    /// Runs git here. Returns what it prints.
     pub fn git(&self, args: &[&str]) -> String {
         duct::cmd("git", args).dir(self.path()).stderr_capture().read().expect("git")
     }

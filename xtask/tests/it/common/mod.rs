@@ -1,8 +1,8 @@
-//! The stage of the end-to-end tests: a repository of nodes in a temporary folder, the program as
-//! a user runs it, and the engine as a third party sees it.
+//! What the end-to-end tests share: a repository of nodes in a temporary folder, the program as a user runs it, and
+//! the engine as a third party sees it.
 //!
-//! Nodes are called `t<process>-<count>-…`, so that tests run side by side, and beside a user's
-//! own images. Nothing here needs a network: nodes that run programs get them from this machine.
+//! Nodes are called `t<process>-<count>-…`, so that tests can run side by side, and beside a user's own images.
+//! Nothing here needs a network: nodes that run programs get them from this machine.
 
 pub mod cml;
 pub mod engine;
@@ -22,13 +22,13 @@ use std::time::{Duration, Instant};
 
 use tempfile::{NamedTempFile, TempDir};
 
-/// Against hanging only: what takes longer is broken.
+/// A guard against hanging: nothing that works takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The commands that leave something on an engine.
 const BUILDING: [&str; 6] = ["build", "save", "inspect", "run", "verify", "upload"];
 
-/// A repository of nodes, with a cache folder of its own. What was built in it goes with it.
+/// A repository of nodes with its own cache folder. Dropping it also removes what was built in it.
 pub struct Repo {
     pub folder: TempDir,
     pub cache: TempDir,
@@ -54,7 +54,7 @@ pub struct Running {
     stderr: NamedTempFile,
 }
 
-/// The template of the node definitions: as little as CML takes.
+/// The template of the node definitions: as little as CML accepts.
 const NODE_DEFINITION: &str = r#"id: {{ id }}
 ui:
   label: {{ label | json }}
@@ -101,7 +101,7 @@ impl Repo {
         repo
     }
 
-    /// With one node that holds a single text.
+    /// With one node whose image has a single text file.
     pub fn tiny() -> Self {
         let mut repo = Self::empty();
         let node = repo.add_node("FROM scratch\nCOPY greeting /greeting\n");
@@ -109,8 +109,8 @@ impl Repo {
         repo
     }
 
-    /// With one node whose image holds a shell (see [`userland`]), for Dockerfiles with `RUN`.
-    /// `steps` follow.
+    /// With one node whose image has a shell (see [`userland`]), for Dockerfiles with `RUN`. `steps` are the rest of
+    /// its Dockerfile.
     pub fn with_shell(steps: &str) -> Self {
         let mut repo = Self::empty();
         let node = repo.add_node(&format!("FROM scratch\nADD userland.tar /\n{steps}"));
@@ -118,8 +118,8 @@ impl Repo {
         repo
     }
 
-    /// A copy of the real repository's data. Its node is called as the user's own is, therefore
-    /// nothing of it must be built to the end, and nothing is cleaned.
+    /// A copy of the real repository's data. Its nodes have the names of the user's own, so a test must not complete a
+    /// build of them, and nothing is cleaned.
     pub fn real() -> Self {
         let mut repo = Self::empty();
         std::fs::remove_dir_all(repo.folder.path()).expect("the folder is ours");
@@ -130,7 +130,7 @@ impl Repo {
         repo
     }
 
-    /// Adds a node with this Dockerfile and a plain manifest; yields its name.
+    /// Adds a node with this Dockerfile and a plain manifest. Returns its name.
     pub fn add_node(&mut self, dockerfile: &str) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -150,7 +150,7 @@ impl Repo {
         twin
     }
 
-    /// Takes over a node that a command made: what is built of it goes with the repository.
+    /// Also removes what is built of this node, which a command created, when the repository is dropped.
     pub fn own(&mut self, node: &str) {
         self.nodes.push(node.to_owned());
     }
@@ -223,7 +223,7 @@ impl Repo {
         self.environment.push((name.into(), value.into()));
     }
 
-    /// Takes that back.
+    /// Undoes [`Repo::set`].
     pub fn unset(&mut self, name: &str) {
         self.environment.retain(|(known, _)| known != name);
     }
@@ -243,12 +243,12 @@ impl Repo {
         Running::start(self.command(&[], args).stdin_bytes(typed)).end()
     }
 
-    /// Starts `cargo xtask ARGS` by way of another program, such as `setpriv`.
+    /// Starts `cargo xtask ARGS` through another program, such as `setpriv`.
     pub fn start_within(&self, outer: &[&str], args: &[&str]) -> Running {
         Running::start(self.command(outer, args).stdin_null())
     }
 
-    /// Runs `cargo xtask ARGS` in another repository, in all else as here.
+    /// Runs `cargo xtask ARGS` in another repository with the settings of this one.
     pub fn xtask_at(&self, root: &Path, args: &[&str]) -> Outcome {
         Running::start(self.command_at(root, &[], args).stdin_null()).end()
     }
@@ -273,7 +273,7 @@ impl Repo {
         for (name, value) in &self.environment {
             command = command.env(name, value);
         }
-        // A test that points at an engine means that one.
+        // A test that names an engine wants that one.
         if self.environment.iter().any(|(name, _)| name == "DOCKER_HOST") {
             command = command.env_remove("XTASK_ENGINE");
         }
@@ -291,7 +291,7 @@ impl Repo {
         inner
     }
 
-    /// That `sha256sum -c SHA256SUMS` finds nothing wrong, and how many files it lists.
+    /// Asserts that `sha256sum -c SHA256SUMS` succeeds. Returns how many files it lists.
     pub fn check_sums(&self) -> usize {
         let output = Command::new("sha256sum")
             .args(["--check", "--strict", "SHA256SUMS"])
@@ -300,7 +300,7 @@ impl Repo {
             .expect("sha256sum is part of coreutils");
         assert!(
             output.status.success(),
-            "sha256sum finds fault:\n{}{}",
+            "sha256sum found mismatches:\n{}{}",
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
@@ -374,14 +374,14 @@ impl Running {
 }
 
 impl Outcome {
-    /// That it succeeded.
+    /// Asserts that it succeeded.
     #[track_caller]
     pub fn success(self) -> Self {
         assert_eq!(self.code, Some(0), "it should have succeeded:\n{self}");
         self
     }
 
-    /// That it failed, as a command fails: exit code 1, `error:` on stderr, nothing on stdout.
+    /// Asserts that it failed as a command fails: exit code 1, `error:` on stderr, nothing on stdout.
     #[track_caller]
     pub fn failure(self) -> Self {
         assert_eq!(self.code, Some(1), "it should have failed:\n{self}");
@@ -390,7 +390,7 @@ impl Outcome {
         self
     }
 
-    /// That stderr contains each of these texts.
+    /// Asserts that stderr contains each of these texts.
     #[track_caller]
     pub fn says<const N: usize>(self, texts: [&str; N]) -> Self {
         for text in texts {
@@ -399,7 +399,7 @@ impl Outcome {
         self
     }
 
-    /// That stderr does not contain any of these texts.
+    /// Asserts that stderr contains none of these texts.
     #[track_caller]
     pub fn does_not_say<const N: usize>(self, texts: [&str; N]) -> Self {
         for text in texts {
@@ -446,8 +446,8 @@ pub fn real_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is a folder of the workspace")
 }
 
-/// A shell and a few tools of this machine with the libraries they need, as a tar archive that is
-/// the same in each test. It makes `RUN` possible without any image from a registry.
+/// A shell and a few tools of this machine with the libraries they need, as a tar archive that is the same in each
+/// test. With it, `RUN` works without an image from a registry.
 pub fn userland() -> &'static [u8] {
     static TAR: OnceLock<Vec<u8>> = OnceLock::new();
     TAR.get_or_init(|| {
@@ -497,13 +497,13 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is_so() {
-        assert!(since.elapsed() < Duration::from_secs(60), "waited for a minute in vain: {what}");
+        assert!(since.elapsed() < Duration::from_secs(60), "timed out after a minute: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Something that takes long to find out, once for all tests of a run: cargo-nextest runs each test in a process of its
-/// own, and gives the run an id.
+/// A value that takes long to find out, found once for all tests of a run: cargo-nextest runs each test in its own
+/// process, and sets an id for the run.
 pub fn once_in_a_run(name: &str, find_out: impl FnOnce() -> String) -> String {
     let Ok(run) = std::env::var("NEXTEST_RUN_ID") else { return find_out() };
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -521,7 +521,7 @@ pub fn once_in_a_run(name: &str, find_out: impl FnOnce() -> String) -> String {
     value
 }
 
-/// Sends a signal to a process of ours, or of root's if we may.
+/// Sends a signal to a process of this user, or of root if the tests may become root.
 pub fn signal(pid: u32, name: &str) {
     let words = [format!("-{name}"), pid.to_string()];
     let ours = duct::cmd("kill", &words).unchecked().stderr_null().run();
@@ -537,7 +537,7 @@ pub fn children(pid: u32) -> Vec<u32> {
     direct.iter().flat_map(|pid| children(*pid).into_iter().chain([*pid])).collect()
 }
 
-/// A command that needs root: run as such, else through sudo without a question.
+/// A command that needs root: run directly as root, else through sudo without a prompt.
 pub fn as_root(words: &[&str]) -> duct::Expression {
     match xtask::machine::run_as_root() {
         Ok("env") => duct::cmd("env", words),

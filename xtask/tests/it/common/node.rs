@@ -1,8 +1,8 @@
-//! Nodes that run: as little as CML takes.
+//! Nodes that run: as little as CML accepts.
 
 use super::Repo;
 
-/// A node definition that could be a real one. `LISTS` are config.json's further lists.
+/// A node definition that could be a real one.
 const DEFINITION: &str = r#"id: {{ id }}
 general: {nature: host}
 ui: {label: {{ label | json }}, label_prefix: t-, icon: host, visible: true}
@@ -44,7 +44,7 @@ pub fn node() -> Repo {
     node_that(ENTRY)
 }
 
-/// A node whose first process runs these words of shell.
+/// A node whose first process runs this shell script.
 pub fn node_that(entry: &str) -> Repo {
     let words = serde_json::json!(["/bin/sh", "-c", entry]);
     let repo = Repo::with_shell(&format!("COPY greeting boot.sh /\nENTRYPOINT {words}\n"));

@@ -1,4 +1,4 @@
-//! A terminal for the program, by script(1): what it shows is read, and keys are pressed when it has shown something.
+//! A terminal for the program, by script(1): its screen can be read, and keys pressed once something is shown.
 
 use std::io::{PipeWriter, Write};
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use tempfile::TempDir;
 
 use super::{Outcome, PATIENCE, Repo, children, wait_until};
 
-/// A program on a terminal of its own.
+/// A program on its own terminal.
 pub struct Terminal {
     program: duct::Handle,
     keys: PipeWriter,
     folder: TempDir,
-    /// Bytes of the screen that were waited for already.
+    /// How many bytes of the screen were already waited for.
     read: usize,
 }
 
@@ -28,7 +28,7 @@ impl Repo {
         Terminal { program: script.start().expect("script is part of bsdutils"), keys, folder, read: 0 }
     }
 
-    /// Runs a command line on a terminal, and each time that the first has been shown, types the second.
+    /// Runs a command line on a terminal and, each time the first text of a pair is shown, types the second.
     #[track_caller]
     pub fn in_dialogue(&self, line: &str, dialogue: &[(&str, &str)]) -> Outcome {
         let mut terminal = self.on_a_terminal(line);
@@ -82,10 +82,10 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).expect("script reads them");
     }
 
-    /// Presses the keys that leave the program until it has heard them: what it has not opened its terminal for yet
-    /// is lost, and Podman knows only keys that arrive one by one. Waits for the end.
+    /// Presses the keys that leave the program until it reacts: keys pressed before it reads its terminal are lost, and
+    /// Podman recognizes only keys that arrive one by one. Waits for the end.
     pub fn leave_by(mut self, keys: &str) -> Outcome {
-        wait_until("the keys are heard", || {
+        wait_until("the program leaves at these keys", || {
             for key in keys.bytes() {
                 // Nobody reads them once it has ended.
                 let _ = self.keys.write_all(&[key]);

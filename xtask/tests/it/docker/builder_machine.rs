@@ -1,4 +1,4 @@
-//! What the build machine is told, judged and carried out by cloud-init itself: Debian's package, in a container.
+//! The configuration of the build machine, checked and applied by cloud-init itself: Debian's package, in a container.
 
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use builder::console::{self, Progress};
 
 const SECRET: &str = "corr3ct-h0rse";
 
-/// What the machine would install, as far as its preparation notices: `/srv/broken` makes it fail.
+/// Programs in place of those that the preparation calls; they fail if `/srv/broken` exists.
 const STAND_INS: &str = r#"
 stand_in() { cat >/usr/local/bin/$1; chmod 755 /usr/local/bin/$1; }
 stand_in apt-get <<'E'
@@ -38,11 +38,11 @@ git config --system url.file:///srv/team/.insteadOf https://example.org/team/
 git config --system --add safe.directory '*'
 "#;
 
-/// A machine that has booted with what `builder create` made. It goes with the test.
+/// A machine that has booted with the output of `builder create`. It is removed with the value.
 struct Machine(String);
 
 impl Machine {
-    /// The files that CML would give it: by name, from a lab as it is written to a file.
+    /// The files that CML would give it, by name, from a lab in a file.
     fn boot(stage: &Stage, server: &str) -> Self {
         let machine = Self::off(stage, server);
         machine.shell("cd /var/lib/cloud/seed/nocloud && echo 'instance-id: i1' >meta-data");
@@ -79,7 +79,7 @@ impl Machine {
         machine
     }
 
-    /// Runs words of shell as root; yields exit code and all that was printed.
+    /// Runs a shell command as root. Returns exit code and output.
     fn run(&self, words: &str, input: &str) -> (i32, String) {
         let mut child = Command::new("docker")
             .args(["exec", "--interactive", &self.0, "sh", "-c", &format!("exec 2>&1\n{words}")])
@@ -99,12 +99,12 @@ impl Machine {
         said
     }
 
-    /// Prepares it as a boot does; yields the exit code.
+    /// Prepares it as a boot does. Returns the exit code.
     fn prepare(&self) -> i32 {
         self.run("PAUSE=0 run-parts --exit-on-error /var/lib/cloud/scripts/per-boot", "").0
     }
 
-    /// The last that the console tells of its preparation.
+    /// The last line on the console about its preparation.
     fn progress(&self) -> Progress {
         let log = docker(&["logs", &self.0]);
         console::boots(&log).pop().unwrap_or_else(|| panic!("nothing is told: {log}")).progress
@@ -124,7 +124,7 @@ fn stage() -> Stage {
     stage
 }
 
-/// Puts the stage's repository where the machine clones from.
+/// Puts the repository where the machine clones from.
 fn publish(machine: &Machine, stage: &Stage) {
     machine.shell(STAND_INS);
     let root = stage.repo.folder.path();
@@ -172,7 +172,7 @@ fn cloud_init_creates_the_user_with_keys_and_password_and_applies_the_settings()
     for key in [KEY, OTHER_KEY] {
         assert!(keys.lines().any(|line| line == key), "{keys}");
     }
-    // The system's own libcrypt judges the hash.
+    // The system's own libcrypt checks the hash.
     let tries = "perl -e '$h = (getpwnam(\"builder\"))[1]; exit !(crypt($ARGV[0], $h) eq $h)' --";
     assert_eq!(machine.run(&format!("{tries} {SECRET}"), "").0, 0);
     assert_ne!(machine.run(&format!("{tries} {SECRET}x"), "").0, 0);

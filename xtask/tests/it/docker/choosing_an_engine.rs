@@ -1,4 +1,4 @@
-//! Which engine serves, and that the first line of a command says so.
+//! Which engine is used, and that the first line of a command says so.
 
 use crate::common::Repo;
 use crate::common::engine::PrivatePodman;
@@ -23,7 +23,7 @@ fn a_podman_service_that_runs_already_is_used_like_docker() {
     assert_eq!(repo.check_sums(), 3);
     assert!(podman.client().image(&repo.image()).is_some());
 
-    // By Podman's own variable, which the word for a running Podman heeds.
+    // By Podman's own variable, which `podman` respects.
     repo.set("CONTAINER_HOST", podman.host());
     repo.set("XTASK_ENGINE", "podman");
     repo.xtask(&["save"]).success().says(["(CONTAINER_HOST)", "is up to date"]);

@@ -1,4 +1,4 @@
-//! The embedded engine: a machine on which nothing answers.
+//! The embedded engine, for machines on which no engine answers.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use ui::Ui;
 use xtask::engine::Engine;
 use xtask::engine::embedded::paths::EmbeddedPaths;
 
-/// Images of a test's own, and a repository that uses them.
+/// Storage for one test, and a repository that uses it.
 fn embedded(mut repo: Repo) -> (Storage, Repo) {
     let storage = Storage::new();
     repo.set("XTASK_EMBEDDED_STORAGE", storage.path());
@@ -19,7 +19,7 @@ fn embedded(mut repo: Repo) -> (Storage, Repo) {
     (storage, repo)
 }
 
-/// That nothing of the engine runs any more, neither it nor what it started.
+/// Asserts that neither the engine nor anything that it started still runs.
 #[track_caller]
 fn nothing_runs(storage: &Storage) {
     let path = storage.path().to_str().unwrap();
@@ -67,7 +67,7 @@ fn it_ends_with_its_command_at_ctrl_c_and_at_kill() {
         nothing_runs(&storage);
         wait_until("the step ends, too", || !runs(&format!("sleep {nap}")));
     }
-    // Whatever was locked then is not any more.
+    // No lock is left behind.
     repo.edit(&repo.dockerfile(), &nap, "0");
     repo.xtask(&["build"]).success();
 }
@@ -98,7 +98,7 @@ fn services(storage: &Path) -> Vec<u32> {
     })
 }
 
-/// What looks after the nodes of this storage.
+/// The monitors of the nodes of this storage.
 fn monitors(storage: &Path) -> Vec<u32> {
     processes(|line| line.starts_with("/usr/bin/conmon\0") && line.contains(storage.to_str().unwrap()))
 }
@@ -111,7 +111,7 @@ fn processes(is_it: impl Fn(&str) -> bool) -> Vec<u32> {
     pids.filter(|pid| is_it(&String::from_utf8_lossy(&line(pid)))).collect()
 }
 
-/// Podman hears nothing of the end of a container whose monitor was killed.
+/// Podman does not notice the end of a container whose monitor was killed.
 #[test]
 fn it_still_works_after_the_monitors_of_nodes_were_killed() {
     let (storage, repo) = embedded(node());
@@ -144,7 +144,7 @@ fn two_commands_at_once_share_one_storage() {
     nothing_runs(&storage);
 }
 
-/// An engine that ends looks for what it has left running. Steps of another command's build are not its own.
+/// An engine that ends looks for processes that it has left running, which must not include another command's build.
 #[test]
 fn commands_that_come_and_go_do_not_disturb_a_build() {
     let steps: String = (0..20).map(|number| format!("RUN echo {number} > /made\n")).collect();
@@ -160,7 +160,7 @@ fn commands_that_come_and_go_do_not_disturb_a_build() {
     nothing_runs(&storage);
 }
 
-/// Of Podman's own they are not: one of some ten is lost. Two engines with one storage, as two commands have them.
+/// Podman alone loses about one in ten. Two engines with one storage, as two commands have them.
 #[test]
 fn images_that_are_tagged_and_untagged_at_once_keep_their_tags() {
     start_guards_by_the_program();
@@ -200,7 +200,7 @@ fn a_full_disk_is_reported_with_its_folder_and_the_remedy() {
     nothing_runs(&storage);
 }
 
-/// Runs a command of the program where this mounts something, for it alone.
+/// Runs a command of the program with a mount that only this command sees.
 fn on_a_disk(repo: &Repo, mount: &str, args: &[&str]) -> Outcome {
     let script = format!("{mount} && exec \"$@\"");
     let outer = ["unshare", "--mount", "sh", "-c", &script, "sh"];
@@ -211,7 +211,7 @@ fn on_a_disk(repo: &Repo, mount: &str, args: &[&str]) -> Outcome {
     repo.start_within(&words, args).end()
 }
 
-/// The kernel stacks no overlay on one: so it is inside of a container.
+/// The kernel cannot put an overlay on an overlay, as inside a container.
 #[test]
 fn where_overlay_is_not_supported_images_are_plain_copies() {
     let (storage, mut repo) = embedded(node());
@@ -254,7 +254,7 @@ fn a_podman_that_is_too_old_is_refused() {
 #[test]
 fn where_containers_cannot_run_images_are_still_built_and_nodes_are_refused_with_the_reason() {
     let (storage, mut repo) = embedded(Repo::with_shell("RUN echo from a chroot > /made\n"));
-    // Podman looks for runtimes in fixed places, too: all of them refuse.
+    // Podman also looks for runtimes in fixed places: all of them refuse.
     let refuse = "case \"$*\" in *--version*|*features*) exec /bin/echo refusing version 1.0;; esac; \
         echo 'the kernel refuses' >&2; exit 1";
     let (folder, path) = in_front(&[("runc", refuse), ("crun", refuse)]);
@@ -287,7 +287,7 @@ fn where_containers_cannot_run_images_are_still_built_and_nodes_are_refused_with
 #[test]
 fn an_ordinary_user_without_subordinate_ids_is_told_how_to_add_them() {
     let (storage, repo) = embedded(Repo::tiny());
-    // Copied: nobody may not look into the build folder of a user.
+    // A copy, because the user `nobody` may not read the build folder.
     let program = storage.path().join("xtask");
     std::fs::copy(env!("CARGO_BIN_EXE_xtask"), &program).unwrap();
     for folder in [storage.path(), repo.folder.path()] {

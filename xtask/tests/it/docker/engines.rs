@@ -8,8 +8,7 @@ use crate::common::Repo;
 use crate::common::engine::{Engine, PrivatePodman};
 use serde_json::Value;
 
-/// What of a configuration an engine writes of itself. `Hostname` is that of the container in which
-/// the last step ran.
+/// The parts of a configuration that the engine adds. `Hostname` is that of the container in which the last step ran.
 const OF_THE_ENGINE: [&str; 8] = [
     "created",
     "history",
@@ -21,7 +20,7 @@ const OF_THE_ENGINE: [&str; 8] = [
     "config/Image",
 ];
 
-/// All of a file that a container can see.
+/// All properties of a file that a container can see.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     kind: u8,
@@ -87,7 +86,7 @@ fn entries(layer: &[u8]) -> BTreeMap<String, Entry> {
     found
 }
 
-/// The configuration without what the engine writes of itself, and without what says nothing.
+/// The configuration without what the engine adds and without empty values.
 fn essence(configuration: &Value) -> BTreeMap<String, Value> {
     let mut flat = BTreeMap::new();
     for (key, value) in configuration.as_object().unwrap() {
@@ -104,7 +103,7 @@ fn essence(configuration: &Value) -> BTreeMap<String, Value> {
             || *value == Value::String(String::new())
             || value.as_array().is_some_and(Vec::is_empty)
             || value.as_object().is_some_and(serde_json::Map::is_empty)
-            // Where no folder is set, it is this one.
+            // The default folder.
             || (key == "config/WorkingDir" && value == "/");
         // The digests of layers differ with the order of files; what is in them is compared.
         !says_nothing && key != "rootfs" && !OF_THE_ENGINE.contains(&key.as_str())
@@ -118,7 +117,7 @@ fn the_same_recipe_gives_an_equivalent_node_on_docker_and_on_podman() {
     let node = format!("t{}-log", std::process::id());
     repo.xtask(&["new", &node, "--from", "syslog"]).success();
     repo.own(&node);
-    // Afresh, since the distribution's packages may have changed since somebody built last.
+    // Without caches, since the distribution's packages may have changed since the last build.
     let saved = repo.xtask(&["save", &node, "--no-cache", "--json"]).success().json();
     let on_docker = read(Path::new(saved["archive"].as_str().unwrap()));
 
@@ -151,7 +150,7 @@ fn the_same_recipe_gives_an_equivalent_node_on_docker_and_on_podman() {
     assert_eq!((on_docker.layers.len(), on_podman.layers.len()), (1, 1));
     same_files(&on_docker.layers[0], &on_podman.layers[0]);
 
-    // Docker takes what Podman saved, by the tag that people type.
+    // Docker loads what Podman saved, under the tag that people type.
     let image = saved["image"].as_str().unwrap();
     docker.load(archive);
     let loaded = docker.image(image).expect("the plain tag");
@@ -170,7 +169,7 @@ fn same_files(docker: &BTreeMap<String, Entry>, podman: &BTreeMap<String, Entry>
     assert!(differ.is_empty(), "on Docker: {differ:#?}\non Podman: {other:#?}");
 }
 
-/// Runs what follows where every runtime of containers fails.
+/// Runs a command where every container runtime fails.
 const WITHOUT_CONTAINERS: [&str; 6] = [
     "unshare",
     "--mount",

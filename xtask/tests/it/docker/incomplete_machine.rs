@@ -1,4 +1,4 @@
-//! Machines that lack something: what they are told, and that nothing is changed unasked.
+//! Machines on which something is missing: what is reported, and that nothing is changed without consent.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::common::{Repo, as_root};
 use tempfile::TempDir;
 
-/// Runs what follows in a mount namespace in which /run is empty, as on a machine whose engine does
-/// not run. The engine itself is not touched.
+/// Runs a command in a mount namespace in which /run is empty, as on a machine whose engine does not run. The engine
+/// itself is not touched.
 const WITHOUT_ENGINE: [&str; 6] = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /run && exec \"$@\"", "sh"];
 
-/// A folder for `PATH` that has every program of this machine but these.
+/// A folder for `PATH` that has every program of this machine except these.
 fn path_without(hidden: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for bin in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
@@ -25,7 +25,7 @@ fn path_without(hidden: &[&str]) -> TempDir {
     folder
 }
 
-/// A repository whose commands know no engine but Docker, whatever else this machine has.
+/// A repository whose commands use Docker, whatever other engine this machine has.
 fn with_docker() -> Repo {
     let mut repo = Repo::tiny();
     repo.set("XTASK_ENGINE", "docker");
@@ -83,7 +83,7 @@ fn every_missing_part_is_listed_with_its_package() {
     let mut repo = with_docker();
     let path = path_without(&["git", "mmdebstrap", "debootstrap", "dockerd"]);
     repo.set("PATH", path.path());
-    // Daemons are looked for beside the path, too.
+    // Daemons are also looked for outside of `PATH`.
     let outer = [
         "unshare",
         "--mount",
@@ -130,7 +130,7 @@ fn the_default_answer_to_a_question_is_no_and_ctrl_c_ends_it() {
 
 /// Runs the program as a user who is in no group.
 fn as_nobody(folder: &Path, root: &Path, args: &[&str]) -> std::process::Output {
-    // Copied: nobody may not look into the build folder of a user.
+    // A copy, because the user `nobody` may not read the build folder.
     let program = folder.join("xtask");
     std::fs::copy(env!("CARGO_BIN_EXE_xtask"), &program).unwrap();
     for path in [folder, root] {

@@ -1,5 +1,4 @@
-//! `cml_install_image.sh` on a host that is laid out as a CML server: all or nothing, whatever happens, wherever it
-//! happens.
+//! `cml_install_image.sh` on a host that is laid out as a CML server: all or nothing, whatever happens at any step.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -9,7 +8,7 @@ use cml::ssh::SCRIPT;
 
 const ID: &str = "tiny-1-0";
 
-/// Shell that lays a bundle of `version` into `folder`, with `script` beside it.
+/// A shell script that puts a bundle of `version` into `folder`, with `script` beside it.
 fn lay(folder: &str, version: &str, script: &str) -> String {
     format!(
         "set -e; mkdir -p {folder}/node-definitions {folder}/virl-base-images/{ID}; cd {folder}
@@ -24,13 +23,13 @@ SCRIPT
     )
 }
 
-/// Shell that installs a bundle in the ordinary way.
+/// A shell script that installs a bundle in the usual way.
 fn install(version: &str) -> String {
     let folder = format!("/var/tmp/cml-nodes-{version}");
     format!("{} \n sh {folder}/cml_install_image.sh >/dev/null", lay(&folder, version, SCRIPT))
 }
 
-/// The script, in which something happens once when it comes to `step`. The guard reads the same script.
+/// The script, changed so that something happens once when it reaches `step`. The guard reads the same script.
 fn with(step: &str, happens: &str) -> String {
     assert!(SCRIPT.contains("step() { :; }\n"), "the tests hook in there");
     let hooked =
@@ -43,7 +42,7 @@ fn without_guard(script: &str) -> String {
     script.replace("start_guard() {\n", "start_guard() {\n\treturn 0\n")
 }
 
-/// Every step that the script names, in its order.
+/// Every step that the script names, in order.
 fn steps() -> Vec<&'static str> {
     let names = SCRIPT.lines().filter_map(|line| line.trim().strip_prefix("step "));
     let mut seen = BTreeSet::new();
@@ -61,7 +60,7 @@ fn host_with(version: &str) -> (Host, Held) {
     (host, held)
 }
 
-/// Waits until nothing of an interrupted installation is left, which the guard sees to.
+/// Waits until the guard has removed everything of an interrupted installation.
 fn wait_for_guard(host: &Host) {
     host.sh(&format!(
         "for n in $(seq 200); do [ -e /var/lib/libvirt/images/.cml-nodes/{ID}/state ] || exit 0; sleep 0.05; done; \
@@ -152,7 +151,7 @@ fn after_a_power_failure_at_any_step_the_next_call_recovers() {
     let new = host.held(ID).unwrap();
     for step in steps().into_iter().filter(|step| !is_way_back(step)) {
         let back = format!("rm -rf /run/once-* /var/tmp/*; {}", install("old"));
-        // Nobody is left to make up for it, not even the guard.
+        // Nothing is left to recover it, not even the guard.
         let script = without_guard(&with(step, "kill -9 $$"));
         let (_, said) = host.run(&format!(
             "({back}); ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh; echo ended $?",
@@ -183,7 +182,7 @@ fn a_failure_or_a_signal_at_any_step_puts_everything_back() {
             ));
             assert!(said.contains(&format!("ended {code}")), "{step}, {happens}: {said}");
             let held = host.held(ID).expect(step);
-            // All moves are made by then.
+            // By then everything was moved.
             let through = ["keep-old", "keep-old-halfway", "forget-state", "sweep", "clear-away"].contains(&step);
             assert_eq!(held, if through { new.clone() } else { old.clone() }, "{step}, {happens}: {said}");
             assert_eq!(said.contains("is as it was before"), !through, "{step}, {happens}: {said}");
@@ -210,7 +209,7 @@ fn killed_during_the_rollback_it_still_leaves_a_whole_node() {
                 "({back}); ({}); sh /var/tmp/cml-nodes-new/cml_install_image.sh; echo ended $?",
                 lay("/var/tmp/cml-nodes-new", "new", &script)
             ));
-            // Not every way back comes by every step.
+            // Not every rollback passes every step.
             assert!(said.contains("ended 137") || said.contains("ended 7"), "{failing}, {killed}: {said}");
             wait_for_guard(&host);
             assert_eq!(host.held(ID).expect(killed), old, "{failing}, {killed}");
@@ -295,7 +294,7 @@ fn a_full_disk_is_reported_before_or_during_the_copy_and_changes_nothing() {
     host.sh(&big);
     let (code, said) = host.run(&format!("sh {folder}/cml_install_image.sh"));
     assert!(code == 1 && said.contains("kB left, but tiny-1-0 needs"), "{said}");
-    // It lied about its free space: the copy itself fails.
+    // The free space was reported wrongly: the copy itself fails.
     host.sh(&format!("sed -i 's/^check_space() {{/check_space() {{ return 0/' {folder}/cml_install_image.sh"));
     let (code, said) = host.run(&format!("sh {folder}/cml_install_image.sh"));
     assert!(code != 0 && said.contains("No space left on device") && said.contains("is as it was before"), "{said}");

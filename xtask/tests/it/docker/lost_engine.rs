@@ -1,4 +1,4 @@
-//! Engines that die under a command. Each test has one of its own to kill.
+//! Engines that die during a command. Each test has its own engine to kill.
 
 use crate::common::engine::{Engine, PrivateEngine};
 use crate::common::{Repo, noise, runs, wait_until};
@@ -63,7 +63,7 @@ fn an_engine_that_dies_while_a_node_runs_is_reported() {
     repo.unset("DOCKER_HOST");
 }
 
-/// Bytes of the files in the archive's folder that have no final name.
+/// The size in bytes of the temporary files in the archive's folder.
 fn size_of_drafts(repo: &Repo) -> u64 {
     let folder = repo.archive().parent().unwrap().to_owned();
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

@@ -1,4 +1,5 @@
-//! The real FRR node, both ways, onto what stands in for CML. It is built if it was not, which takes minutes.
+//! The real FRR node, uploaded both ways to what stands in for CML. It is built first if necessary, which takes
+//! minutes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,7 @@ use crate::common::cml::host::Host;
 use crate::common::engine::{Engine, PrivateEngine};
 use crate::common::{image_id_of_archive, once_in_a_run, real_root};
 
-/// What `save --json` says of the FRR node. Building it may take longer than tests have patience for otherwise.
+/// The output of `save --json` for the FRR node. Building it may take longer than the tests' usual limit.
 fn frr() -> &'static serde_json::Value {
     static SAVED: OnceLock<serde_json::Value> = OnceLock::new();
     let save = || {
@@ -31,12 +32,12 @@ fn path(key: &str) -> PathBuf {
     PathBuf::from(frr()[key].as_str().unwrap())
 }
 
-/// The program on the real repository, with the memory and the trust of a stage.
+/// Runs the program on the real repository, with the settings of a stage.
 fn upload(stage: &Stage, args: &[&str]) -> serde_json::Value {
     stage.repo.xtask_at(real_root(), args).success().json()
 }
 
-/// An engine that has nothing yet takes the archive and calls the image what the definition says.
+/// Asserts that an empty engine loads the archive and gives the image the ID of the definition.
 fn is_loaded_with_the_right_id(archive: &Path, image_definition: &str) {
     let engine = PrivateEngine::start();
     let loaded = Engine::at(&engine.socket());

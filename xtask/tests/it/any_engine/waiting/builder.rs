@@ -1,4 +1,4 @@
-//! `cargo xtask builder`, against a controller that keeps CML's rules.
+//! `cargo xtask builder`, against a controller that follows CML's rules.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -12,7 +12,7 @@ const UBUNTU: &str = "ubuntu-24-04-20250503";
 const SECRET: &str = "corr3ct-h0rse";
 const QUESTION: &str = "(empty: generate one): ";
 
-/// A server with some Ubuntus, and a caller who has a key.
+/// A server with some Ubuntu images, and a user who has a key.
 fn scene() -> (Controller, Stage) {
     let controller = Controller::start();
     for image in ["ubuntu-22-04-20240126", UBUNTU, "ubuntu-24-04-20241004", "ubuntu-24-04"] {
@@ -40,7 +40,7 @@ fn changes(controller: &Controller) -> Vec<String> {
     controller.take_log().into_iter().filter(read_only).collect()
 }
 
-/// What cloud-init will be told.
+/// The configuration for cloud-init.
 fn user_data(controller: &Controller) -> serde_yaml::Value {
     let mut state = controller.state();
     let (_, lab) = state.labs.only();
@@ -112,7 +112,7 @@ fn without_a_password_a_key_is_needed() {
     controller.take_log();
     create(&stage, &[]).failure().says(["nobody could log in", "--key FILE", "--generate-password"]);
     assert_eq!(changes(&controller), [""; 0]);
-    // A password that is made up is shown once, and not twice the same.
+    // A generated password is shown once, and is different each time.
     let shown = |outcome: &Outcome| {
         let line = outcome
             .stderr
@@ -237,7 +237,7 @@ fn a_machine_is_started_waited_for_stopped_started_again_and_deleted() {
     let outcome = stage.repo.xtask(&["builder", "status"]).success();
     assert!(outcome.stdout.contains("stopped"), "{outcome}");
 
-    // The console's log still tells of the first boot: that one is not believed.
+    // The console's log still has the first boot, which must not count.
     start().says(["booting", "preparing: packages"]);
     let outcome = stage.repo.xtask(&["builder", "delete"]).failure().says(["--yes"]);
     assert!(outcome.stderr.contains("nothing was changed"), "{outcome}");
@@ -308,7 +308,7 @@ fn only_labs_of_this_project_are_touched_even_if_others_have_the_same_title() {
     for replace in [&[][..], &["--replace", "--yes"]] {
         create(&stage, replace).failure().says(["this project did not create", "choose another --title"]);
     }
-    // One whose description somebody copied.
+    // A lab with a copied description.
     let copied = {
         let mut state = controller.state();
         let id = state.labs.add("copied", "ubuntu");
@@ -317,7 +317,7 @@ fn only_labs_of_this_project_are_touched_even_if_others_have_the_same_title() {
     };
     stage.repo.xtask(&["builder", "delete", "--yes", "--title", "copied"]).success();
     assert_eq!(changes(&controller), [""; 0]);
-    // Ours, under a title that others have, too.
+    // This project's lab, under a title that others also have.
     create(&stage, &["--title", "ours"]).success();
     let ours = controller.state().labs.all.keys().find(|id| **id != foreign && **id != copied).unwrap().clone();
     controller.state().labs.all.get_mut(&ours).unwrap().title = TITLE.to_owned();
@@ -410,12 +410,12 @@ fn an_expired_token_is_renewed_in_the_middle_of_everything() {
 #[test]
 fn after_the_loss_of_any_request_a_repeat_completes_the_work() {
     let (controller, stage) = scene();
-    // What was made without our knowing is found again.
+    // What was created without an answer is found again.
     controller.trouble("POST import", 1, Trouble::AnswerLost);
     create(&stage, &[]).failure().says(["the connection to", "was lost"]);
     create(&stage, &[]).success().says(["left unchanged"]);
     assert_eq!(titles(&controller).len(), 1);
-    // A short breakdown is passed over; a long one ends the command, not the lab.
+    // A short failure is retried; a long one ends the command, not the lab.
     let id = controller.state().labs.only().0.clone();
     controller.trouble(&format!("PUT labs/{id}/start"), 1, Trouble::AnswerLost);
     controller.trouble(&format!("GET labs/{id}/lab_element_state"), 2, Trouble::CutAfter(0));

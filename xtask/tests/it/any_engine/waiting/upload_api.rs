@@ -1,4 +1,4 @@
-//! `upload` by the API, against a controller that keeps CML's rules.
+//! `upload` by the API, against a controller that follows CML's rules.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -64,7 +64,7 @@ fn a_changed_node_is_replaced_with_the_archive_first_and_the_image_definition_la
     let after = controller.state().snapshot();
     assert!(before.0 != after.0 && before.1 != after.1 && before.2 != after.2);
 
-    // Only a definition: no archive goes.
+    // Only a definition: no archive is sent.
     stage.repo.edit("node-definitions/tiny.yaml", "ram: 64", "ram: 65");
     let outcome = stage.repo.xtask(&["upload"]).success();
     assert!(outcome.stdout.contains("node definition: sim.linux_native.ram"), "{outcome}");
@@ -116,7 +116,7 @@ fn a_failure_at_any_step_changes_nothing_and_a_repeat_completes() {
     ];
     for step in ["GET list_image_definition_drop_folder", ARCHIVE, "PUT node_definitions", "PUT image_definitions"] {
         for trouble in &troubles {
-            // So often that trying again does not help, where it is tried.
+            // So often that retries do not help.
             let times = if step.starts_with("POST") { 1 } else { 4 };
             controller.trouble(step, times, trouble.clone());
             let outcome = stage.repo.xtask(&["upload"]);
@@ -125,7 +125,8 @@ fn a_failure_at_any_step_changes_nothing_and_a_repeat_completes() {
                 panic!("{step} with {trouble:?} should fail:\n{outcome}");
             }
             let outcome = outcome.failure();
-            // An image definition that was taken without our knowing can't be taken back; then the new node is whole.
+            // An image definition that was accepted without an answer cannot be reverted; then the new node is
+            // complete.
             let whole = controller.state().snapshot() == before;
             let lost_at_the_end = step == "PUT image_definitions" && matches!(trouble, Trouble::AnswerLost);
             assert!(whole || lost_at_the_end, "{step} with {trouble:?} left something behind:\n{outcome}");
@@ -257,7 +258,7 @@ fn an_unknown_certificate_is_shown_and_pinned_only_on_request() {
     stage.repo.xtask(&["upload", "--fingerprint", &controller.fingerprint]).success().says(["is pinned in"]);
     stage.repo.xtask(&["upload"]).success().does_not_say(["fingerprint"]);
 
-    // Another certificate at the same place: everything stops.
+    // Another certificate at the same address stops everything.
     let other = Controller::start();
     let pins = stage.home.path().join("state/cml-nodes/known_controllers");
     let moved = std::fs::read_to_string(&pins).unwrap().replace(&controller.address(), &other.address());
@@ -364,7 +365,7 @@ fn somebody_elses_read_only_node_needs_force_and_our_own_does_not() {
     let before = controller.state().snapshot();
     stage.repo.xtask(&["upload"]).failure().says(["is read-only, and was not installed from this machine", "--force"]);
     assert!(controller.state().snapshot() == before);
-    // What fails after the protection was lifted puts it back.
+    // A failure after the protection was lifted restores it.
     stage.change_node("changed again\n");
     controller.trouble("PUT image_definitions", 1, Trouble::Status(400, "no"));
     controller.state().takes_files_when_replacing = true;
@@ -438,7 +439,7 @@ fn an_archive_that_was_changed_after_it_was_saved_is_written_again_before_it_is_
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["save"]).success();
     let good = std::fs::read(stage.repo.archive()).unwrap();
-    // Same size, same time, other bytes: only its digest tells.
+    // Same size, same time, other bytes: only its digest differs.
     let times = std::fs::metadata(stage.repo.archive()).unwrap().modified().unwrap();
     let mut bad = good.clone();
     *bad.last_mut().unwrap() ^= 1;
@@ -460,7 +461,7 @@ fn two_uploads_at_once_both_succeed() {
     assert_eq!(controller.take_log().iter().filter(|line| *line == ARCHIVE).count(), 1);
 }
 
-/// A proxy that opens tunnels to those who know the password, and counts them.
+/// A proxy that opens tunnels for clients with the right password, and counts them.
 struct Proxy {
     port: u16,
     opened: Arc<AtomicUsize>,

@@ -1,7 +1,7 @@
-//! A small HTTPS server that keeps the rules of CML's controller: its `/api/v0`, as far as definitions,
-//! images, the drop folder and labs go. [docs/cml.md 2, 3, 4]
+//! A small HTTPS server that follows the rules of CML's controller: the parts of its `/api/v0` for definitions, images,
+//! the drop folder and labs. [docs/cml.md 2, 3, 4]
 //!
-//! It is held true by CML's own client, which is run against it; where the two differ, the client is right.
+//! CML's own client is run against it to keep it honest; where the two differ, the client is right.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use super::labs::Labs;
 use super::{PASSWORD, USER};
 
-/// A running controller. It ends with the test.
+/// A running controller. It ends with the value.
 pub struct Controller {
     pub port: u16,
     /// In PEM.
@@ -31,7 +31,7 @@ pub struct Controller {
     stop: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
-/// What a controller knows.
+/// The state of a controller.
 pub struct State {
     pub version: String,
     pub ready: bool,
@@ -42,11 +42,11 @@ pub struct State {
     /// Registered files, by image definition.
     pub images: BTreeMap<String, (String, Bytes)>,
     pub labs: Labs,
-    /// Whether replacing an image definition takes a file from the drop folder, as making one does.
+    /// Whether replacing an image definition takes a file from the drop folder, as creating one does.
     pub takes_files_when_replacing: bool,
     /// Every request: `POST images/upload`.
     pub log: Vec<String>,
-    /// Bytes of archives that came in.
+    /// Bytes of archives that were received.
     pub received: u64,
     tokens: BTreeSet<String>,
     faults: Vec<Fault>,
@@ -57,7 +57,7 @@ pub struct State {
 /// Something that goes wrong with a request.
 struct Fault {
     request: String,
-    /// So many that begin like this are let through before.
+    /// How many matching requests are let through before.
     skip: usize,
     times: u32,
     what: Trouble,
@@ -66,7 +66,7 @@ struct Fault {
 #[derive(Clone, Debug)]
 pub enum Trouble {
     Status(u16, &'static str),
-    /// A proxy's page.
+    /// The page of a proxy.
     Html(u16),
     /// The connection ends after so many bytes of the request's body.
     CutAfter(usize),
@@ -76,7 +76,7 @@ pub enum Trouble {
     Held,
     /// The request is carried out, and its answer waits until [`Controller::release`].
     AnswerHeld,
-    /// The token is no longer good.
+    /// The token is no longer valid.
     Expired,
     /// The request is carried out, but its answer is lost.
     AnswerLost,
@@ -123,22 +123,22 @@ impl Controller {
         format!("https://{}", self.address())
     }
 
-    /// What it knows, to look at or to change.
+    /// Its state, to inspect or to change.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no test panics while it holds it")
     }
 
-    /// From now on, requests that begin like this meet with trouble, so many times.
+    /// From now on, the next `times` requests that begin like this fail in this way.
     pub fn trouble(&self, request: &str, times: u32, what: Trouble) {
         self.state().faults.push(Fault { request: request.to_owned(), skip: 0, times, what });
     }
 
-    /// The request after the next `skip` ones meets with trouble, and those after it, so many times.
+    /// Lets `skip` requests through and makes the next `times` ones fail in this way.
     pub fn trouble_after(&self, skip: usize, times: u32, what: Trouble) {
         self.state().faults.push(Fault { request: String::new(), skip, times, what });
     }
 
-    /// How many logins have not been ended.
+    /// The number of sessions without a logout.
     pub fn sessions(&self) -> usize {
         self.state().tokens.len()
     }
@@ -148,7 +148,7 @@ impl Controller {
         wait_until(|| self.state().held > 0);
     }
 
-    /// Lets go of what is held, now and from now on.
+    /// Releases the requests that are held.
     pub fn release(&self) {
         self.state().released = true;
         wait_until(|| self.state().held == 0);
@@ -171,13 +171,13 @@ impl Controller {
         self.state().image_definitions.insert(id.to_owned(), image);
     }
 
-    /// How many requests began like this since the last call, of whatever kind.
+    /// The number of requests since the last call that began like this.
     pub fn take_log(&self) -> Vec<String> {
         std::mem::take(&mut self.state().log)
     }
 }
 
-/// Of a request that is held; not for ever.
+/// Waits for a change by a request, but not for ever.
 fn wait_until(is_so: impl Fn() -> bool) {
     let since = std::time::Instant::now();
     while !is_so() {
@@ -217,12 +217,12 @@ impl State {
         }
     }
 
-    /// All that a node is made of, to be compared.
+    /// All parts of a node, for a comparison.
     pub fn snapshot(&self) -> Snapshot {
         (self.node_definitions.clone(), self.image_definitions.clone(), self.images.clone(), self.drop_folder.clone())
     }
 
-    /// Makes it hold just this.
+    /// Replaces its state by this.
     pub fn restore(&mut self, to: &Snapshot) {
         (self.node_definitions, self.image_definitions, self.images, self.drop_folder) = to.clone();
     }
@@ -290,7 +290,7 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     }
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
-        // The client broke off: nothing of it counts.
+        // The client broke off, so nothing of the request counts.
         Err(_) => return Err(Cut),
     };
     if matches!(trouble, Some(Trouble::Held)) {
@@ -303,7 +303,7 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     result
 }
 
-/// Waits until the test says so; or until the client has gone, which drops us.
+/// Waits until the test releases the request, or until the client is gone, which drops this future.
 async fn hold(state: &Arc<Mutex<State>>) {
     struct Held<'a>(&'a Arc<Mutex<State>>);
     impl Drop for Held<'_> {
@@ -356,7 +356,7 @@ fn json_answer(value: &Value) -> Answer {
     answer.body(Full::new(value.to_string().into())).expect("an answer")
 }
 
-/// Done, and nothing to say.
+/// Success without a body.
 fn no_content() -> Answer {
     Response::builder().status(204).body(Full::new(Bytes::new())).expect("an answer")
 }
@@ -406,7 +406,7 @@ impl State {
         }
     }
 
-    /// What concerns definitions, images and the drop folder.
+    /// Answers requests about definitions, images and the drop folder.
     fn answer_on_nodes(
         &mut self,
         head: &hyper::http::request::Parts,
@@ -455,7 +455,7 @@ impl State {
     fn authenticate(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let login: Value = serde_json::from_slice(body).map_err(|_| (400, "not JSON".to_owned()))?;
         if login["username"] != USER || login["password"] != PASSWORD {
-            // As careless as servers are: it repeats what it was sent.
+            // As careless as real servers: it repeats what it was sent.
             return no(403, format!("Authentication failed for {login}"));
         }
         let token = format!("header{}.payload.signature", self.tokens.len() + self.log.len());
@@ -604,7 +604,7 @@ fn read(body: &[u8], allowed: &[&str], required: &[&str]) -> Result<Value, Refus
     Ok(definition)
 }
 
-/// A part of the schema: enough to refuse what is no definition. The whole is another test's matter.
+/// A part of the schema, enough to refuse what is not a definition. Other tests cover the whole schema.
 fn check_node_definition(body: &[u8]) -> Result<Value, Refusal> {
     let required = ["id", "boot", "sim", "general", "configuration", "device", "ui"];
     let mut definition = read(body, &["inherited", "pyats", "schema_version", "image_definitions"], &required)?;
@@ -615,7 +615,7 @@ fn check_node_definition(body: &[u8]) -> Result<Value, Refusal> {
             return no(400, format!("Schema validation failed: `{place}` is missing"));
         }
     }
-    // It gives definitions back with its defaults filled in.
+    // It returns definitions with its defaults filled in.
     if definition["general"].get("read_only").is_none() {
         definition["general"]["read_only"] = false.into();
     }

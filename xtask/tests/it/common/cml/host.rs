@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::{PASSWORD, systemd};
 use crate::common::{once_in_a_run, wait_until};
 
-/// A running host. It goes with the test.
+/// A running host. It is removed with the value.
 pub struct Host {
     name: String,
     port: u16,
@@ -66,7 +66,7 @@ impl Host {
         wait_until("sshd listens", || self.run("[ -e /run/sshd.pid ]").0 == 0 && speaks_ssh(self.port));
     }
 
-    /// After its reboot, which ends a container: starts it again. Its port is another then.
+    /// Starts it again after its reboot, which ends a container. Its port changes.
     pub fn boot_again(&mut self) {
         wait_until("it goes down", || !systemd::is_up(&self.name));
         self.docker("start");
@@ -81,14 +81,14 @@ impl Host {
         format!("ssh://127.0.0.1:{}", self.port)
     }
 
-    /// Runs words of shell as root on the host; yields exit code and output.
+    /// Runs a shell command as root on the host. Returns exit code and output.
     pub fn run(&self, words: &str) -> (i32, String) {
         let output = Command::new("docker").args(["exec", &self.name, "sh", "-c", words]).output().expect("docker");
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code().unwrap_or(-1), text)
     }
 
-    /// The same; they must succeed.
+    /// The same for a command that must succeed.
     #[track_caller]
     pub fn sh(&self, words: &str) -> String {
         let (code, text) = self.run(words);
@@ -112,7 +112,7 @@ impl Host {
         docker(&["cp", &format!("{}:{path}", self.name), to.to_str().expect("UTF-8")]);
     }
 
-    /// What stands there under an id, if anything does.
+    /// What is installed there under an id, if anything is.
     pub fn held(&self, id: &str) -> Option<Held> {
         let words = format!(
             "cd /var/lib/libvirt/images; n=node-definitions/{id}.yaml; d=virl-base-images/{id}
@@ -124,13 +124,13 @@ impl Host {
         if code == 9 {
             return None;
         }
-        assert_eq!(code, 0, "half a node stands there: {text}");
+        assert_eq!(code, 0, "half a node is installed there: {text}");
         let parts: Vec<String> = text.split("----\n").map(str::to_owned).collect();
         let [node_definition, image_definition, archive_sum, owners] = parts.try_into().expect("four parts");
         Some(Held { node_definition, image_definition, archive_sum: archive_sum[..64].to_owned(), owners })
     }
 
-    /// How often CML was restarted: its starts since the boot, but for the first.
+    /// How often CML was restarted: its starts since the boot, without the first.
     pub fn restarts(&self) -> usize {
         self.sh("cat /run/virl2/starts").lines().count().checked_sub(1).expect("it was started")
     }
@@ -159,7 +159,7 @@ fn image() -> &'static str {
     IMAGE.get_or_init(|| once_in_a_run("cml-host", || build("cml-host")))
 }
 
-/// Builds the image of a helper, as the project builds a node; yields its tag.
+/// Builds the image of a helper as the project builds a node. Returns its tag.
 pub fn build(helper: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));

@@ -1,6 +1,6 @@
 //! The labs of the controller that stands in for CML's: imported, started, stopped, wiped, deleted. [docs/cml.md 2]
 //!
-//! Time does not pass here by a clock: a lab goes on by one stage each time somebody asks how it is.
+//! Time does not pass by a clock here: a lab advances by one stage each time its state is queried.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::controller::{Refusal, no};
 
-/// What becomes of machines that are started.
+/// What happens to machines that are started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Boot {
     #[default]
@@ -17,13 +17,13 @@ pub enum Boot {
     Unprepared,
     /// The kernel finds no disk.
     Never,
-    /// It boots, and falls over.
+    /// It boots, and crashes.
     Stops,
 }
 
 pub struct Labs {
     pub all: BTreeMap<String, Lab>,
-    /// How many there may be.
+    /// The maximum number of labs.
     pub limit: usize,
     /// Whether nodes may be started.
     pub licensed: bool,
@@ -40,7 +40,7 @@ pub struct Lab {
     version: String,
     pub nodes: Vec<Node>,
     links: Vec<Value>,
-    /// It was told to stop, and has not yet.
+    /// It was told to stop and has not stopped yet.
     stopping: bool,
 }
 
@@ -61,7 +61,7 @@ impl Labs {
         Self { all: BTreeMap::new(), limit: 100, licensed: true, boot: Boot::Ready, sees_addresses: true, made: 0 }
     }
 
-    /// A lab with one node, as somebody draws it.
+    /// A lab with one node, as a user draws it.
     pub fn add(&mut self, title: &str, node_definition: &str) -> String {
         let topology = json!({
             "lab": {"version": "0.1.0", "title": title, "description": "", "notes": ""},
@@ -82,7 +82,7 @@ impl Labs {
         self.all.iter_mut().next().expect("one")
     }
 
-    /// An answer, if it is a question about labs; `null` where CML answers without a body.
+    /// The answer to a request about labs, if it is one; `null` where CML answers without a body.
     pub fn carry_out(
         &mut self,
         method: &str,
@@ -399,7 +399,7 @@ fn last_lines(log: &str, query: &str) -> String {
 
 const VERSIONS: [&str; 10] = ["0.0.1", "0.0.2", "0.0.3", "0.0.4", "0.0.5", "0.1.0", "0.2.0", "0.2.1", "0.2.2", "0.3.0"];
 
-/// The schema of a topology: nothing unknown, nothing out of bounds.
+/// Checks the schema of a topology: no unknown keys, nothing out of bounds.
 fn check(topology: &Value) -> Result<(), Refusal> {
     keys("the topology", topology, &["lab", "nodes", "links"], &["annotations", "smart_annotations"])?;
     let lab = &topology["lab"];

@@ -1,4 +1,4 @@
-//! What stands in for CML: a controller that keeps the rules of its API.
+//! What stands in for CML: a controller that follows the rules of its API, and a host that can be reached over SSH.
 
 pub mod controller;
 pub mod host;
@@ -14,7 +14,7 @@ use host::Host;
 pub const USER: &str = "lab-admin";
 pub const PASSWORD: &str = "Wr4p-the.pipe";
 
-/// Public keys of nobody, one with a comment that is YAML's nightmare.
+/// Public keys that belong to nobody, one with a comment that is hard to quote in YAML.
 pub const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG5vYm9keSdzIGtleSwgZm9yIHRlc3RzIG9ubHkgISE= me: \"@home\" # {{ x }} - ü";
 pub const OTHER_KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC5vYm9keSdzIGtleSwgZm9yIHRlc3RzIG9ubHk= you@home";
@@ -46,7 +46,7 @@ configuration:
           {"docker": {"image": "{{ image }}"}}
 "#;
 
-/// A repository with one node, and folders of its own for what is remembered.
+/// A repository with one node, a home folder, and settings with which the program finds what stands in for CML.
 pub struct Stage {
     pub repo: Repo,
     pub home: TempDir,
@@ -72,7 +72,7 @@ impl Stage {
         Self { repo, home }
     }
 
-    /// That knows how to log in to this controller, and trusts its certificate.
+    /// With the login of this controller and its certificate as trusted.
     pub fn of(controller: &Controller) -> Self {
         let mut stage = Self::new();
         let bundle = stage.home.path().join("authority.pem");
@@ -84,8 +84,8 @@ impl Stage {
         stage
     }
 
-    /// The same, with what a build machine is made of, and a caller with two SSH keys, a time zone, a locale, and a
-    /// clone of a repository elsewhere.
+    /// The same with the files for a build machine, for a user who has two SSH keys, a time zone, a locale, and a clone
+    /// of another repository.
     pub fn of_builder(controller: &Controller) -> Self {
         let mut stage = Self::of(controller);
         let root = stage.repo.folder.path().to_owned();
@@ -107,7 +107,7 @@ impl Stage {
         stage
     }
 
-    /// That knows how to log in to this host by ssh; its known hosts are a file of its own.
+    /// With the login of this host over SSH, and its own file of known hosts.
     pub fn of_host(host: &Host) -> Self {
         let mut stage = Self::new();
         let home = stage.home.path().display().to_string();
@@ -124,19 +124,19 @@ impl Stage {
         stage
     }
 
-    /// What `ssh` does in this stage: words of shell.
+    /// Replaces `ssh` by this shell script.
     pub fn ssh_is(&self, words: &str) {
         let bin = self.home.path().join("bin");
         std::fs::create_dir_all(&bin).expect("a folder of ours");
         let text = format!("#!/bin/sh\nCONFIG={}/ssh_config\n{words}\n", self.home.path().display());
-        // Written aside: a running one must not change under its shell.
+        // Written aside and renamed: a script must not change while a shell runs it.
         std::fs::write(bin.join("ssh.new"), text).expect("a file of ours");
         std::fs::set_permissions(bin.join("ssh.new"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .expect("chmod");
         std::fs::rename(bin.join("ssh.new"), bin.join("ssh")).expect("a file of ours");
     }
 
-    /// Changes the node, so that image, archive and definitions become others.
+    /// Changes the node, so that its image, archive and definitions change.
     pub fn change_node(&self, greeting: &str) {
         self.repo.write(&format!("docker/{}/greeting", self.repo.node()), greeting);
     }

@@ -1,5 +1,5 @@
-//! systemd as the first process of a container. It needs more than a container usually has, and not every kernel gives
-//! it.
+//! systemd as the first process of a container. It needs more privileges than a container usually has, and not every
+//! kernel grants them.
 
 use std::io::Write;
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::once_in_a_run;
 
-/// What `docker run` is told for it, before the image.
+/// The options of `docker run` for it, before the image.
 pub fn options() -> Vec<&'static str> {
     let mut options = vec!["--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN"];
     options.extend(["--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"]);
@@ -21,7 +21,7 @@ pub fn options() -> Vec<&'static str> {
         "container=docker",
     ]);
     if cgroup_version() == "1" {
-        // systemd 256 and later want both of these before they start on it.
+        // systemd 256 and later start on it only with both of these.
         options.extend(["--env", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "--env"]);
         options.push("SYSTEMD_PROC_CMDLINE=systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1");
     } else {
@@ -35,8 +35,8 @@ fn cgroup_version() -> &'static str {
     VERSION.get_or_init(|| said(&["info", "--format", "{{.CgroupVersion}}"]).trim().to_owned())
 }
 
-/// Whether it comes up in a container here: tried once, and with no unit of the host's own, whose faults are the tests'
-/// to find.
+/// Whether it comes up in a container here: tried once, and without the host's units, whose errors the tests are to
+/// find.
 pub fn runs(image: &str) -> bool {
     static RUNS: OnceLock<bool> = OnceLock::new();
     *RUNS.get_or_init(|| {
@@ -72,7 +72,7 @@ pub fn is_up(name: &str) -> bool {
     said(&["inspect", "--format", "{{.State.Running}}", name]).trim() == "true"
 }
 
-/// What systemd says of itself there: `starting`, `running`, `degraded` …
+/// The state that systemd reports there: `starting`, `running`, `degraded` …
 pub fn state(name: &str) -> String {
     said(&["exec", name, "systemctl", "is-system-running"]).trim().to_owned()
 }

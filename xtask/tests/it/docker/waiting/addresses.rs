@@ -1,4 +1,4 @@
-//! The engine is found as the docker command line finds it.
+//! The engine is found in the way of the docker command line.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::common::Repo;
 use crate::common::engine::{Engine, PrivateEngine};
 use sha2::Digest;
 
-/// Writes a context of the docker command line's, as `docker context create` does.
+/// Writes a context of the docker command line, as `docker context create` does.
 fn context(config: &Path, name: &str, host: &str) {
     let meta = config.join("contexts/meta").join(hex::encode(sha2::Sha256::digest(name)));
     std::fs::create_dir_all(&meta).unwrap();
@@ -47,7 +47,7 @@ fn a_symbolic_link_to_the_socket_works() {
     assert!(Engine::here().image(&repo.image()).is_some());
 }
 
-/// Certificates of one authority: for the engine at 127.0.0.1 and for us.
+/// Certificates of one authority: for the engine at 127.0.0.1 and for the client.
 fn certificates(folder: &Path) {
     let openssl = |args: &str| {
         let output = std::process::Command::new("openssl").args(args.split(' ')).current_dir(folder).output();
@@ -95,15 +95,15 @@ fn an_engine_behind_tls_is_used_and_its_certificate_checked() {
     repo.xtask(&["save"]).success();
     assert!(engine.client().image(&repo.image()).is_some());
 
-    // The engine is not who it must be.
+    // The engine has the certificate of another authority.
     std::fs::copy(theirs.path().join("ca.pem"), ours.path().join("ca.pem")).unwrap();
     repo.xtask(&["build"]).failure().says([&host, "certificate"]);
-    // We are not who the engine wants.
+    // The client has the certificate of another authority.
     repo.set("DOCKER_CERT_PATH", theirs.path());
     repo.xtask(&["build"]).failure().says([&host]);
     std::fs::remove_file(theirs.path().join("key.pem")).unwrap();
     repo.xtask(&["build"]).failure().says([&host, "key.pem"]);
-    // Without TLS it is no engine.
+    // Without TLS the engine cannot be used.
     repo.unset("DOCKER_TLS_VERIFY");
     repo.xtask(&["build"]).failure().says([&host]);
     repo.unset("DOCKER_HOST");

@@ -1,4 +1,4 @@
-//! `upload` by ssh, onto a host that is laid out as a CML server.
+//! `upload` over SSH, to a host that is laid out as a CML server.
 
 use crate::common::cml::host::Host;
 use crate::common::cml::{PASSWORD, Stage};
@@ -11,7 +11,7 @@ fn with_large_archive(stage: &Stage) {
     std::fs::write(greeting, noise(5, 24_000_000)).unwrap();
 }
 
-/// A stage whose ssh takes the first megabytes of an archive, and the rest only when the test says so.
+/// Makes ssh send the first megabytes of an archive, and the rest only when the test says so.
 fn with_slow_archive(stage: &Stage) {
     with_large_archive(stage);
     let home = stage.home.path().display();
@@ -152,7 +152,7 @@ fn a_transfer_cut_at_nine_tenths_sends_only_the_missing_tenth() {
     };
     host.sh(&format!("truncate -s {there} /var/tmp/cml-nodes-*/virl-base-images/*/*.gz"));
     assert_eq!(sent(&stage), size - there);
-    // What is there is not the beginning of the archive: it does not count.
+    // What is there is not the beginning of the archive, so it does not count.
     host.sh(&format!(
         "cd /var/tmp/cml-nodes-*/virl-base-images/*/; truncate -s {there} *.gz; \
         printf x | dd of=$(ls *.gz) bs=1 seek=1000 conv=notrunc"
@@ -174,7 +174,7 @@ fn a_connection_that_is_cut_is_made_again_and_the_transfer_resumes() {
     let outcome = upload.end().success().says(["was lost", "connecting again"]);
     let sent = outcome.json()[0]["nodes"][0]["sent"].as_u64().unwrap();
     holds_what_is_here(&host, &stage);
-    // What was on its way when the connection was cut is sent again, not what had arrived.
+    // Only what was in transit when the connection was cut is sent again, not what had arrived.
     assert!(sent < size_of_archive(&stage) + 4_000_000, "{sent}");
 }
 
@@ -212,8 +212,8 @@ fn a_client_that_is_killed_leaves_nothing_running_and_a_repeat_resumes() {
     holds_what_is_here(&host, &stage);
 }
 
-/// A stage whose ssh counts what it is told, and holds the command after the first `let_through` ones until a file `go`
-/// is there; then it ends without having begun.
+/// Makes ssh count its commands, and hold the one after the first `let_through` until a file `go` exists; then it ends
+/// without having started.
 fn with_ssh_held_after(stage: &Stage, let_through: usize) {
     let home = stage.home.path().display();
     let told = stage.home.path().join("told");
@@ -351,7 +351,7 @@ fn a_refusal_by_sudo_is_reported_and_nothing_is_changed() {
     let outcome = stage.repo.xtask(&["upload", "--install", "--cml", &guest]).failure();
     outcome.says(["sudo refuses `guest`", "not in the sudoers file"]);
     assert!(host.held(&stage.repo.id()).is_none());
-    // A key lets us in, but sudo wants a password, and nobody is there to ask.
+    // The key is accepted, but sudo wants a password, and there is no terminal to ask on.
     let_in_by_key(&host, &mut stage);
     let outcome = stage.repo.xtask(&["upload", "--install"]).failure();
     outcome.says(["sudo needs the password of `admin`, and there is no terminal to ask on", "CML_SSH_PASS"]);
@@ -489,7 +489,7 @@ fn doctor_accepts_a_ready_host_and_shows_what_it_would_fix() {
         outcome.stdout.contains("WRONG  net.ipv6.conf.all.forwarding is on, but not at the next boot"),
         "{outcome}"
     );
-    // Nobody here needs that one by itself, so it is only worth knowing.
+    // No node here needs it, so it is only a note.
     assert!(outcome.stdout.contains("note   net.ipv4.ip_forward is on, but not at the next boot"), "{outcome}");
     outcome.says(["`cargo xtask cml doctor --fix` fixes what it can"]);
     for words in [["cml", "doctor", "--fix", "--dry-run"].as_slice(), &["cml", "doctor", "--fix"]] {

@@ -1,5 +1,5 @@
-//! Whatever goes wrong at whichever request of an upload by the API: the controller holds the whole old node or the
-//! whole new one, and a repeat completes.
+//! Whatever goes wrong at any request of an upload by the API: the controller has the complete old node or the complete
+//! new one, and a repeat completes the upload.
 
 use std::path::{Path, PathBuf};
 
@@ -8,15 +8,15 @@ use crate::common::cml::{PASSWORD, Stage};
 use crate::common::{Outcome, image_id_of_archive, noise, wait_until};
 use tempfile::TempDir;
 
-/// An upload that can be played again and again from the same beginning.
+/// An upload that can be repeated from the same starting point.
 struct Play {
     controller: Controller,
     stage: Stage,
     old: Snapshot,
     new: Snapshot,
-    /// What this machine remembered at the beginning.
+    /// What this machine had recorded at the start.
     memory: Option<PathBuf>,
-    /// Every request of the undisturbed upload, in order.
+    /// Every request of an upload without errors, in order.
     requests: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ impl Play {
         Self::begin(controller, stage, None)
     }
 
-    /// The upload of a node of which archive and both definitions are others on the server.
+    /// The upload of a node whose archive and both definitions differ on the server.
     fn replacement() -> Self {
         let controller = Controller::start();
         let stage = Stage::of(&controller);
@@ -52,7 +52,7 @@ impl Play {
         Self { controller, stage, old, new, memory, requests }
     }
 
-    /// Back to the beginning.
+    /// Returns to the starting point.
     fn reset(&self) {
         self.controller.end_all_trouble();
         self.controller.state().restore(&self.old);
@@ -67,8 +67,8 @@ impl Play {
         self.controller.state().snapshot() == *what
     }
 
-    /// Whether it is the new node as it lies here. On an engine that another machine uses, too, it may have been built
-    /// anew since the beginning.
+    /// Whether the controller has the new node as it is in dist/. On an engine that another machine also uses, it may
+    /// have been built again since the start.
     fn holds_what_is_here(&self) -> bool {
         let (id, archive) = (self.stage.repo.id(), self.stage.repo.archive());
         let (nodes, image_definitions, images, drop_folder) = self.controller.state().snapshot();
@@ -78,15 +78,15 @@ impl Play {
             && images[&id].1 == std::fs::read(archive).unwrap()
     }
 
-    /// Where in the upload a request stands.
+    /// The index of a request in the upload.
     fn place_of(&self, end: &str) -> usize {
         let changes = |request: &String| request.ends_with(end) && !request.starts_with("GET");
         self.requests.iter().position(changes).unwrap_or_else(|| panic!("{end}: {:?}", self.requests))
     }
 
-    /// Whoever is cut off from the controller between the two definitions can't put anything right: then the node
-    /// definition is the new one and the image is still the old one, or not there yet. Nothing else may ever be mixed,
-    /// an image definition and its archive least of all.
+    /// A client that loses the controller between the two definitions cannot revert anything: then the node definition
+    /// is the new one and the image is still the old one, or does not exist yet. Nothing else may ever be mixed, least
+    /// of all an image definition and its archive.
     fn holds_what_was_done_until(&self, index: usize, case: &str) {
         let (node, image) = (self.place_of(" node_definitions"), self.place_of(" image_definitions"));
         let now = self.controller.state().snapshot();
@@ -95,14 +95,14 @@ impl Play {
         assert!(part(&now) == part(if index > image { &self.new } else { &self.old }), "{case}: {now:?}");
     }
 
-    /// That one more upload, undisturbed, completes.
+    /// Asserts that one more upload, without errors, completes.
     fn repeat_completes(&self, case: &str) {
         self.controller.end_all_trouble();
         let outcome = self.stage.repo.xtask(&["upload"]);
         assert!(outcome.code == Some(0) && self.holds(&self.new), "{case}: {outcome}");
     }
 
-    /// One fault at each request in turn, of which the client hears.
+    /// One failure at each request in turn, which the client notices.
     fn meets_at_every_request(&self, trouble: &Trouble) {
         for (index, request) in self.requests.iter().enumerate() {
             self.reset();
@@ -118,7 +118,7 @@ impl Play {
     }
 }
 
-/// Where this machine remembers what it did.
+/// Where this machine records what it installed.
 fn installed(stage: &Stage) -> PathBuf {
     stage.home.path().join("state/cml-nodes/installed")
 }
@@ -202,7 +202,7 @@ fn a_server_that_fails_from_then_on() {
             play.reset();
             play.controller.trouble_after(index, u32::MAX, Trouble::Status(500, "The database is gone."));
             let case = format!("from request {index} on, {request}");
-            // By the logout everything is done.
+            // At the logout everything is done.
             let code = if request == "DELETE logout" { 0 } else { 1 };
             assert_eq!(play.stage.repo.xtask(&["upload"]).code, Some(code), "{case}");
             play.holds_what_was_done_until(index, &case);
@@ -245,7 +245,7 @@ fn ctrl_c_during_any_request_reverts_what_was_done() {
             play.controller.release();
             let outcome = upload.end();
             let case = format!("Ctrl-C during request {index}, {request}");
-            // With the image definition everything is done; then it goes on to the end.
+            // After the image definition everything is done; then the upload continues to the end.
             let (code, left) = if index < last { (130, &play.old) } else { (0, &play.new) };
             assert!(outcome.code == Some(code) && play.holds(left), "{case}: {outcome}");
             play.repeat_completes(&case);
@@ -288,7 +288,7 @@ fn a_second_ctrl_c_ends_the_upload_at_once_and_a_repeat_completes() {
     play.repeat_completes("a second Ctrl-C");
 }
 
-/// Another machine: with a node of its own under the same id, and a memory of its own.
+/// Another machine, with its own node under the same id and its own records.
 struct OtherMachine(TempDir);
 
 impl OtherMachine {
@@ -365,7 +365,7 @@ fn a_repeat_completes_a_rollback_that_was_killed_halfway() {
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["upload"]).success();
     let old = controller.state().snapshot();
-    // Both definitions become others, the archive does not: only then the API can go back.
+    // Both definitions change and the archive does not: only then can the API roll back.
     stage.repo.edit("node-definitions/tiny.yaml", "ram: 64", "ram: 65");
     let template = stage.repo.read("image-definitions/container.yaml");
     stage.repo.write("image-definitions/container.yaml", &format!("{template}description: another\n"));
