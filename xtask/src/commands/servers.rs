@@ -18,8 +18,12 @@ use ui::Ui;
 /// Which servers, and how to reach them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServerArgs {
-    /// A server: [user@]host[:port], https://… or ssh://…; may be repeated [default: VIRL2_URL]
-    #[arg(long, value_name = "HOST")]
+    // Not a doc comment: rustdoc would take the brackets for links.
+    #[arg(
+        long,
+        value_name = "HOST",
+        help = "A server: [user@]host[:port], https://… or ssh://…; may be repeated [default: VIRL2_URL]"
+    )]
     cml: Vec<String>,
     /// The way in; `auto` uses the API if its password is known, else ssh
     #[arg(long, value_enum, default_value_t = Via::Auto)]
