@@ -172,4 +172,19 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         assert!(compress(&export[..export.len() / 2], file).is_err());
     }
+
+    #[test]
+    fn both_kinds_of_files_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, packed) = (folder.path().join("a.tar"), folder.path().join("a.tar.gz"));
+        let bytes = Export::new().bytes();
+        std::fs::write(&plain, &bytes).unwrap();
+        let file = File::create_new(&packed).unwrap();
+        compress(bytes.as_slice(), file).unwrap();
+        for path in [plain, packed] {
+            let mut read = Vec::new();
+            open(&path).unwrap().read_to_end(&mut read).unwrap();
+            assert!(read == bytes, "{}", path.display());
+        }
+    }
 }

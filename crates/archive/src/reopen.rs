@@ -99,19 +99,4 @@ mod tests {
         let said = retag([0; 1024].as_slice(), "mine:1", Vec::new()).unwrap_err().to_string();
         assert!(said.contains("no manifest.json"), "{said}");
     }
-
-    #[test]
-    fn both_kinds_of_files_are_opened() {
-        let folder = tempfile::tempdir().unwrap();
-        let (plain, packed) = (folder.path().join("a.tar"), folder.path().join("a.tar.gz"));
-        let bytes = Export::new().bytes();
-        std::fs::write(&plain, &bytes).unwrap();
-        let file = File::create_new(&packed).unwrap();
-        super::super::compress(bytes.as_slice(), file).unwrap();
-        for path in [plain, packed] {
-            let mut read = Vec::new();
-            open(&path).unwrap().read_to_end(&mut read).unwrap();
-            assert!(read == bytes, "{}", path.display());
-        }
-    }
 }
