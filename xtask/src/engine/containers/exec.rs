@@ -1,15 +1,16 @@
 //! Commands in running containers, and what containers print.
 
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error;
 use bollard::exec::StartExecResults;
-use bollard::models::ExecConfig;
+use bollard::models::{ExecConfig, ExecInspectResponse};
 use bollard::query_parameters::{AttachContainerOptionsBuilder, LogsOptionsBuilder};
 use futures_util::{Stream, StreamExt};
+use retry::Retry;
 
 use crate::engine::handle::Engine;
 
@@ -57,17 +58,12 @@ impl Engine {
 
     /// The exit code of a command whose output has ended. The engine may take a moment to know it.
     async fn exit_code(&self, exec: &str) -> Result<i64> {
-        let since = Instant::now();
-        loop {
-            let state = self.docker().inspect_exec(exec).await?;
-            match state.exit_code {
-                Some(code) if state.running != Some(true) => return Ok(code),
-                _ if since.elapsed() > EXIT_CODE_TIMEOUT => {
-                    bail!("the engine does not tell the exit code of a command")
-                }
-                _ => tokio::time::sleep(PAUSE).await,
-            }
-        }
+        let ask = || self.docker().inspect_exec(exec);
+        let unknown = |state: &ExecInspectResponse| state.exit_code.is_none() || state.running == Some(true);
+        let passing = |answer: &Result<ExecInspectResponse, Error>| answer.as_ref().is_ok_and(unknown);
+        let state = Retry::within(EXIT_CODE_TIMEOUT, PAUSE).run_while(passing, ask).await?;
+        let code = state.exit_code.filter(|_| !unknown(&state));
+        code.context("the engine does not report the exit code of a command")
     }
 
     /// What the container's terminal shows from now on.

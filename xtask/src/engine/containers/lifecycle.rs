@@ -1,7 +1,7 @@
 //! Creating, starting, stopping and removing containers.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bollard::errors::Error;
@@ -9,6 +9,7 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
+use retry::Retry;
 
 use crate::engine::containers::errors::{ignore_missing, is_unreadable};
 use crate::engine::handle::Engine;
@@ -66,15 +67,11 @@ impl Engine {
         let inspect = || self.docker().inspect_container(container, None);
         let named = settled(inspect).await?.config.and_then(|config| config.stop_signal);
         let signal = named.filter(|signal| !signal.is_empty()).unwrap_or_else(|| "SIGTERM".to_owned());
-        let since = Instant::now();
         self.signal(container, &signal).await?;
-        while self.process_of(container).await?.is_ok() {
-            if since.elapsed() > timeout {
-                return self.kill(container).await;
-            }
-            tokio::time::sleep(SHORT_PAUSE).await;
+        match self.end_within(timeout, container).await? {
+            Ok(_runs) => self.kill(container).await,
+            Err(_exited) => Ok(()),
         }
-        Ok(())
     }
 
     /// Sends SIGKILL to a running container. It can be started again afterwards.
@@ -124,31 +121,18 @@ impl Engine {
 
     /// The same of a container whose console has closed: its engine may take a moment to notice that it has ended.
     pub async fn end_of(&self, container: &str) -> Result<Result<i64, i64>> {
-        const TIMEOUT: Duration = Duration::from_secs(1);
-        let since = Instant::now();
-        loop {
-            let state = self.process_of(container).await?;
-            if state.is_err() || since.elapsed() > TIMEOUT {
-                return Ok(state);
-            }
-            tokio::time::sleep(SHORT_PAUSE).await;
-        }
+        self.end_within(Duration::from_secs(1), container).await
+    }
+
+    async fn end_within(&self, timeout: Duration, container: &str) -> Result<Result<i64, i64>> {
+        let runs = |state: &Result<Result<i64, i64>>| matches!(state, Ok(Ok(_)));
+        Retry::within(timeout, SHORT_PAUSE).run_while(runs, || self.process_of(container)).await
     }
 }
 
 /// Asks until the answer can be read: between the end of a container and the end of cleaning up after it, Podman
 /// reports a state that Docker's API does not have.
-async fn settled<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let since = Instant::now();
-    loop {
-        match ask().await {
-            Err(error) if is_unreadable(&error) && since.elapsed() < SETTLING_TIMEOUT => {
-                tokio::time::sleep(SETTLING_PAUSE).await;
-            }
-            answer => return answer,
-        }
-    }
+async fn settled<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    let unreadable = |answer: &Result<T, Error>| answer.as_ref().is_err_and(is_unreadable);
+    Retry::within(SETTLING_TIMEOUT, SETTLING_PAUSE).run_while(unreadable, ask).await
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bollard::errors::Error;
+use retry::Retry;
 
 /// What such an error says. (A resolver's `Name or service not known` is something else.)
 const SIGNS: [&str; 3] = ["layer not known", "image not known", "locating item named"];
@@ -19,10 +20,7 @@ pub fn is_disturbed(message: &str) -> bool {
 }
 
 /// Sends a request, and repeats it while others' removals disturb it.
-pub async fn retry_disturbed<T, F>(ask: impl Fn() -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
+pub async fn retry_disturbed<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     let disturbed = |answer: &Result<T, Error>| match answer {
         // That there is no such image (404) is said in the same words.
         Err(Error::DockerResponseServerError { status_code: 500, message })
@@ -33,18 +31,8 @@ where
 }
 
 /// Runs `ask`, and repeats it while its answer is such a failure.
-pub async fn retry_while<A, F>(failed: impl Fn(&A) -> bool, ask: impl Fn() -> F) -> A
-where
-    F: Future<Output = A>,
-{
-    for _ in 0..REPETITIONS {
-        let answer = ask().await;
-        if !failed(&answer) {
-            return answer;
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    ask().await
+pub async fn retry_while<T>(failed: impl Fn(&T) -> bool, ask: impl AsyncFn() -> T) -> T {
+    Retry::times(REPETITIONS, PAUSE).run_while(failed, ask).await
 }
 
 #[cfg(test)]
