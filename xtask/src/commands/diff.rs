@@ -13,7 +13,7 @@ use catalog::{Manifest, Variant};
 use definitions::{Definitions, Document};
 use digests::Digest;
 
-/// Ends with 0 whether there is a difference or not.
+/// The exit code is 0 with or without a difference.
 #[derive(clap::Args)]
 pub struct Args {
     /// The node, a folder of docker/ [default: frr]
@@ -29,11 +29,9 @@ pub struct Args {
     against: Option<PathBuf>,
 }
 
-/// Lines around a change.
+/// The number of lines around a change.
 const CONTEXT: usize = 3;
 
-/// # Errors
-/// If a definition can't be read or rendered.
 pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let node = session.repository.node(args.node.as_deref())?;
     let switches = answers(node, &args.switches)?;
@@ -71,7 +69,7 @@ fn answers(node: &Manifest, given: &[(String, bool)]) -> Result<BTreeMap<String,
     Ok(answers)
 }
 
-/// Compares each variant with what is in dist/. True if there is a difference.
+/// Compares each variant with dist/. Returns whether there is a difference.
 fn dist(
     session: &Session<'_>,
     node: &Manifest,
@@ -95,12 +93,12 @@ fn dist(
     if compared == 0 {
         session
             .ui
-            .note(format_args!("dist/ holds no definitions of {} yet; `cargo xtask inspect` writes them", node.node));
+            .note(format_args!("dist/ has no definitions of {} yet; `cargo xtask inspect` writes them", node.node));
     }
     Ok(found)
 }
 
-/// Compares one file with the definition of its kind. True if there is a difference.
+/// Compares one file with the definition of its kind. Returns whether there is a difference.
 fn against(
     session: &Session<'_>,
     node: &Manifest,
@@ -108,7 +106,7 @@ fn against(
     switches: &BTreeMap<String, bool>,
     file: &Path,
 ) -> Result<bool> {
-    let old = std::fs::read_to_string(file).with_context(|| format!("{} can't be read", file.display()))?;
+    let old = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let document = Document::read(old.as_bytes());
     let id = match (document.as_node(), document.as_image()) {
         (Some(node), _) => node.id.as_ref(),
@@ -125,7 +123,7 @@ fn against(
     show(session, file, &old, new, variant)
 }
 
-/// The definitions as they would be for the image that the image definition `old` speaks of.
+/// The definitions as they would be for the image ID in the image definition `old`.
 fn render(
     session: &Session<'_>,
     node: &Manifest,
@@ -139,7 +137,7 @@ fn render(
     variant_definitions::render(&session.repository, node, variant, switches, &image_id)
 }
 
-/// Prints the difference, if there is one.
+/// Prints the difference. Returns whether there is one.
 fn show(session: &Session<'_>, path: &Path, old: &str, new: &str, variant: &Variant) -> Result<bool> {
     if old == new {
         return Ok(false);

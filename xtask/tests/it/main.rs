@@ -28,6 +28,7 @@ mod any_engine {
     mod a_node_is_data;
     mod failing_builds;
     mod interrupted;
+    mod lax_spellings;
     mod lint;
     mod new;
     mod real_data;

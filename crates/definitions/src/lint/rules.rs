@@ -13,5 +13,5 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
 pub fn rule(id: &str) -> Result<&'static Rule, String> {
     rules()
         .find(|rule| rule.id == id)
-        .ok_or_else(|| format!("unknown rule `{id}`: {}", text::near(id, rules().map(|rule| rule.id))))
+        .ok_or_else(|| format!("there is no rule `{id}`: {}", text::near(id, rules().map(|rule| rule.id))))
 }

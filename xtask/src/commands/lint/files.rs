@@ -1,4 +1,4 @@
-//! Definitions in files: what is there, and what stands beside them.
+//! Definitions in files, and the files beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,17 +11,14 @@ use crate::commands::lint::report::Report;
 use definitions::Document;
 use definitions::lint::{self, Archive, Subject, Surroundings};
 
-/// Definitions that stand beside those to judge are only compared with them; more than this are no company.
+/// The most definitions beside the judged ones that are compared with them.
 const MOST_BESIDE: usize = 1000;
 
-/// Judges files, and every `.yaml` and `.yml` of folders, all together.
-///
-/// # Errors
-/// If a path is not there or can't be read.
+/// The findings in files, and in every `.yaml` and `.yml` file of folders; they are judged together.
 pub(super) fn lint(paths: &[PathBuf]) -> Result<Vec<Report>> {
     let mut files = Vec::new();
     for path in paths {
-        let metadata = fs::metadata(path).with_context(|| format!("{} can't be read", path.display()))?;
+        let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         if metadata.is_dir() {
             collect(path, &mut files)?;
         } else {
@@ -45,7 +42,7 @@ pub(super) fn lint(paths: &[PathBuf]) -> Result<Vec<Report>> {
     Ok(reports.collect())
 }
 
-/// One file under two names is one file.
+/// The same for all names of a file.
 fn identity(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
@@ -54,9 +51,9 @@ fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// The YAML files below a folder, in order. Links to folders are not followed: they may lead in a circle.
+/// The YAML files below a folder, in order. Links to folders are not followed, because they may form a loop.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = fs::read_dir(folder).with_context(|| format!("{} can't be read", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut entries = entries.collect::<std::io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
@@ -79,7 +76,7 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<Document>> {
         let readers: Vec<_> = files.chunks(share).map(|share| scope.spawn(move || read_share(share))).collect();
         let mut documents = Vec::with_capacity(files.len());
         for reader in readers {
-            let read = reader.join().map_err(|_| anyhow!("reading the definitions broke off"))?;
+            let read = reader.join().map_err(|_| anyhow!("reading the definitions failed"))?;
             documents.extend(read?);
         }
         Ok(documents)
@@ -126,11 +123,11 @@ fn is_archive(path: &Path) -> bool {
 fn examine(path: &Path) -> Archive {
     match archive::examine_file(path) {
         Ok(contents) => Archive::Image { image_id: contents.image_id.hex().to_owned(), tags: contents.tags },
-        Err(error) => Archive::Unreadable(format!("the archive can't be used: {error:#}")),
+        Err(error) => Archive::Unreadable(format!("the archive is not usable: {error:#}")),
     }
 }
 
-/// Node definitions that image definitions may belong to: in their folders, and where CML keeps them. [docs/cml.md 1]
+/// The node definitions that image definitions may belong to: in their folders, and where CML keeps them. [docs/cml.md 1]
 fn beside(files: &[PathBuf], documents: &[Document], judged: &BTreeSet<PathBuf>) -> Vec<Document> {
     let images = files.iter().zip(documents).filter(|(_, document)| document.as_image().is_some());
     let folders: BTreeSet<PathBuf> = images

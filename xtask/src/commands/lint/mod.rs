@@ -38,11 +38,11 @@ enum Deny {
     Warnings,
 }
 
-/// Exit code of wrong usage.
+/// The exit code for wrong usage.
 const USAGE: u8 = 2;
 
-/// # Errors [`Ended`] if something is wrong with a definition (1) or a path can't be read (2); or if the repository's
-/// data is wrong.
+/// # Errors
+/// [`Ended`] if a definition has errors (1) or a path cannot be read (2); or if the repository's data is wrong.
 pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     let (templates, files) = args.paths.iter().cloned().partition(|path| repository_of_template(path).is_some());
     let reports = if args.paths.is_empty() {
@@ -66,13 +66,13 @@ pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     if reports.iter().any(failed) { Err(Ended(1).into()) } else { Ok(()) }
 }
 
-/// Files are read as they stand; templates of a repository as they are rendered.
+/// Files are judged as they are, templates of a repository as they are rendered.
 async fn lint_paths(ui: &Ui, templates: Vec<PathBuf>, files: Vec<PathBuf>) -> Result<Vec<Report>> {
-    // On a thread of its own, so that Ctrl-C is heard while a large archive is read.
+    // On a separate thread, so that Ctrl-C works while a large archive is read.
     let linting = tokio::task::spawn_blocking(move || files::lint(&files));
     let mut reports = linting.await.context("reading the definitions")??;
     for path in templates {
-        let root = repository_of_template(&path).context("the repository around it is gone")?;
+        let root = repository_of_template(&path).context("the repository around the template is gone")?;
         let (session, path) = (Session::open(ui, Some(&root), &no_engine()?)?, path.canonicalize()?);
         let is_asked_for = |report: &Report| session.repository.root.join(&report.path).starts_with(&path);
         reports.extend(rendered::lint(&session)?.into_iter().filter(is_asked_for));
@@ -80,7 +80,7 @@ async fn lint_paths(ui: &Ui, templates: Vec<PathBuf>, files: Vec<PathBuf>) -> Re
     Ok(reports)
 }
 
-/// The repository whose template (or folder of templates) a path is.
+/// The repository that a template, or folder of templates, belongs to.
 fn repository_of_template(path: &Path) -> Option<PathBuf> {
     let path = path.canonicalize().ok()?;
     let mut folders =
@@ -89,7 +89,7 @@ fn repository_of_template(path: &Path) -> Option<PathBuf> {
     folders.find_map(|folder| folder.parent().filter(is_repository)).map(Path::to_owned)
 }
 
-/// None is asked for anything.
+/// A finder that is never used: `lint` needs no engine.
 fn no_engine() -> Result<Finder> {
     Ok(Finder::new(EngineChoice::Automatic, machine::cache_folder()?))
 }

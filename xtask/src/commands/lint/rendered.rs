@@ -1,4 +1,4 @@
-//! Everything that this repository renders: every node, variant and setting of the switches.
+//! Everything that this repository renders: each node, variant and combination of switches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,13 +14,12 @@ use definitions::finding::Finding;
 use definitions::lint::ImageFile;
 use definitions::{Definitions, Placed};
 
-/// Up to so many switches, each combination is rendered; with more, each switch alone.
+/// With more switches than this, each is flipped alone instead of rendering all combinations.
 const MOST_COMBINED: usize = 4;
 /// A larger file is not a script that prints something on the console.
 const LARGEST_IMAGE_FILE: u64 = 1 << 20;
 
-/// # Errors
-/// If something can't be rendered; the rest is looked at before.
+/// The findings in all renderings. Fails if something cannot be rendered, after trying everything else.
 pub(super) fn lint(session: &Session<'_>) -> Result<Vec<Report>> {
     let repository = &session.repository;
     let mut collected = Collected::default();
@@ -52,7 +51,7 @@ pub(super) fn lint(session: &Session<'_>) -> Result<Vec<Report>> {
     }
 }
 
-/// The answers to the switches that are tried.
+/// The values of the switches to render with.
 fn settings(defaults: &BTreeMap<String, bool>) -> Vec<BTreeMap<String, bool>> {
     let names: Vec<&String> = defaults.keys().collect();
     if names.len() <= MOST_COMBINED {
@@ -81,7 +80,7 @@ fn image_files(repository: &Repository, node: &Manifest) -> Result<Vec<ImageFile
     Ok(files)
 }
 
-/// Findings of all renderings, each told once.
+/// The findings of all renderings, each once.
 #[derive(Default)]
 struct Collected {
     templates: BTreeMap<String, Template>,
@@ -90,7 +89,7 @@ struct Collected {
 #[derive(Default)]
 struct Template {
     kind: &'static str,
-    /// How often it was rendered.
+    /// The number of renderings.
     renderings: usize,
     findings: Vec<Seen>,
     silenced: BTreeSet<(String, &'static str)>,
@@ -98,7 +97,7 @@ struct Template {
 
 struct Seen {
     finding: Finding,
-    /// In which renderings.
+    /// The renderings that have it.
     renderings: Vec<String>,
 }
 
@@ -153,7 +152,7 @@ impl Template {
         }
     }
 
-    /// In the order of the text. What only some renderings have says in which it was seen first.
+    /// In the order of the text. A finding that only some renderings have names the first of them.
     fn findings(mut self) -> Vec<Finding> {
         self.findings.sort_by_key(|seen| seen.finding.at);
         let findings = self.findings.into_iter().map(|Seen { mut finding, renderings }| {
@@ -168,11 +167,11 @@ impl Template {
 
 /// `variant debian, --switch vrf`
 fn describe(node: &Manifest, variant: &Variant, switches: &BTreeMap<String, bool>) -> String {
-    let mut said = format!("node {}, variant {}", node.node, variant.name);
+    let mut text = format!("node {}, variant {}", node.node, variant.name);
     for (name, answer) in switches.iter().filter(|(name, answer)| node.switches.get(*name) != Some(answer)) {
-        said += &format!(", --switch {name}{}", if *answer { "" } else { "=no" });
+        text += &format!(", --switch {name}{}", if *answer { "" } else { "=no" });
     }
-    said
+    text
 }
 
 fn is_silenced(node: &Manifest, finding: &Finding) -> bool {

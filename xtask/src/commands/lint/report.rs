@@ -1,4 +1,4 @@
-//! What was found, for people and for programs.
+//! Findings as text and as JSON.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -11,7 +11,7 @@ pub(super) struct Report {
     pub path: String,
     pub kind: &'static str,
     pub findings: Vec<Finding>,
-    /// How many more a manifest silences.
+    /// The number of further findings, which a manifest silences.
     pub silenced: usize,
 }
 
@@ -65,7 +65,7 @@ fn object(finding: &Finding) -> FindingObject<'_> {
     }
 }
 
-/// One line a finding, in the form that editors can jump to, and a second with what to do.
+/// One line per finding, which editors can jump to, and a second line with advice.
 pub(super) fn print(ui: &Ui, reports: &[Report]) -> Result<()> {
     let findings = reports.iter().flat_map(|report| report.findings.iter().map(move |finding| (report, finding)));
     for (report, finding) in findings {
@@ -83,14 +83,14 @@ pub(super) fn summarize(ui: &Ui, reports: &[Report]) {
     };
     let silenced: usize = reports.iter().map(|report| report.silenced).sum();
     let files = plural(reports.len(), "file");
-    let mut said = match (count(Severity::Error), count(Severity::Warning)) {
-        (0, 0) => format!("{files}: nothing to find fault with"),
+    let mut text = match (count(Severity::Error), count(Severity::Warning)) {
+        (0, 0) => format!("{files}: no findings"),
         (errors, warnings) => format!("{files}: {}, {}", plural(errors, "error"), plural(warnings, "warning")),
     };
     if silenced > 0 {
-        said += &format!("; {silenced} silenced by a manifest");
+        text += &format!("; {silenced} silenced by a manifest");
     }
-    ui.note(said);
+    ui.note(text);
     if reports.iter().any(|report| !report.findings.is_empty()) {
         ui.note("docs/lint.md explains each rule");
     }

@@ -135,7 +135,8 @@ fn ten_mistakes_are_ten_findings_at_the_right_lines() {
 
     let text = lint(&repo, "ten.yaml", &[]);
     assert!(
-        text.stdout.contains("ten.yaml:10:17: error[schema-choice]: sim.linux_native.nic_driver: `virtoi`"),
+        text.stdout
+            .contains("ten.yaml:10:17: error[schema-choice]: sim.linux_native.nic_driver: expected one of virtio,"),
         "{text}"
     );
     assert!(text.stdout.contains("did you mean `virtio`?"), "{text}");
@@ -152,7 +153,7 @@ fn a_correct_definition_has_no_findings_and_an_object_in_the_array() {
         outcome.json(),
         serde_json::json!([{"path": path, "kind": "node_definition", "ok": true, "findings": []}])
     );
-    let silent = lint(&repo, "tiny.yaml", &[]).success().says(["1 file: nothing to find fault with"]);
+    let silent = lint(&repo, "tiny.yaml", &[]).success().says(["1 file: no findings"]);
     assert_eq!(silent.stdout, "");
 }
 
@@ -211,7 +212,7 @@ fn a_path_that_does_not_exist_is_wrong_usage() {
     let repo = Repo::empty();
     let outcome = lint(&repo, "none.yaml", &[]);
     assert_eq!(outcome.code, Some(2), "{outcome}");
-    outcome.says(["none.yaml can't be read"]);
+    outcome.says(["cannot read ", "none.yaml"]);
     assert_eq!(repo.xtask(&["lint", "--deny", "errors"]).code, Some(2));
 }
 
@@ -293,7 +294,7 @@ fn a_finding_that_depends_on_a_switch_names_it() {
         "visible: {% if switches.loud %}loud{% else %}true{% endif %}",
     );
     let outcome = repo.xtask(&["lint"]);
-    assert!(outcome.stdout.contains("ui.visible: `loud` stands here"), "{outcome}");
+    assert!(outcome.stdout.contains("ui.visible: expected true or false, found `loud`"), "{outcome}");
     assert!(outcome.stdout.contains("variant only, --switch loud)"), "{outcome}");
 }
 
@@ -336,5 +337,5 @@ fn diff_shows_what_a_change_to_a_template_would_change() {
     let changed: Vec<&str> = diff.stdout.lines().filter(|line| line.contains("ram: ")).collect();
     assert_eq!(changed.iter().map(|line| &line[..1]).collect::<Vec<_>>(), ["-", "+"], "{diff}");
     assert!(diff.stdout.starts_with(&format!("--- {}\n+++ ", against.display())), "{diff}");
-    repo.xtask(&["diff"]).success().says(["dist/ holds no definitions"]);
+    repo.xtask(&["diff"]).success().says(["dist/ has no definitions"]);
 }
