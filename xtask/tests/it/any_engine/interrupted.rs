@@ -1,16 +1,11 @@
 //! Ctrl-C, and two commands at once.
 
 use crate::common::engine::Engine;
-use crate::common::{Repo, children, runs, signal, wait_until};
-
-/// A number of seconds that no other process sleeps.
-fn nap(last: u32) -> String {
-    format!("{}{last}", 100_000 + std::process::id())
-}
+use crate::common::{Repo, children, runs, signal, unique_nap, wait_until};
 
 #[test]
 fn ctrl_c_also_ends_the_build_on_the_engine() {
-    let nap = nap(1);
+    let nap = unique_nap();
     let repo = Repo::with_shell(&format!("RUN sleep {nap}\n"));
     let build = repo.start(&["build"]);
     wait_until("the engine runs the step", || runs(&format!("sleep {nap}")));
@@ -24,7 +19,7 @@ fn ctrl_c_also_ends_the_build_on_the_engine() {
 
 #[test]
 fn a_terminated_save_leaves_nothing_incomplete() {
-    let nap = nap(2);
+    let nap = unique_nap();
     let repo = Repo::with_shell(&format!("RUN sleep {nap}\n"));
     let save = repo.start(&["save"]);
     wait_until("the engine runs the step", || runs(&format!("sleep {nap}")));
@@ -45,7 +40,7 @@ fn a_terminated_save_leaves_nothing_incomplete() {
 
 #[test]
 fn ctrl_c_during_a_check_leaves_no_container_behind() {
-    let (repo, engine, nap) = (Repo::with_shell(""), Engine::here(), nap(3));
+    let (repo, engine, nap) = (Repo::with_shell(""), Engine::here(), unique_nap());
     repo.edit_manifest("variants:\n", &format!("checks: [{{name: slow, run: [sleep, '{nap}']}}]\nvariants:\n"));
     let build = repo.start(&["build"]);
     wait_until("the engine runs the check", || runs(&format!("sleep {nap}")));
@@ -60,7 +55,7 @@ fn ctrl_c_during_a_check_leaves_no_container_behind() {
 
 #[test]
 fn clean_removes_what_a_killed_check_leaves_behind() {
-    let (repo, engine, nap) = (Repo::with_shell(""), Engine::here(), nap(5));
+    let (repo, engine, nap) = (Repo::with_shell(""), Engine::here(), unique_nap());
     repo.edit_manifest("variants:\n", &format!("checks: [{{name: slow, run: [sleep, '{nap}']}}]\nvariants:\n"));
     let build = repo.start(&["build"]);
     wait_until("the engine runs the check", || runs(&format!("sleep {nap}")));
@@ -93,7 +88,7 @@ fn ctrl_c_while_a_source_is_fetched_is_an_interruption_not_a_failure() {
     let mut repo = Repo::tiny();
     repo.edit_manifest("image: scratch", "image: scratch\n    source: {git: 'ssh://slow.invalid/x', ref: main}");
     // In place of a slow host: git runs this instead of ssh.
-    let (folder, nap) = (tempfile::tempdir().unwrap(), nap(4));
+    let (folder, nap) = (tempfile::tempdir().unwrap(), unique_nap());
     let ssh = folder.path().join("ssh");
     std::fs::write(&ssh, format!("#!/bin/sh\nexec sleep {nap}\n")).unwrap();
     std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

@@ -66,7 +66,10 @@ general: {nature: server}
 boot: {timeout: 60}
 sim: {linux_native: {libvirt_domain_driver: docker, driver: server, ram: 64}}
 device: {interfaces: {serial_ports: 2, has_loopback_zero: false, physical: [eth0]}}
-configuration:
+"#;
+
+/// The end of a node definition: a volume with nothing but `config.json`, which names the image.
+pub const CONFIGURATION: &str = r#"configuration:
   generator: {driver: null}
   provisioning:
     volume_name: cfg
@@ -96,7 +99,7 @@ impl Repo {
             has_built: Cell::new(false),
         };
         std::fs::create_dir(repo.path("docker")).expect("docker/");
-        repo.write("node-definitions/tiny.yaml", NODE_DEFINITION);
+        repo.write("node-definitions/tiny.yaml", &format!("{NODE_DEFINITION}{CONFIGURATION}"));
         repo.write("image-definitions/container.yaml", IMAGE_DEFINITION);
         repo
     }
@@ -543,6 +546,24 @@ pub fn as_root(words: &[&str]) -> duct::Expression {
         Ok("env") => duct::cmd("env", words),
         Ok(_) => duct::cmd("sudo", [&["--non-interactive"], words].concat()),
         Err(error) => panic!("this test does what only root may (`{}`): {error:#}", words.join(" ")),
+    }
+}
+
+/// A number of seconds that no other process sleeps, so that `sleep` can be found by it.
+pub fn unique_nap() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(10);
+    format!("{}{}", 10_000_000 + std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Hides the sockets of this machine's engines, so that none answers. The engines themselves are not touched.
+pub const WITHOUT_ENGINES: &str = "mount -t tmpfs none /run && exec \"$@\"";
+
+/// The beginning of a command line whose rest is `"$@"` in this shell script, as root in its own mount namespace.
+pub fn in_own_mounts(script: &str) -> Vec<&str> {
+    let outer = ["unshare", "--mount", "sh", "-c", script, "sh"];
+    match xtask::machine::run_as_root() {
+        Ok("env") => outer.to_vec(),
+        _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
     }
 }
 

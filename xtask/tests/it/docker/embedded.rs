@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::common::engine::{Storage, start_guards_by_the_program};
 use crate::common::node::node;
-use crate::common::{Outcome, Repo, as_root, runs, signal, userland, wait_until};
+use crate::common::{
+    Outcome, Repo, WITHOUT_ENGINES, as_root, in_own_mounts, runs, signal, unique_nap, userland, wait_until,
+};
 use tempfile::TempDir;
 use ui::Ui;
 use xtask::engine::Engine;
@@ -44,12 +46,7 @@ fn a_node_is_built_and_saved_and_no_process_is_left() {
 fn where_no_engine_answers_it_is_used_and_says_why() {
     let (storage, mut repo) = embedded(Repo::tiny());
     repo.set("XTASK_ENGINE", "auto");
-    let outer = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /run && exec \"$@\"", "sh"];
-    let words: Vec<&str> = match xtask::machine::run_as_root() {
-        Ok("env") => outer.to_vec(),
-        _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
-    };
-    let built = repo.start_within(&words, &["build"]).end().success();
+    let built = repo.start_within(&in_own_mounts(WITHOUT_ENGINES), &["build"]).end().success();
     built.says(["embedded (no engine answers at unix:///var/run/docker.sock)"]);
     nothing_runs(&storage);
     repo.set("XTASK_ENGINE", "embedded");
@@ -57,7 +54,7 @@ fn where_no_engine_answers_it_is_used_and_says_why() {
 
 #[test]
 fn it_ends_with_its_command_at_ctrl_c_and_at_kill() {
-    let nap = format!("{}8", 100_000 + std::process::id());
+    let nap = unique_nap();
     let (storage, repo) = embedded(Repo::with_shell(&format!("RUN sleep {nap}\n")));
     for (name, code) in [("INT", Some(130)), ("TERM", Some(130)), ("KILL", None)] {
         let build = repo.start(&["build"]);
@@ -74,7 +71,7 @@ fn it_ends_with_its_command_at_ctrl_c_and_at_kill() {
 
 #[test]
 fn an_engine_that_dies_during_a_build_is_reported_and_leaves_nothing_running() {
-    let nap = format!("{}9", 100_000 + std::process::id());
+    let nap = unique_nap();
     let (storage, repo) = embedded(Repo::with_shell(&format!("RUN sleep {nap}\n")));
     let build = repo.start(&["build"]);
     wait_until("the engine runs the step", || runs(&format!("sleep {nap}")));
@@ -203,12 +200,7 @@ fn a_full_disk_is_reported_with_its_folder_and_the_remedy() {
 /// Runs a command of the program with a mount that only this command sees.
 fn on_a_disk(repo: &Repo, mount: &str, args: &[&str]) -> Outcome {
     let script = format!("{mount} && exec \"$@\"");
-    let outer = ["unshare", "--mount", "sh", "-c", &script, "sh"];
-    let words: Vec<&str> = match xtask::machine::run_as_root() {
-        Ok("env") => outer.to_vec(),
-        _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
-    };
-    repo.start_within(&words, args).end()
+    repo.start_within(&in_own_mounts(&script), args).end()
 }
 
 /// The kernel cannot put an overlay on an overlay, as inside a container.
@@ -266,19 +258,15 @@ fn where_containers_cannot_run_images_are_still_built_and_nodes_are_refused_with
         .map(|(path, name)| format!("mount --bind {}/{name} {path}", folder.path().display()))
         .collect();
     let script = format!("{} && exec \"$@\"", binds.join(" && "));
-    let outer = ["unshare", "--mount", "sh", "-c", &script, "sh"];
-    let words: Vec<&str> = match xtask::machine::run_as_root() {
-        Ok("env") => outer.to_vec(),
-        _ => [&["sudo", "--non-interactive", "--preserve-env"][..], &outer].concat(),
-    };
+    let without_containers = in_own_mounts(&script);
     repo.edit_manifest(
         "variants:",
         "checks:\n  - name: it was made\n    run: [cat, /made]\n    prints: from a chroot\nvariants:",
     );
-    let save = repo.start_within(&words, &["save"]).end().success();
+    let save = repo.start_within(&without_containers, &["save"]).end().success();
     save.says(["builds in a chroot and no containers, because", "the kernel refuses", "1 checks passed", "saved "]);
     assert_eq!(repo.check_sums(), 3);
-    let run = repo.start_within(&words, &["run"]).end().failure();
+    let run = repo.start_within(&without_containers, &["run"]).end().failure();
     run.says(["containers do not run", "the kernel refuses"]);
     nothing_runs(&storage);
     repo.unset("PATH");

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 
-use crate::common::Repo;
 use crate::common::engine::{Engine, PrivatePodman};
+use crate::common::{Repo, in_own_mounts};
 use serde_json::Value;
 
 /// The parts of a configuration that the engine adds. `Hostname` is that of the container in which the last step ran.
@@ -170,18 +170,11 @@ fn same_files(docker: &BTreeMap<String, Entry>, podman: &BTreeMap<String, Entry>
 }
 
 /// Runs a command where every container runtime fails.
-const WITHOUT_CONTAINERS: [&str; 6] = [
-    "unshare",
-    "--mount",
-    "sh",
-    "-c",
-    "for name in crun runc; do \
-       program=$(command -v $name) || continue; \
-       mount --bind /bin/false \"$(realpath \"$program\")\" || exit 9; \
-     done; \
-     exec \"$@\"",
-    "sh",
-];
+const WITHOUT_CONTAINERS: &str = "for name in crun runc; do \
+    program=$(command -v $name) || continue; \
+    mount --bind /bin/false \"$(realpath \"$program\")\" || exit 9; \
+    done; \
+    exec \"$@\"";
 
 #[test]
 fn where_containers_cannot_run_a_node_is_built_and_checked_in_a_chroot() {
@@ -189,8 +182,7 @@ fn where_containers_cannot_run_a_node_is_built_and_checked_in_a_chroot() {
     let checks = "checks: [{name: the number, run: [cat, /number], prints: one}, \
         {name: it fails, run: [sh, -c, 'exit 4'], exits: 4}]\nvariants:\n";
     repo.edit_manifest("variants:\n", checks);
-    let root: &[&str] = if xtask::machine::run_as_root().unwrap() == "env" { &[] } else { &["sudo", "--preserve-env"] };
-    let outer = [root, &WITHOUT_CONTAINERS].concat();
+    let outer = in_own_mounts(WITHOUT_CONTAINERS);
     let embedded = |command: &str| repo.start_within(&outer, &["--engine", "embedded", command]).end();
     embedded("save").success().says(["2 checks passed", "chroot"]);
     assert_eq!(read(&repo.archive()).tags, serde_json::json!([repo.image()]));

@@ -3,12 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::common::{Repo, as_root};
+use crate::common::{Repo, WITHOUT_ENGINES, as_root, in_own_mounts, noise};
 use tempfile::TempDir;
-
-/// Runs a command in a mount namespace in which /run is empty, as on a machine whose engine does not run. The engine
-/// itself is not touched.
-const WITHOUT_ENGINE: [&str; 6] = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /run && exec \"$@\"", "sh"];
 
 /// A folder for `PATH` that has every program of this machine except these.
 fn path_without(hidden: &[&str]) -> TempDir {
@@ -30,13 +26,6 @@ fn with_docker() -> Repo {
     let mut repo = Repo::tiny();
     repo.set("XTASK_ENGINE", "docker");
     repo
-}
-
-fn root_words<'a>(words: &[&'a str]) -> Vec<&'a str> {
-    match xtask::machine::run_as_root() {
-        Ok("env") => words.to_vec(),
-        _ => [&["sudo", "--non-interactive", "--preserve-env"], words].concat(),
-    }
 }
 
 #[test]
@@ -67,7 +56,7 @@ fn an_engine_that_does_not_answer_is_named_with_the_origin_of_its_address() {
 #[test]
 fn without_an_engine_and_a_terminal_nothing_is_changed_and_the_command_to_run_is_shown() {
     let repo = with_docker();
-    let outer = root_words(&WITHOUT_ENGINE);
+    let outer = in_own_mounts(WITHOUT_ENGINES);
     for command in [&["setup"][..], &["build"], &["save", "--json"]] {
         repo.start_within(&outer, command)
             .end()
@@ -84,15 +73,8 @@ fn every_missing_part_is_listed_with_its_package() {
     let path = path_without(&["git", "mmdebstrap", "debootstrap", "dockerd"]);
     repo.set("PATH", path.path());
     // Daemons are also looked for outside of `PATH`.
-    let outer = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        "mount -t tmpfs none /run; mount -t tmpfs none /usr/sbin; exec \"$@\"",
-        "sh",
-    ];
-    repo.start_within(&root_words(&outer), &["setup"])
+    let script = "mount -t tmpfs none /run; mount -t tmpfs none /usr/sbin; exec \"$@\"";
+    repo.start_within(&in_own_mounts(script), &["setup"])
         .end()
         .failure()
         .says(["missing: git", "(package git)", "(package mmdebstrap)", "(package docker.io)"])
@@ -120,7 +102,7 @@ fn setup_says_when_nothing_is_missing() {
 fn the_default_answer_to_a_question_is_no_and_ctrl_c_ends_it() {
     let repo = with_docker();
     for (typed, code, said) in [("\n", 1, "nothing was changed"), ("\u{3}", 130, "interrupted")] {
-        let mut inner = root_words(&WITHOUT_ENGINE).join("' '");
+        let mut inner = in_own_mounts(WITHOUT_ENGINES).join("' '");
         inner = format!("'{inner}' '{}' --root '{}' setup", env!("CARGO_BIN_EXE_xtask"), repo.folder.path().display());
         let outcome = repo.in_dialogue(&inner, &[("[y/N]", typed)]);
         assert_eq!(outcome.code, Some(code), "typed {typed:?}: {outcome}");
@@ -166,7 +148,7 @@ fn a_full_disk_is_reported_and_the_old_archive_stays() {
     let repo = Repo::tiny();
     let greeting = repo.path(&format!("docker/{}/greeting", repo.node()));
     let large = repo.path("large");
-    std::fs::write(&large, crate::common::noise(3, 6_000_000)).unwrap();
+    std::fs::write(&large, noise(3, 6_000_000)).unwrap();
     std::fs::create_dir(repo.path("dist")).unwrap();
     // A disk of two megabytes that only these two runs see.
     let script = format!(
@@ -179,9 +161,7 @@ fn a_full_disk_is_reported_and_the_old_archive_stays() {
         large = large.display(),
         greeting = greeting.display(),
     );
-    let root: &[&str] = if xtask::machine::run_as_root().unwrap() == "env" { &[] } else { &["sudo", "--preserve-env"] };
-    let outer = [root, &["unshare", "--mount", "sh", "-c", &script, "sh"]].concat();
-    repo.start_within(&outer, &["save"]).end().failure().says([
+    repo.start_within(&in_own_mounts(&script), &["save"]).end().failure().says([
         "saved ",
         &format!("{} can't be written", repo.archive().display()),
         "No space left on device",

@@ -1,12 +1,12 @@
 //! Engines that die during a command. Each test has its own engine to kill.
 
 use crate::common::engine::{Engine, PrivateEngine};
-use crate::common::{Repo, noise, runs, wait_until};
+use crate::common::{Repo, noise, runs, unique_nap, wait_until};
 
 #[test]
 fn an_engine_that_dies_during_the_build_is_reported() {
     let engine = PrivateEngine::start();
-    let nap = format!("{}6", 100_000 + std::process::id());
+    let nap = unique_nap();
     let mut repo = Repo::with_shell(&format!("RUN sleep {nap}\n"));
     repo.set("DOCKER_HOST", engine.host());
     let save = repo.start(&["save"]);

@@ -7,7 +7,7 @@ pub mod systemd;
 
 use tempfile::TempDir;
 
-use crate::common::Repo;
+use crate::common::{CONFIGURATION, Repo};
 use controller::Controller;
 use host::Host;
 
@@ -34,16 +34,6 @@ sim:
   linux_native: {libvirt_domain_driver: docker, driver: server, ram: 64, cpus: 1}
 device:
   interfaces: {serial_ports: 2, has_loopback_zero: false, physical: [eth0], default_count: 1}
-configuration:
-  generator: {driver: null}
-  provisioning:
-    volume_name: cfg
-    media_type: raw
-    files:
-      - name: config.json
-        editable: false
-        content: |
-          {"docker": {"image": "{{ image }}"}}
 "#;
 
 /// A repository with one node, a home folder, and settings with which the program finds what stands in for CML.
@@ -57,7 +47,7 @@ impl Stage {
     pub fn new() -> Self {
         let mut repo = Repo::tiny();
         let home = tempfile::tempdir().expect("a temporary folder");
-        repo.write("node-definitions/tiny.yaml", NODE_DEFINITION);
+        repo.write("node-definitions/tiny.yaml", &format!("{NODE_DEFINITION}{CONFIGURATION}"));
         for name in
             ["VIRL2_URL", "VIRL_HOST", "VIRL2_JWT", "CML_VERIFY_CERT", "CA_BUNDLE", "CML_SSH_USER", "CML_SSH_PASS"]
         {

@@ -1,11 +1,11 @@
 //! Whatever goes wrong at any request of an upload by the API: the controller has the complete old node or the complete
 //! new one, and a repeat completes the upload.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::common::cml::controller::{Controller, Snapshot, Trouble};
 use crate::common::cml::{PASSWORD, Stage};
-use crate::common::{Outcome, image_id_of_archive, noise, wait_until};
+use crate::common::{Outcome, copy, image_id_of_archive, noise, wait_until};
 use tempfile::TempDir;
 
 /// An upload that can be repeated from the same starting point.
@@ -121,18 +121,6 @@ impl Play {
 /// Where this machine records what it installed.
 fn installed(stage: &Stage) -> PathBuf {
     stage.home.path().join("state/cml-nodes/installed")
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 fn both_meet(trouble: &Trouble) {
