@@ -37,13 +37,13 @@ const GROUPS: [(&str, &[&str]); 5] = [
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true, max_term_width = 100)]
 struct Cli {
     /// Show each program that runs, with its arguments, and the output of builds
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 100)]
     verbose: bool,
     /// The repository of nodes [default: the one around the working directory]
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, display_order = 101, value_name = "FOLDER")]
     root: Option<PathBuf>,
     /// docker, podman, embedded or an address [env: XTASK_ENGINE] [default: the first engine that answers]
-    #[arg(long, global = true, value_name = "ENGINE")]
+    #[arg(long, global = true, display_order = 102, value_name = "ENGINE")]
     engine: Option<EngineChoice>,
     #[command(subcommand)]
     command: Command,

@@ -25,8 +25,8 @@ pub struct ServerArgs {
         help = "A server: [user@]host[:port], https://… or ssh://…; may be repeated [default: VIRL2_URL]"
     )]
     cml: Vec<String>,
-    /// The way in; `auto` uses the API if its password is known, else ssh
-    #[arg(long, value_enum, default_value_t = Via::Auto)]
+    /// api (CML's REST API), ssh (port 1122, to install as root), or auto: api if its password is known, else ssh
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = Via::Auto)]
     via: Via,
     /// The SHA-256 fingerprint of the server's certificate, as shown on the server; it is remembered
     #[arg(long, value_name = "SHA256", value_parser = fingerprint, conflicts_with = "insecure")]
