@@ -59,7 +59,7 @@ pub fn means_the_same(one: Option<&Definition>, other: Option<&Definition>) -> b
 pub fn check_installed(server: impl std::fmt::Display, id: &str, differences: &[String]) -> Result<()> {
     anyhow::ensure!(
         differences.is_empty(),
-        "{server}: {id} is installed, but reads back different: {}",
+        "{server}: after the installation {id} differs from what was sent: {}",
         differences.join("; ")
     );
     Ok(())
