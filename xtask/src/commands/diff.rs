@@ -133,7 +133,7 @@ fn render(
 ) -> Result<Definitions> {
     let document = Document::read(old.as_bytes());
     let stated = document.as_image().and_then(|image| Digest::parse(&image.sha256.as_ref()?.value));
-    let image_id = stated.unwrap_or_else(|| definitions::unknown_image_id());
+    let image_id = stated.unwrap_or_else(definitions::unknown_image_id);
     variant_definitions::render(&session.repository, node, variant, switches, &image_id)
 }
 

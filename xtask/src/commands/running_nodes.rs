@@ -16,8 +16,8 @@ use catalog::labels;
 /// The node that this program uses itself.
 pub(super) const HELPER: &str = "link-helper";
 
-/// The image of the container that links the nodes of a lab, built if necessary. Its recipe is a node's, and comes with this
-/// program.
+/// The image of the container that links the nodes of a lab, built if necessary. Its recipe is a node's,
+/// and comes with this program.
 ///
 /// # Errors
 /// If it cannot be built, or the engine cannot run containers here.

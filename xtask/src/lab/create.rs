@@ -92,11 +92,13 @@ mod tests {
         environment: &str,
     ) -> String {
         let text = format!(
-            "{{id: t, boot: {{timeout: 1}}, sim: {{linux_native: {{libvirt_domain_driver: docker, driver: server, ram: 64}}}},
+            "{{id: t, boot: {{timeout: 1}},
+              sim: {{linux_native: {{libvirt_domain_driver: docker, driver: server, ram: 64}}}},
               general: {{nature: server}}, ui: {{label: t, label_prefix: t-, icon: server, visible: true}},
               device: {{interfaces: {{physical: [eth0], serial_ports: 2, has_loopback_zero: false}}}},
               configuration: {{generator: {{driver: null}}, provisioning: {{volume_name: cfg, media_type: raw, files: [
-                {{name: a, editable: true, content: x}}, {{name: environment, editable: true, content: '{environment}'}},
+                {{name: a, editable: true, content: x}},
+                {{name: environment, editable: true, content: '{environment}'}},
                 {{name: config.json, editable: false, content: '{config}'}}]}}}}}}"
         );
         let labels = BTreeMap::from([("l".to_owned(), "1".to_owned())]);

@@ -108,7 +108,8 @@ mod tests {
 
     fn node(config: &str) -> Container {
         let text = format!(
-            "{{id: t, boot: {{timeout: 1}}, sim: {{linux_native: {{libvirt_domain_driver: docker, driver: server, ram: 64}}}},
+            "{{id: t, boot: {{timeout: 1}},
+              sim: {{linux_native: {{libvirt_domain_driver: docker, driver: server, ram: 64}}}},
               general: {{nature: server}}, ui: {{label: t, label_prefix: t-, icon: server, visible: true}},
               device: {{interfaces: {{physical: [eth0], serial_ports: 2, has_loopback_zero: false}}}},
               configuration: {{generator: {{driver: null}}, provisioning: {{volume_name: cfg, media_type: raw, files: [
@@ -175,7 +176,8 @@ mod tests {
     #[test]
     fn a_problem_of_the_engine_is_not_blamed_on_the_definition() {
         let message = "runc: runc create failed: unable to start container process: error during container init: \
-                       error setting rlimits for ready process: error setting rlimit type 7: operation not permitted: OCI permission denied";
+                       error setting rlimits for ready process: error setting rlimit type 7: \
+                       operation not permitted: OCI permission denied";
         assert!(means(message).contains("default_ulimits"));
         assert!(means("something new").contains("refuses what config.json asks for"));
     }

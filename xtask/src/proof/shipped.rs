@@ -198,8 +198,8 @@ async fn sysctls_problem(testbed: &Testbed<'_>, node: &Node, sysctls: &[(String,
     Ok(problems.into_iter().flatten().collect::<Vec<_>>().join("\n"))
 }
 
-const UNSEEN: &str = "the link helper cannot see the node's processes (is /proc of the engine's host mounted with hidepid, \
-     or does the engine run in a PID namespace of its own?)";
+const UNSEEN: &str = "the link helper cannot see the node's processes (is /proc of the engine's host mounted with \
+     hidepid, or does the engine run in a PID namespace of its own?)";
 
 const UNREADABLE: &str = "unknown: `cat` does not work in the node";
 

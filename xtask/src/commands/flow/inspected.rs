@@ -35,6 +35,7 @@ impl Inspected {
         };
         let lock = session.dist.lock(session.ui).await?;
         let inspected = Self::new(built, rendered, image_id)?;
+        // Another command may have written the archive before this one got the lock.
         let archive = session.dist.record(&inspected.built.plan.names.id).and_then(|record| record.archive);
         inspected.write(session, &lock, archive)?;
         Ok(inspected)

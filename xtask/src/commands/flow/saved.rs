@@ -33,17 +33,19 @@ impl Saved {
         let (built, rendered) = Built::after(session, args, |plan| render(session, plan)).await?;
         let lock = session.dist.lock(session.ui).await?;
         let id = built.plan.names.id.clone();
-        let record = session.dist.record(&id).filter(|record| is_of(record, &built));
-        let Some(record) = record else {
+        let (image_id, archive) = match session.dist.record(&id) {
+            Some(record) if is_of(&record, &built) => (Some(record.image_id), record.archive),
+            record => (None, record.and_then(|record| record.archive)),
+        };
+        let Some(image_id) = image_id else {
             let draft = Draft::export(session, &built, None).await?;
             let inspected = Inspected::new(built, rendered, draft.archive.contents.image_id.clone())?;
-            let older = session.dist.record(&id).and_then(|record| record.archive);
-            inspected.write(session, &lock, older)?;
+            inspected.write(session, &lock, archive)?;
             return draft.publish(session, &lock, inspected);
         };
         // The image was inspected or saved before: its archive may be there already.
-        let inspected = Inspected::new(built, rendered, record.image_id)?;
-        inspected.write(session, &lock, record.archive)?;
+        let inspected = Inspected::new(built, rendered, image_id)?;
+        inspected.write(session, &lock, archive)?;
         if let Some(archive) = session.dist.whole_archive(&id) {
             session.ui.note(format_args!("{} is up to date", session.dist.archive(&id).display()));
             return Self::new(session, inspected, archive, false);
