@@ -9,12 +9,12 @@ mod config;
 pub mod container;
 mod document;
 pub mod finding;
-#[cfg(test)]
-mod lax_spellings;
 pub mod lint;
 mod origin;
 mod render;
 pub mod schema;
+#[cfg(test)]
+mod spelling_tests;
 mod template;
 
 pub use document::Document;

@@ -138,9 +138,7 @@ fn passwords(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
         return;
     }
     if let Some(pyats) = &definition.pyats {
-        let credentials = &pyats.credentials;
-        for (key, password) in [("password", &credentials.password), ("enable_password", &credentials.enable_password)]
-        {
+        for (key, password) in [("password", &pyats.password), ("enable_password", &pyats.enable_password)] {
             findings.extend(password.as_ref().map(|password| in_the_clear(password.at, format!("pyats.{key}"))));
         }
     }

@@ -1,5 +1,7 @@
 //! Tells node definitions and image definitions apart.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::image::ImageDefinition;
@@ -31,7 +33,7 @@ impl Definition {
 }
 
 /// Returns the definition in a document, and adds its errors to `findings`.
-pub fn read(root: &Node, findings: &mut Vec<Finding>) -> Definition {
+pub fn read(root: &Arc<Node>, findings: &mut Vec<Finding>) -> Definition {
     let mut reader = Reader::new(findings);
     match root.map() {
         Some(map) if is_image(map) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::rules;
 use crate::finding::{Finding, MOST_FINDINGS, Rule};
-use crate::yaml::{Map, Mark, Node, quoted};
+use crate::yaml::{Map, Mark, Node, Value, quoted};
 
 pub(crate) struct Reader<'f> {
     findings: &'f mut Vec<Finding>,
@@ -121,6 +121,11 @@ impl Fields<'_, '_> {
         self.map.get(key).map(|entry| entry.value.as_ref())
     }
 
+    /// Whether a key has a value; null counts as none.
+    pub fn has(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|node| !matches!(node.value, Value::Null))
+    }
+
     /// Reports a problem with a key that depends on other keys.
     pub fn report(&mut self, rule: &'static Rule, key: &str, message: impl Into<String>, help: Option<String>) {
         let at = self.map.get(key).map_or(self.at, |entry| entry.value.at);
@@ -149,3 +154,36 @@ impl Fields<'_, '_> {
         }
     }
 }
+
+/// A list of at least `least` elements (0 or 1).
+pub(super) fn list<T>(
+    least: usize,
+    read: impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<T>,
+) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<Vec<T>> {
+    move |reader, node| reader.list(node, least, &read)
+}
+
+/// A mapping of the schema: a struct whose fields have the names of its keys, and a function that reads it. Each field is
+/// `None` if the key is missing, or if its value is wrong and was reported. A method can check what depends on several keys.
+macro_rules! object {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$attribute:meta])* $key:ident: $type:ty = $presence:ident $read:expr,)*
+    } $($check:ident)?) => {
+        $(#[$doc])*
+        #[derive(Debug, Default, serde::Serialize)]
+        pub struct $name {
+            $($(#[$attribute])* pub $key: Option<$type>,)*
+        }
+
+        impl $name {
+            pub(super) fn read(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<Self> {
+                reader.object(node, |fields| {
+                    let object = Self { $($key: fields.$presence(stringify!($key), $read),)* };
+                    $(object.$check(fields);)?
+                    object
+                })
+            }
+        }
+    };
+}
+pub(super) use object;
