@@ -18,52 +18,16 @@ use crate::yaml::{Mark, Node, quoted};
 const DOMAIN_DRIVERS: &[&str] = &["kvm", "none", "iol", "docker", "ums"];
 
 const DRIVERS: &[&str] = &[
-    "asav",
-    "alpine",
-    "cat9k",
-    "coreos",
-    "csr1000v",
-    "external_connector",
-    "iol",
-    "iol_l2",
-    "iosv",
-    "iosvl2",
-    "iosxrv",
-    "iosxrv9000",
-    "lxc",
-    "nxosv",
-    "nxosv9000",
-    "pagent",
-    "server",
-    "trex",
-    "ubuntu",
-    "unmanaged_switch",
+    "asav", "alpine", "cat9k", "coreos", "csr1000v", "external_connector", "iol", "iol_l2", "iosv", "iosvl2", "iosxrv",
+    "iosxrv9000", "lxc", "nxosv", "nxosv9000", "pagent", "server", "trex", "ubuntu", "unmanaged_switch",
     "wan_emulator",
 ];
 
 const DISK_DRIVERS: &[&str] = &["ide", "sata", "virtio"];
 
 const NIC_DRIVERS: &[&str] = &[
-    "virtio",
-    "e1000",
-    "rtl8139",
-    "vmxnet3",
-    "e1000e",
-    "e1000-82544gc",
-    "e1000-82545em",
-    "i82550",
-    "i82551",
-    "i82557a",
-    "i82557b",
-    "i82557c",
-    "i82558a",
-    "i82558b",
-    "i82559a",
-    "i82559b",
-    "i82559c",
-    "i82559er",
-    "i82562",
-    "i82801",
+    "virtio", "e1000", "rtl8139", "vmxnet3", "e1000e", "e1000-82544gc", "e1000-82545em", "i82550", "i82551", "i82557a",
+    "i82557b", "i82557c", "i82558a", "i82558b", "i82559a", "i82559b", "i82559c", "i82559er", "i82562", "i82801",
 ];
 
 const VIDEO_MODELS: &[&str] = &["vga", "cirrus", "vmvga", "qxl", "xen", "virtio", "none"];
@@ -71,33 +35,9 @@ const VIDEO_MODELS: &[&str] = &["vga", "cirrus", "vmvga", "qxl", "xen", "virtio"
 const NATURES: &[&str] = &["router", "switch", "server", "cloud", "host", "firewall", "wireless", "external_connector"];
 
 const GENERATORS: &[&str] = &[
-    "asav",
-    "alpine",
-    "cat9000v",
-    "coreos",
-    "csr1000v",
-    "desktop",
-    "fmcv",
-    "ftdv",
-    "iosv",
-    "iosvl2",
-    "iosxrv",
-    "iosxrv9000",
-    "ise",
-    "lxc",
-    "nxosv",
-    "nxosv9000",
-    "pagent",
-    "sdwan",
-    "sdwan_edge",
-    "sdwan_manager",
-    "server",
-    "trex",
-    "ubuntu",
-    "wan_emulator",
-    "wireless_ap",
-    "wireless_client",
-    "xrd",
+    "asav", "alpine", "cat9000v", "coreos", "csr1000v", "desktop", "fmcv", "ftdv", "iosv", "iosvl2", "iosxrv",
+    "iosxrv9000", "ise", "lxc", "nxosv", "nxosv9000", "pagent", "sdwan", "sdwan_edge", "sdwan_manager", "server",
+    "trex", "ubuntu", "wan_emulator", "wireless_ap", "wireless_client", "xrd",
 ];
 
 const MEDIA_TYPES: &[&str] = &["iso", "fat", "raw", "ext4"];

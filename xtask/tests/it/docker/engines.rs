@@ -10,13 +10,7 @@ use serde_json::Value;
 
 /// The parts of a configuration that the engine adds. `Hostname` is that of the container in which the last step ran.
 const OF_THE_ENGINE: [&str; 8] = [
-    "created",
-    "history",
-    "container",
-    "container_config",
-    "parent",
-    "docker_version",
-    "config/Hostname",
+    "created", "history", "container", "container_config", "parent", "docker_version", "config/Hostname",
     "config/Image",
 ];
 

@@ -631,22 +631,8 @@ fn check_node_definition(body: &[u8]) -> Result<Value, Refusal> {
 
 fn check_image_definition(body: &[u8]) -> Result<Value, Refusal> {
     let optional = [
-        "description",
-        "schema_version",
-        "read_only",
-        "efi_boot",
-        "configuration",
-        "pyats",
-        "ram",
-        "cpus",
-        "cpu_limit",
-        "data_volume",
-        "boot_disk_size",
-        "disk_image",
-        "disk_image_2",
-        "disk_image_3",
-        "disk_image_4",
-        "docker_tag",
+        "description", "schema_version", "read_only", "efi_boot", "configuration", "pyats", "ram", "cpus", "cpu_limit",
+        "data_volume", "boot_disk_size", "disk_image", "disk_image_2", "disk_image_3", "disk_image_4", "docker_tag",
         "sha256",
     ];
     let mut definition = read(body, &optional, &["id", "node_definition_id", "label"])?;

@@ -421,22 +421,8 @@ fn check(topology: &Value) -> Result<(), Refusal> {
 
 fn check_node(node: &Value) -> Result<(), Refusal> {
     let optional = [
-        "label",
-        "x",
-        "y",
-        "image_definition",
-        "tags",
-        "configuration",
-        "parameters",
-        "ram",
-        "cpu_limit",
-        "data_volume",
-        "boot_disk_size",
-        "hide_links",
-        "priority",
-        "pyats",
-        "cpus",
-        "interfaces",
+        "label", "x", "y", "image_definition", "tags", "configuration", "parameters", "ram", "cpu_limit",
+        "data_volume", "boot_disk_size", "hide_links", "priority", "pyats", "cpus", "interfaces",
     ];
     keys("a node", node, &["id", "node_definition"], &optional)?;
     length(node, "label", 1, 128)?;

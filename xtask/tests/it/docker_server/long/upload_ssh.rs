@@ -430,17 +430,9 @@ fn with_several_hosts_one_may_be_unreachable() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nobody = format!("ssh://127.0.0.1:{port}");
     let urls = [one.url(), two.url()];
-    let outcome = stage.repo.xtask(&[
-        "upload",
-        "--install",
-        "--no-restart",
-        "--cml",
-        &urls[0],
-        "--cml",
-        &nobody,
-        "--cml",
-        &urls[1],
-    ]);
+    let outcome = stage
+        .repo
+        .xtask(&["upload", "--install", "--no-restart", "--cml", &urls[0], "--cml", &nobody, "--cml", &urls[1]]);
     assert_eq!(outcome.code, Some(1), "{outcome}");
     outcome.says(["refuses connections on port", "cockpit", "1 of 3 servers failed"]);
     for host in [&one, &two] {
@@ -507,12 +499,11 @@ fn doctor_fix_writes_drop_ins_and_reboots_only_when_told() {
     stage.repo.xtask(&["save"]).success();
     // As Ubuntu has it.
     host.sh("echo net.ipv6.conf.all.forwarding=0 >/etc/sysctl.conf; ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf");
-    stage.repo.xtask(&["upload", "--install"]).failure().says([
-        "could not start on",
-        "not at the next boot",
-        "cml doctor --fix",
-        "--force",
-    ]);
+    stage
+        .repo
+        .xtask(&["upload", "--install"])
+        .failure()
+        .says(["could not start on", "not at the next boot", "cml doctor --fix", "--force"]);
     assert!(host.held(&stage.repo.id()).is_none() && host.left_in_var_tmp().is_empty());
     stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success().says(["the changes take effect after a reboot"]);
     assert_eq!(host.sh("cat /etc/sysctl.conf"), "net.ipv6.conf.all.forwarding=0\n", "what is not ours is let be");
