@@ -163,8 +163,9 @@ pub(super) fn list<T>(
     move |reader, node| reader.list(node, least, &read)
 }
 
-/// A mapping of the schema: a struct whose fields have the names of its keys, and a function that reads it. Each field is
-/// `None` if the key is missing, or if its value is wrong and was reported. A method can check what depends on several keys.
+/// A mapping of the schema: a struct whose fields have the names of its keys, and a function that reads it. Each field
+/// is `None` if the key is missing, or if its value is wrong and was reported. A method can check what depends on
+/// several keys.
 macro_rules! object {
     ($(#[$doc:meta])* $name:ident {
         $($(#[$attribute:meta])* $key:ident: $type:ty = $presence:ident $read:expr,)*

@@ -14,7 +14,8 @@ boot: {timeout: 60, completed: [READY], uses_regex: false}
 sim:
   linux_native: {libvirt_domain_driver: kvm, driver: server, disk_driver: virtio, efi_boot: true,
     efi_code: code.fd, efi_vars: stateless, machine_type: q35, ram: 512, cpus: 2, cpu_limit: 50, cpu_model: 'host,+vmx',
-    nic_driver: virtio, data_volume: 0, boot_disk_size: 16, video: {memory: 16, model: vga}, enable_rng: true, enable_tpm: false}
+    nic_driver: virtio, data_volume: 0, boot_disk_size: 16,
+    video: {memory: 16, model: vga}, enable_rng: true, enable_tpm: false}
   parameters: {vendor: Tiny, other: null}
   usage_estimations: {cpus: 40, ram: 50, disk: 500}
 general: {nature: router, description: text, read_only: false}

@@ -127,7 +127,8 @@ fn examine(path: &Path) -> Archive {
     }
 }
 
-/// The node definitions that image definitions may belong to: in their folders, and where CML keeps them. [docs/cml.md 1]
+/// The node definitions that image definitions may belong to: in their folders, and where CML keeps them.
+/// [docs/cml.md 1]
 fn beside(files: &[PathBuf], documents: &[Document], judged: &BTreeSet<PathBuf>) -> Vec<Document> {
     let images = files.iter().zip(documents).filter(|(_, document)| document.as_image().is_some());
     let folders: BTreeSet<PathBuf> = images

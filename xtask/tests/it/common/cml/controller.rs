@@ -428,7 +428,11 @@ impl State {
                 let of = self.image_definitions.values().filter(|image| image["node_definition_id"] == **id);
                 Ok(json_answer(&json!(of.collect::<Vec<_>>())))
             }
-            (&Method::GET, ["node_definitions", id]) => yaml_answer(self.node_definitions.get(*id), "Node", id),
+            (&Method::GET, ["node_definitions", id]) => match self.node_definitions.get(*id) {
+                // serde_yaml leaves `yes` unquoted, which PyYAML does not. JSON is YAML too.
+                Some(definition) if self.reads_node_definitions_as.is_some() => Ok(json_answer(definition)),
+                definition => yaml_answer(definition, "Node", id),
+            },
             (&Method::GET, ["image_definitions", id]) => yaml_answer(self.image_definitions.get(*id), "Image", id),
             (&Method::POST | &Method::PUT, ["node_definitions"]) => {
                 self.write_node_definition(body, method == Method::PUT)
