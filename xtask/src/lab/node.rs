@@ -84,9 +84,6 @@ impl Lab<'_> {
     }
 
     /// Gives the node its next interface, on a link or on none. It exists from the next start on.
-    ///
-    /// # Errors
-    /// If the definition has no more interfaces.
     pub fn add_interface(&self, node: &mut Node, link: Option<&Bridge>) -> Result<()> {
         let have = node.ports.len();
         let Some(interface) = node.container.interfaces.get(have) else {
@@ -180,10 +177,7 @@ impl Lab<'_> {
         self.start(node).await
     }
 
-    /// Replaces a file in the node's folder, as its user can in CML.
-    ///
-    /// # Errors
-    /// If the definition has no such file.
+    /// Replaces a file of the definition in the node's folder, as its user can in CML.
     pub async fn rewrite(&self, node: &mut Node, file: &str, content: String) -> Result<()> {
         node.container.set_file(file, content.clone())?;
         self.write_files(&node.volume, &[(file, &content)]).await

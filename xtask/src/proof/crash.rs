@@ -16,6 +16,9 @@ use catalog::scene::Crash;
 /// How long a command may take until it prints what the step waits for.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What was found, or what is wrong with the node; the error is the engine's.
+type Checked<T> = Result<Result<T, String>>;
+
 /// Runs all rounds, shared out among the nodes, which go through theirs at the same time; each up to
 /// the first that fails.
 pub(super) async fn run(topology: &mut Topology<'_>, crash: &Crash) -> Result<()> {
@@ -69,7 +72,7 @@ async fn run_round(
     crash: &Crash,
     round: u32,
     moment: Duration,
-) -> Result<Result<bool, String>> {
+) -> Checked<bool> {
     let lab = testbed.lab;
     let mut context = testbed.subject.context.clone();
     context.insert("round", &round);
@@ -94,7 +97,7 @@ async fn work(
     crash: &Crash,
     context: &tera::Context,
     moment: Duration,
-) -> Result<Result<bool, String>> {
+) -> Checked<bool> {
     let mut command = testbed.lab.begin(node, &fill_all(&crash.run, context)?).await?;
     if let Some(once) = &crash.once {
         let mark = once.render(context)?;

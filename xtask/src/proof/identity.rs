@@ -4,22 +4,22 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::proof::Shipped;
+use crate::proof::subject::Shipped;
 use archive::{self, Contents};
 use definitions::Document;
 use definitions::lint::same_tag;
 use definitions::schema::ImageDefinition;
 
 /// The contradictions between the archive and the definitions. Reads the whole archive; fails if it is not one.
-pub(super) fn faults(node: &Shipped) -> Result<Vec<String>> {
+pub(super) fn contradictions(node: &Shipped) -> Result<Vec<String>> {
     let contents = archive::examine_file(&node.archive).with_context(|| format!("{}", node.archive.display()))?;
-    let mut faults = of_image_definition_beside(node, &contents)?;
+    let mut found = of_image_definition_beside(node, &contents)?;
     let has = |tag: &&String| contents.tags.iter().any(|other| same_tag(other, tag));
     if let Some(tag) = node.container.config.docker.image.as_ref().filter(|tag| !has(tag)) {
         let tags = contents.tags.join(", ");
-        faults.push(format!("config.json names the image {tag}, but the archive has the tags {tags}"));
+        found.push(format!("config.json names the image {tag}, but the archive has the tags {tags}"));
     }
-    Ok(faults)
+    Ok(found)
 }
 
 /// The same for the image definition that is beside the archive and names it, as on the server.
@@ -36,25 +36,25 @@ fn of_image_definition_beside(node: &Shipped, contents: &Contents) -> Result<Vec
         let names_it =
             |image: &&ImageDefinition| image.disk_image.as_ref().is_some_and(|disk| name == disk.value.as_str());
         if let Some(definition) = document.as_image().filter(names_it) {
-            let mut faults = document.errors(path.display());
-            faults.extend(of_image_definition(definition, contents, &node.container.id));
-            return Ok(faults);
+            let mut found = document.errors(path.display());
+            found.extend(of_image_definition(definition, contents, &node.container.id));
+            return Ok(found);
         }
     }
     Ok(Vec::new())
 }
 
 fn of_image_definition(definition: &ImageDefinition, contents: &Contents, node: &str) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut found = Vec::new();
     let image_id = &contents.image_id;
     if let Some(stated) = definition.sha256.as_ref().filter(|stated| !stated.value.eq_ignore_ascii_case(image_id.hex()))
     {
         let stated = &stated.value;
-        faults.push(format!("the image definition has sha256 {stated}, but the archive's image ID is {image_id}"));
+        found.push(format!("the image definition has sha256 {stated}, but the archive's image ID is {image_id}"));
     }
     if let Some(of) = definition.node_definition_id.as_ref().filter(|of| of.value != node) {
         let of = &of.value;
-        faults.push(format!("the image definition belongs to the node definition {of}, not to {node}"));
+        found.push(format!("the image definition belongs to the node definition {of}, not to {node}"));
     }
-    faults
+    found
 }

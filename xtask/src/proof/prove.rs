@@ -12,10 +12,7 @@ use crate::proof::subject::{SceneSetup, Subject};
 use crate::proof::testbed::Testbed;
 use crate::proof::{scene, shipped};
 
-/// Proves `subject` in `lab`. Failed checks are in the report.
-///
-/// # Errors
-/// If the engine does not do what it should.
+/// Proves `subject` in `lab`. Failed checks are in the report; an error is the engine's.
 pub async fn prove(lab: &Lab<'_>, subject: &Subject) -> Result<VerifyReport> {
     let testbed = Testbed::new(lab, subject);
     let mut report = VerifyReport::new(&subject.node.container.id);

@@ -9,7 +9,7 @@ use crate::proof::expected::{Expected, fill_all};
 use crate::proof::report::{Outcome, Row};
 use crate::proof::subject::SceneSetup;
 use crate::proof::testbed::Testbed;
-use crate::proof::topology::{Ready, Topology};
+use crate::proof::topology::Topology;
 use catalog::scene::{Check, Rewrite, Step};
 use retry::Retry;
 
@@ -18,16 +18,13 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Yields a row for each check. An error on the way is a row, too.
 pub(super) async fn run(testbed: &Testbed<'_>, setup: &SceneSetup) -> Vec<Row> {
-    const BOOT: &str = "all nodes boot";
     let mut topology = Topology::new(testbed, &setup.scene.name);
     let since = Instant::now();
-    match topology.start(setup).await {
-        Ok(Ready::Yes { without }) => {
-            topology.add_row(BOOT, Outcome::Passed, since, without);
-            run_steps(&mut topology, &setup.scene.steps).await;
-        }
-        Ok(Ready::No { missing }) => topology.add_row(BOOT, Outcome::NotProvable, since, missing),
-        Err(error) => topology.add_row(BOOT, Outcome::Failed, since, format!("{error:#}")),
+    let (outcome, message) =
+        topology.start(setup).await.unwrap_or_else(|error| (Outcome::Failed, format!("{error:#}")));
+    topology.add_row("all nodes boot", outcome, since, message);
+    if outcome == Outcome::Passed {
+        run_steps(&mut topology, &setup.scene.steps).await;
     }
     topology.remove().await;
     topology.rows

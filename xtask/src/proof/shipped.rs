@@ -41,7 +41,7 @@ pub(super) async fn boot(testbed: &Testbed<'_>, report: &mut VerifyReport) -> Re
     let node = testbed.subject.node.clone();
     let examined = async {
         let since = Instant::now();
-        let problems = tokio::task::spawn_blocking(move || identity::faults(&node)).await;
+        let problems = tokio::task::spawn_blocking(move || identity::contradictions(&node)).await;
         (problems, since.elapsed())
     };
     // The engine loads the archives while this process reads one.

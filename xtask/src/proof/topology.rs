@@ -21,14 +21,6 @@ pub(super) struct Topology<'a> {
     pub rows: Vec<Row>,
 }
 
-/// Whether the nodes of a scene run.
-pub(super) enum Ready {
-    /// Perhaps without something that their definitions ask for; that is reported of the node as shipped.
-    Yes { without: String },
-    /// Something is missing on this host.
-    No { missing: String },
-}
-
 impl<'a> Topology<'a> {
     pub fn new(testbed: &'a Testbed<'a>, scene: &'a str) -> Self {
         Self { testbed, scene, nodes: BTreeMap::new(), rows: Vec::new() }
@@ -38,8 +30,9 @@ impl<'a> Topology<'a> {
         self.rows.push(Row::new(self.scene, check, outcome, since.elapsed(), message));
     }
 
-    /// Boots all nodes at once, unless something is missing on this host for one of them.
-    pub async fn start(&mut self, setup: &SceneSetup) -> Result<Ready> {
+    /// Boots all nodes at once. Not provable if something is missing on this host for one of them; passed even without
+    /// something that their definitions ask for, since that is reported of the node as shipped.
+    pub async fn start(&mut self, setup: &SceneSetup) -> Result<(Outcome, String)> {
         let lab = self.testbed.lab;
         let mut links: BTreeMap<&str, Vec<Bridge>> = BTreeMap::new();
         for [one, other] in &setup.scene.links {
@@ -53,7 +46,7 @@ impl<'a> Topology<'a> {
             let mut shipped = self.adapt(shipped, scene_node)?;
             let unmet = lab.check_host(&mut shipped.container).await?;
             if let Some(need) = unmet.missing.into_iter().next() {
-                return Ok(Ready::No { missing: format!("{name}: {}: {}", need.what, need.remedy) });
+                return Ok((Outcome::NotProvable, format!("{name}: {}: {}", need.what, need.remedy)));
             }
             without.extend(unmet.left_out.into_iter().map(|need| format!("without {}", need.what)));
             let image = self.testbed.image(&shipped.archive).await?.image;
@@ -77,7 +70,7 @@ impl<'a> Topology<'a> {
             }
         });
         join_all(starts).await.into_iter().collect::<Result<()>>()?;
-        Ok(Ready::Yes { without: without.into_iter().collect::<Vec<_>>().join("\n") })
+        Ok((Outcome::Passed, without.into_iter().collect::<Vec<_>>().join("\n")))
     }
 
     /// A node with the changes that the scene makes to its definition.

@@ -25,8 +25,7 @@ pub(super) enum Action {
     Build(Origin),
 }
 
-/// # Errors
-/// If the node or variant does not exist, or no variant can be built here.
+/// The variant to build or reuse. It is an error if no variant can be built here.
 pub(super) async fn select(
     session: &Session<'_>,
     planner: &Planner<'_>,
