@@ -208,3 +208,28 @@ fn architecture_says_what_each_dependency_is_for() {
     let explained: BTreeSet<String> = explained.map(str::to_owned).collect();
     assert_eq!(explained, outside);
 }
+
+/// A path in backquotes is one of a file here: from the root, or from the folder of a crate's source.
+#[test]
+fn files_that_texts_mention_exist() {
+    let path = Regex::new(r"`((?:[a-z0-9_.-]+/){2,}|(?:[a-z0-9_.-]+/)+[A-Za-z0-9_.-]+\.(?:rs|sh|md))`").unwrap();
+    let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path().join("src"));
+    let bases: Vec<PathBuf> = [root(), root().join("xtask/src")].into_iter().chain(crates).collect();
+    let mut problems = Problems::new();
+    let mut seen = 0;
+    // dist/ is made by the program, docker/my-node/ by a reader.
+    let is_output = |path: &str| path.starts_with("dist/") || path.starts_with("docker/my-node/");
+    for file in files("md") {
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        for line in lines(&text).iter().filter(|line| line.block.is_none()) {
+            for found in path.captures_iter(&line.text).filter(|found| !is_output(&found[1])) {
+                seen += 1;
+                if !bases.iter().any(|base| base.join(&found[1]).exists()) {
+                    problems.push(format!("{}:{}: {}", file.display(), line.number, &found[1]));
+                }
+            }
+        }
+    }
+    assert!(problems.is_empty(), "files that do not exist:\n{}", problems.join("\n"));
+    assert!(seen > 10, "only {seen} paths were found");
+}
