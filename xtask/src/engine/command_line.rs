@@ -1,8 +1,10 @@
 //! The engine's own command-line program, pointed at this engine. It is used where the engine's own error messages
 //! count, and where it takes over the user's terminal. Everything else goes through the API.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::process::{Command, Output, Stdio};
 
+use anyhow::{Context, Result};
 use xshell::{Cmd, Shell};
 
 use crate::engine::handle::Engine;
@@ -47,17 +49,17 @@ impl Engine {
 const PODMAN: &str = "podman";
 
 impl CommandLine {
-    /// A command of the engine, to be run.
-    pub fn expression(&self, args: &[String]) -> duct::Expression {
-        let command = duct::cmd(self.program, self.address.iter().chain(args));
-        self.environment.iter().fold(command, |command, (name, value)| match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
+    /// Runs a command of the engine without input.
+    pub async fn output(&self, args: &[String]) -> Result<Output> {
+        let mut command = tokio::process::Command::from(Command::from(self.command(&Shell::new()?, args)));
+        let output = command.stdin(Stdio::null()).output().await;
+        output.with_context(|| {
+            format!("could not run the {} command line; `cargo xtask setup` installs it", self.program)
         })
     }
 
-    /// The same, for a command that takes over the terminal.
-    pub fn command<'a>(&self, sh: &'a Shell, args: &[&str]) -> Cmd<'a> {
+    /// A command of the engine, to take over the terminal.
+    pub fn command<'a>(&self, sh: &'a Shell, args: &[impl AsRef<OsStr>]) -> Cmd<'a> {
         let command = sh.cmd(self.program).args(&self.address).args(args);
         self.environment.iter().fold(command, |command, (name, value)| match value {
             Some(value) => command.env(name, value),

@@ -243,18 +243,10 @@ impl Lab<'_> {
         };
         let args = create::args(&node.container, &target)?;
         self.ui.command(format_args!("{} {}", command_line.shown(), create::shown(&args)));
-        let program = command_line.program;
-        let expression = command_line.expression(&args).stdin_null().stdout_capture().stderr_capture().unchecked();
-        let create = || {
-            let expression = expression.clone();
-            async { tokio::task::spawn_blocking(move || expression.run()).await? }
-        };
-        let disturbed = |ended: &std::io::Result<std::process::Output>| {
+        let disturbed = |ended: &Result<std::process::Output>| {
             ended.as_ref().is_ok_and(|output| is_disturbed(&String::from_utf8_lossy(&output.stderr)))
         };
-        let output = retry_while(disturbed, create)
-            .await
-            .with_context(|| format!("could not run the {program} command line; `cargo xtask setup` installs it"))?;
+        let output = retry_while(disturbed, || command_line.output(&args)).await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if !output.status.success() {
             let message = match text(&output.stderr) {

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bollard::{ClientVersion, Docker};
-use serde::Deserialize;
+use serde_json::Value;
 
 use digests::Digest;
 
@@ -26,12 +26,6 @@ pub struct Endpoint {
     pub reason: String,
 }
 
-/// The environment to read; not always the process's own, so that tests can set it.
-pub struct Environment<'a> {
-    pub variable: &'a dyn Fn(&str) -> Option<String>,
-    pub home: PathBuf,
-}
-
 impl Endpoint {
     /// An address that does not come from the docker CLI's configuration.
     pub fn at(host: String, reason: impl Into<String>) -> Self {
@@ -41,14 +35,12 @@ impl Endpoint {
     /// The endpoint that the docker CLI would use in this process's environment.
     pub fn discover() -> Result<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let home = std::env::home_dir().unwrap_or_default();
-        Self::from_environment(&Environment { variable: &variable, home })
+        Self::from_environment(&variable, &std::env::home_dir().unwrap_or_default())
     }
 
     /// The endpoint that the docker CLI would use in that environment.
-    pub fn from_environment(environment: &Environment<'_>) -> Result<Self> {
-        let variable = environment.variable;
-        let config = variable("DOCKER_CONFIG").map_or_else(|| environment.home.join(".docker"), PathBuf::from);
+    fn from_environment(variable: &dyn Fn(&str) -> Option<String>, home: &Path) -> Result<Self> {
+        let config = variable("DOCKER_CONFIG").map_or_else(|| home.join(".docker"), PathBuf::from);
         if let Some(host) = variable("DOCKER_HOST") {
             let verified = variable("DOCKER_TLS_VERIFY").or_else(|| variable("DOCKER_TLS")).is_some();
             let tls = verified.then(|| variable("DOCKER_CERT_PATH").map_or(config, PathBuf::from));
@@ -67,25 +59,17 @@ impl Endpoint {
     /// Contexts are stored under the SHA-256 of their name.
     /// (docker/cli, `cli/context/store`)
     fn of_context(config: &Path, name: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Meta {
-            #[serde(rename = "Endpoints")]
-            endpoints: std::collections::BTreeMap<String, MetaEndpoint>,
-        }
-        #[derive(Deserialize)]
-        struct MetaEndpoint {
-            #[serde(rename = "Host")]
-            host: Option<String>,
-        }
         let key = Digest::of(name);
         let path = config.join("contexts/meta").join(key.hex()).join("meta.json");
         let text =
             std::fs::read(&path).with_context(|| format!("the docker context `{name}` has no {}", path.display()))?;
-        let meta: Meta = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
-        let host = meta.endpoints.get("docker").and_then(|endpoint| endpoint.host.clone());
+        let meta: Value = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+        let host = meta["Endpoints"]["docker"]["Host"].as_str();
         let tls = config.join("contexts/tls").join(key.hex()).join("docker");
         Ok(Self {
-            host: host.ok_or_else(|| anyhow!("the docker context `{name}` names no engine ({})", path.display()))?,
+            host: host
+                .with_context(|| format!("the docker context `{name}` names no engine ({})", path.display()))?
+                .to_owned(),
             tls: tls.is_dir().then_some(tls),
             reason: format!("the docker context `{name}`"),
         })
@@ -134,15 +118,10 @@ impl Endpoint {
 }
 
 fn current_context(config: &Path) -> Result<Option<String>> {
-    #[derive(Deserialize)]
-    struct Config {
-        #[serde(rename = "currentContext")]
-        current_context: Option<String>,
-    }
     let path = config.join("config.json");
     let Ok(text) = std::fs::read(&path) else { return Ok(None) };
-    let config: Config = serde_json::from_slice(&text).with_context(|| format!("{} is not valid", path.display()))?;
-    Ok(config.current_context)
+    let config: Value = serde_json::from_slice(&text).with_context(|| format!("{} is not valid", path.display()))?;
+    Ok(config["currentContext"].as_str().map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -152,7 +131,7 @@ mod tests {
     fn found(home: &Path, variables: &[(&str, &str)]) -> Result<Endpoint> {
         let variable =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Endpoint::from_environment(&Environment { variable: &variable, home: home.to_owned() })
+        Endpoint::from_environment(&variable, home)
     }
 
     fn home_with_context() -> tempfile::TempDir {

@@ -36,28 +36,21 @@ impl Engine {
     }
 
     async fn list_by_command_line(&self, label: &str) -> Result<Vec<ListedContainer>> {
-        let list = ["ps", "--all", "--quiet", "--no-trunc", "--filter"].map(str::to_owned);
-        let ids = self.output_of(list.into_iter().chain([format!("label={label}")]).collect()).await?;
+        let filter = format!("label={label}");
+        let ids = self.printed(["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter].into_iter()).await?;
         if ids.trim().is_empty() {
             return Ok(Vec::new());
         }
-        let inspect = ["inspect", "--type", "container"].map(str::to_owned);
-        let printed =
-            self.output_of(inspect.into_iter().chain(ids.split_whitespace().map(str::to_owned)).collect()).await?;
-        parse(&printed)
+        parse(&self.printed(["inspect", "--type", "container"].into_iter().chain(ids.split_whitespace())).await?)
     }
 
     /// What the command line prints, even if it fails: one of several containers may have been removed meanwhile.
-    async fn output_of(&self, args: Vec<String>) -> Result<String> {
+    async fn printed(&self, args: impl Iterator<Item = &str>) -> Result<String> {
         let command_line = self.command_line();
-        let program = command_line.program;
-        let running = tokio::task::spawn_blocking(move || {
-            command_line.expression(&args).stdin_null().stdout_capture().stderr_capture().unchecked().run()
-        });
-        let output = running.await?.with_context(|| format!("could not run the {program} command line"))?;
+        let output = command_line.output(&args.map(str::to_owned).collect::<Vec<_>>()).await?;
         let message = String::from_utf8_lossy(&output.stderr);
         let has_failed = output.stdout.is_empty() && !output.status.success();
-        anyhow::ensure!(!has_failed, "{program} says: {}", text::printable(message.trim()));
+        anyhow::ensure!(!has_failed, "{} says: {}", command_line.program, text::printable(message.trim()));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
