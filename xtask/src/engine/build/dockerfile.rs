@@ -18,7 +18,8 @@ pub fn line_of(dockerfile: &str, stage: Option<&str>, text: &str) -> Option<usiz
     let is_in_stage = |i: &&Instruction| stage.is_none_or(|s| i.stage == s || i.stage_number.to_string() == s);
     let likeness = |i: &Instruction| i.text.bytes().zip(wanted.bytes()).take_while(|(a, b)| a == b).count();
     let instructions = instructions(dockerfile);
-    let best = instructions.iter().filter(is_in_stage).max_by_key(|i| (likeness(i), std::cmp::Reverse(i.line)))?;
+    let candidates = instructions.iter().filter(is_in_stage);
+    let best = candidates.max_by_key(|i| (likeness(i), std::cmp::Reverse(i.line)))?;
     // At least the instruction's name and the beginning of its argument.
     (likeness(best) > best.text.find(' ')? + 3).then_some(best.line)
 }
