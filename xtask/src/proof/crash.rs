@@ -52,7 +52,7 @@ pub(super) async fn run(topology: &mut Topology<'_>, crash: &Crash) -> Result<()
 }
 
 /// How often the command had not ended when the node was killed; or what is wrong.
-async fn run_rounds(testbed: &Testbed<'_>, node: &mut Node, crash: &Crash, rounds: u32) -> Result<Result<u32, String>> {
+async fn run_rounds(testbed: &Testbed<'_>, node: &mut Node, crash: &Crash, rounds: u32) -> Checked<u32> {
     let mut cut_off = 0;
     for round in 1..=rounds {
         let moment = crash.within.mul_f64(fastrand::f64());
