@@ -3,8 +3,7 @@
 //! They are copied from a node, and its name is replaced where it names the node: from the one that comes with this
 //! program, or from another node of the repository.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -39,8 +38,8 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     for Copy { path, .. } in &files {
         anyhow::ensure!(!path.exists(), "{} already exists: choose another name", path.display());
     }
-    for Copy { path, text, executable } in files.iter().chain(&shared(from, source, &session.repository.root)?) {
-        write(path, text, *executable)?;
+    for Copy { path, text } in files.iter().chain(&shared(from, source, &session.repository.root)?) {
+        write(path, text)?;
         session.ui.result(path.display())?;
     }
     // The program must be able to read what it wrote.
@@ -56,7 +55,6 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
 struct Copy {
     path: PathBuf,
     text: Vec<u8>,
-    executable: bool,
 }
 
 fn copies(from: &Repository, source: &Manifest, root: &Path, name: &str) -> Result<Vec<Copy>> {
@@ -70,14 +68,14 @@ fn copies(from: &Repository, source: &Manifest, root: &Path, name: &str) -> Resu
             _ => text,
         };
         let path = root.join("docker").join(name).join(&file.path);
-        copies.push(Copy { path, executable: text.starts_with(b"#!"), text });
+        copies.push(Copy { path, text });
     }
     let template =
         source.node_definition.as_ref().map_or_else(|| format!("{old}.yaml"), |path| path.as_str().to_owned());
     let text = edited(read(&from.root.join("node-definitions").join(template))?, |text| {
         text.replace(&format!("\"{old}-\""), &format!("\"{name}-\""))
     });
-    copies.push(Copy { path: root.join("node-definitions").join(format!("{name}.yaml")), text, executable: false });
+    copies.push(Copy { path: root.join("node-definitions").join(format!("{name}.yaml")), text });
     Ok(copies)
 }
 
@@ -87,8 +85,7 @@ fn shared(from: &Repository, source: &Manifest, root: &Path) -> Result<Vec<Copy>
     for file in from.common_files(source)? {
         let path = root.join("docker").join(&file.path);
         if !path.exists() {
-            let text = read(&file.origin)?;
-            copies.push(Copy { path, executable: text.starts_with(b"#!"), text });
+            copies.push(Copy { path, text: read(&file.origin)? });
         }
     }
     Ok(copies)
@@ -133,15 +130,11 @@ fn dockerfile(text: &str, old: &str, new: &str) -> String {
         .replace(&format!("id=cml-nodes-{old}-"), &format!("id=cml-nodes-{new}-"))
 }
 
-fn write(path: &Path, text: &[u8], executable: bool) -> Result<()> {
-    let folder = path.parent().context("a path without a folder")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
-    std::fs::write(path, text).with_context(|| format!("could not write {}", path.display()))?;
-    if executable {
-        std::fs::set_permissions(path, Permissions::from_mode(0o755))
-            .with_context(|| format!("could not make {} executable", path.display()))?;
-    }
-    Ok(())
+/// Writes a file, executable if it is a script.
+fn write(path: &Path, text: &[u8]) -> Result<()> {
+    let mut draft = files::draft(path, if text.starts_with(b"#!") { 0o755 } else { 0o644 })?;
+    draft.write_all(text).with_context(|| format!("could not write {}", path.display()))?;
+    files::publish(draft, path)
 }
 
 #[cfg(test)]
