@@ -42,9 +42,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let interfaces = args.interfaces.unwrap_or(container.default_interfaces);
     let labels = vec![(labels::RUN, node.clone()), (labels::SHELL, shell.clone().unwrap_or_default())];
     let options = NodeOptions { name: node.clone(), container_name: Some(name.clone()), labels };
-    let mut node = lab.create(container, &image, options).await?;
-    lab.add_interfaces(&mut node, interfaces)?;
-    let booted = lab.start(&mut node).await?;
+    let (_, booted) = lab.run(container, &image, options, interfaces).await?;
     spinner.finish_and_clear();
     if let Some(day0) = booted.day0.filter(|day0| day0.code != 0) {
         ui.warn(format_args!("day0cmd exited with {}:\n{}", day0.code, text::tail(&day0.text, QUOTED_LINES)));

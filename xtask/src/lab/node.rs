@@ -94,9 +94,18 @@ impl Lab<'_> {
         Ok(())
     }
 
-    /// Gives the node interfaces that are on no link.
-    pub fn add_interfaces(&self, node: &mut Node, count: usize) -> Result<()> {
-        (0..count).try_for_each(|_| self.add_interface(node, None))
+    /// Creates a node with so many interfaces that are on no link, and starts it.
+    pub async fn run(
+        &self,
+        container: Container,
+        image: &str,
+        options: NodeOptions,
+        interfaces: usize,
+    ) -> Result<(Node, Booted)> {
+        let mut node = self.create(container, image, options).await?;
+        (0..interfaces).try_for_each(|_| self.add_interface(&mut node, None))?;
+        let booted = self.start(&mut node).await?;
+        Ok((node, booted))
     }
 
     /// Starts the node, moves its interfaces in, runs `day0cmd`, and waits until the console says

@@ -10,7 +10,6 @@ use crate::lab::{self, Booted, Node, NodeOptions, Process, QUOTED_LINES, UnmetNe
 use crate::proof::identity;
 use crate::proof::report::{Outcome, Row, VerifyReport};
 use crate::proof::testbed::Testbed;
-use definitions::container::Container;
 use retry::Retry;
 
 const SCENE: &str = "as shipped";
@@ -56,21 +55,14 @@ pub(super) async fn boot(testbed: &Testbed<'_>, report: &mut VerifyReport) -> Re
     }
     let loaded = testbed.image(&testbed.subject.node.archive).await?;
     rows.restart_clock();
-    let started = start(testbed, container, &loaded.image).await;
+    let interfaces = container.default_interfaces;
+    let options = NodeOptions { name: container.id.clone(), ..NodeOptions::default() };
+    let started = testbed.lab.run(container, &loaded.image, options, interfaces).await;
     let problem = started.as_ref().err().map_or_else(String::new, |error| format!("{error:#}"));
     rows.add("boots within boot.timeout", problem, "");
     report.figures.image = Some(loaded.size);
     report.figures.ready = started.as_ref().ok().map(|(_, booted)| booted.time);
     Ok(started.ok().map(|(node, booted)| Running { node, booted, left_out: unmet.left_out }))
-}
-
-async fn start(testbed: &Testbed<'_>, container: Container, image: &str) -> Result<(Node, Booted)> {
-    let interfaces = container.default_interfaces;
-    let options = NodeOptions { name: container.id.clone(), ..NodeOptions::default() };
-    let mut node = testbed.lab.create(container, image, options).await?;
-    testbed.lab.add_interfaces(&mut node, interfaces)?;
-    let booted = testbed.lab.start(&mut node).await?;
-    Ok((node, booted))
 }
 
 /// Examines the booted node, and stops it.

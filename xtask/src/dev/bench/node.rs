@@ -12,7 +12,7 @@ use crate::commands::session::Session;
 use crate::commands::verify;
 use crate::dev::bench::figures::{Figure, Times};
 use crate::lab;
-use crate::lab::{Lab, Node, NodeOptions};
+use crate::lab::{Lab, NodeOptions};
 use crate::setup::Consent;
 use definitions::container::Container;
 
@@ -31,10 +31,11 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
     let helper = helper_image(session, Consent::Given).await?;
     let lab = Lab::open(engine, session.ui, &session.cache, &helper).await?;
     let image = lab.load(&bundle.archive.path).await?.image;
+    let boot = || lab.run(container.clone(), &image, NodeOptions::default(), container.default_interfaces);
     let (mut alone, mut memory) = (Times::default(), None);
     for _ in 0..rounds {
-        let (node, time) = boot(&lab, &container, &image).await?;
-        alone.0.push(time);
+        let (node, booted) = boot().await?;
+        alone.0.push(booted.time);
         if memory.is_none() {
             tokio::time::sleep(REST).await;
             memory = lab.processes(&node).await?.as_deref().and_then(lab::memory);
@@ -44,7 +45,7 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
     session.ui.headline(format_args!("{MANY} nodes at once"));
     let mut at_once = Times::default();
     let since = Instant::now();
-    try_join_all((0..MANY).map(|_| boot(&lab, &container, &image))).await?;
+    try_join_all((0..MANY).map(|_| boot())).await?;
     at_once.add(since);
     lab.close().await?;
     Ok(vec![
@@ -56,13 +57,6 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
         ),
         Figure::new(&format!("{MANY} of {id} at once, all READY"), at_once.describe(), "at most 30 s"),
     ])
-}
-
-async fn boot(lab: &Lab<'_>, container: &Container, image: &str) -> Result<(Node, Duration)> {
-    let mut node = lab.create(container.clone(), image, NodeOptions::default()).await?;
-    lab.add_interfaces(&mut node, container.default_interfaces)?;
-    let booted = lab.start(&mut node).await?;
-    Ok((node, booted.time))
 }
 
 /// `verify` of a node that is built and saved.
