@@ -219,9 +219,20 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The variant of that name.
-    pub fn variant(&self, name: &str) -> Option<&Variant> {
-        self.variants.iter().find(|variant| variant.name.as_str() == name)
+    /// The variant of that name. Fails with the most similar name.
+    pub fn variant(&self, name: &str) -> Result<&Variant> {
+        let names = self.variants.iter().map(|variant| variant.name.as_str());
+        let variant = self.variants.iter().find(|variant| variant.name.as_str() == name);
+        variant.ok_or_else(|| anyhow!("node {} has no variant `{name}`: {}", self.node, text::near(name, names)))
+    }
+
+    /// The switches, with these values. Fails with the most similar name.
+    pub fn switches_with(&self, values: &BTreeMap<String, bool>) -> Result<BTreeMap<String, bool>> {
+        let names = || self.switches.keys().map(String::as_str);
+        if let Some(name) = values.keys().find(|name| !self.switches.contains_key(*name)) {
+            anyhow::bail!("node {} has no switch `{name}`: {}", self.node, text::near(name, names()));
+        }
+        Ok(self.switches.iter().chain(values).map(|(name, value)| (name.clone(), *value)).collect())
     }
 
     fn check(&self, path: &Path) -> Result<()> {

@@ -54,7 +54,7 @@ impl<'a> Planner<'a> {
 
     /// Refuses overrides that make no sense for the node, whichever variant is built.
     pub fn check(&self, node: &Manifest, overrides: &Overrides) -> Result<()> {
-        switches(node, overrides)?;
+        node.switches_with(&overrides.switches)?;
         refuse_reserved(overrides.build_args.keys())?;
         match &overrides.source {
             Some(spec) => self.sources.check_given(spec),
@@ -139,7 +139,7 @@ impl Draft<'_> {
             version,
             sources,
             epoch,
-            switches: switches(node, overrides)?,
+            switches: node.switches_with(&overrides.switches)?,
             checks: node.checks.clone(),
             limits: node.limits.clone(),
             recipe: Digest::of(""),
@@ -241,21 +241,6 @@ fn fill_reference(reference: &str, version: &str) -> Result<String> {
     let mut context = tera::Context::new();
     context.insert("version", version);
     tera::Tera::one_off(reference, &context, false).with_context(|| format!("the ref `{reference}`"))
-}
-
-fn switches(node: &Manifest, overrides: &Overrides) -> Result<BTreeMap<String, bool>> {
-    let mut switches = node.switches.clone();
-    for (name, value) in &overrides.switches {
-        match switches.get_mut(name) {
-            Some(switch) => *switch = *value,
-            None => bail!(
-                "node {} has no switch `{name}`: {}",
-                node.node,
-                text::near(name, node.switches.keys().map(String::as_str))
-            ),
-        }
-    }
-    Ok(switches)
 }
 
 fn refuse_reserved<'a>(mut keys: impl Iterator<Item = &'a String>) -> Result<()> {

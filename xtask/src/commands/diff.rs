@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use similar::{ChangeTag, TextDiff};
 
 use crate::commands::session::Session;
@@ -34,7 +34,7 @@ const CONTEXT: usize = 3;
 
 pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let node = session.repository.node(args.node.as_deref())?;
-    let switches = answers(node, &args.switches)?;
+    let switches = node.switches_with(&args.switches.into_iter().collect())?;
     let variants = variants(node, args.variant.as_deref())?;
     let found = match &args.against {
         Some(file) => against(session, node, &variants, &switches, file)?,
@@ -49,24 +49,8 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
 fn variants<'a>(node: &'a Manifest, named: Option<&str>) -> Result<Vec<&'a Variant>> {
     match named {
         None => Ok(node.variants.iter().collect()),
-        Some(name) => {
-            let known = || node.variants.iter().map(|variant| variant.name.as_str());
-            let variant = node
-                .variant(name)
-                .ok_or_else(|| anyhow!("node {} has no variant `{name}`: {}", node.node, text::near(name, known())))?;
-            Ok(vec![variant])
-        }
+        Some(name) => Ok(vec![node.variant(name)?]),
     }
-}
-
-fn answers(node: &Manifest, given: &[(String, bool)]) -> Result<BTreeMap<String, bool>> {
-    let mut answers = node.switches.clone();
-    for (name, answer) in given {
-        let known = answers.keys().map(String::as_str);
-        let near = text::near(name, known);
-        *answers.get_mut(name).ok_or_else(|| anyhow!("node {} has no switch `{name}`: {near}", node.node))? = *answer;
-    }
-    Ok(answers)
 }
 
 /// Compares each variant with dist/. Returns whether there is a difference.

@@ -1,7 +1,7 @@
 //! Which variant: the one that was asked for, else one that is up to date, else the first that
 //! this machine can build. The selection and its reason are reported.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::commands::args::NodeArgs;
 use crate::commands::session::Session;
@@ -60,10 +60,7 @@ struct Selector<'a> {
 impl Selector<'_> {
     async fn named(&self, name: &str) -> Result<Selection> {
         let node = self.node;
-        let known = node.variants.iter().map(|variant| variant.name.as_str());
-        let variant = node
-            .variant(name)
-            .ok_or_else(|| anyhow!("node {} has no variant `{name}`: {}", node.node, text::near(name, known)))?;
+        let variant = node.variant(name)?;
         if let Some(selection) = self.up_to_date(variant).await? {
             return Ok(selection);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::flow::definitions::render;
@@ -80,11 +80,8 @@ impl<'a> Subjects<'a> {
             return Ok(of.shipped.clone());
         }
         let mut plan = of.saved.built.plan.clone();
-        for (name, value) in &scene_node.switches {
-            let near = text::near(name, plan.switches.keys().map(String::as_str));
-            let switch = plan.switches.get_mut(name);
-            *switch.ok_or_else(|| anyhow!("node {} has no switch `{name}`: {near}", plan.node))? = *value;
-        }
+        self.session.repository.node(Some(&plan.node))?.switches_with(&scene_node.switches)?;
+        plan.switches.extend(scene_node.switches.clone());
         let definitions = render(self.session, &plan)?.with_image_id(&of.saved.bundle.image_id)?;
         let container = Container::read(&definitions.node, &of.saved.bundle.id)?;
         Ok(Shipped { container, archive: of.shipped.archive.clone() })
