@@ -42,7 +42,8 @@ pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Res
             ));
         }
     }
-    ui.note(format_args!("{} checks passed", plan.checks.len()));
+    let count = plan.checks.len();
+    ui.note(format_args!("{count} check{} passed", if count == 1 { "" } else { "s" }));
     Ok(())
 }
 

@@ -264,7 +264,7 @@ fn where_containers_cannot_run_images_are_still_built_and_nodes_are_refused_with
         "checks:\n  - name: it was made\n    run: [cat, /made]\n    prints: from a chroot\nvariants:",
     );
     let save = repo.start_within(&without_containers, &["save"]).end().success();
-    save.says(["builds in a chroot and no containers, because", "the kernel refuses", "1 checks passed", "saved "]);
+    save.says(["builds in a chroot and no containers, because", "the kernel refuses", "1 check passed", "saved "]);
     assert_eq!(repo.check_sums(), 3);
     let run = repo.start_within(&without_containers, &["run"]).end().failure();
     run.says(["containers do not run", "the kernel refuses"]);
