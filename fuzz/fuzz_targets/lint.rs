@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = Container::read(text, "definition");
-        if let Ok(form) = compare::parse(text) {
+        if let Ok(form) = compare::normal_form(text) {
             assert!(compare::differences(&form, &form).is_empty(), "{form}");
         }
     }

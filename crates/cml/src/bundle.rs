@@ -76,7 +76,7 @@ impl TryFrom<String> for Definition {
 
 impl Definition {
     pub fn read(text: String) -> Result<Self> {
-        let value = compare::parse(&text).context("a definition is not valid YAML")?;
+        let value = compare::normal_form(&text).context("a definition is not valid YAML")?;
         Ok(Self { text, value })
     }
 

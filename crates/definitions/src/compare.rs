@@ -16,7 +16,7 @@ use crate::yaml::{self, Mark, Node, Text};
 const ADDED: [&str; 2] = ["image_definitions", "schema_version"];
 
 /// The normal form of a definition in YAML or JSON. Fails if it is neither.
-pub fn parse(text: &str) -> Result<Value> {
+pub fn normal_form(text: &str) -> Result<Value> {
     anyhow::ensure!(text.len() <= yaml::LARGEST, "expected at most {} bytes, found {}", yaml::LARGEST, text.len());
     let (written, root) = match serde_json::from_str::<Value>(text) {
         Ok(json) => {
@@ -173,7 +173,7 @@ mod tests {
 
     #[track_caller]
     fn compared(ours: &str, theirs: &str) -> Vec<String> {
-        differences(&parse(ours).unwrap(), &parse(theirs).unwrap())
+        differences(&normal_form(ours).unwrap(), &normal_form(theirs).unwrap())
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
     fn json_is_read_as_json() {
         let theirs = r#"{"ui": {"label": "\ud83d\ude00", "description": "a\/b"}}"#;
         assert!(compared("ui: {label: 😀, description: a/b}", theirs).is_empty());
-        let error = parse("a: [").unwrap_err().to_string();
+        let error = normal_form("a: [").unwrap_err().to_string();
         assert!(error.contains("neither YAML nor JSON"), "{error}");
     }
 
@@ -223,6 +223,6 @@ mod tests {
             let last = format!("*a{}, ", level - 1).repeat(10);
             text += &format!("a{level}: &a{level} [{last}]\n");
         }
-        assert!(parse(&text).unwrap_err().to_string().contains("aliases"));
+        assert!(normal_form(&text).unwrap_err().to_string().contains("aliases"));
     }
 }

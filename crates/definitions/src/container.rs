@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -59,7 +60,15 @@ impl Container {
     /// The container that a node definition describes. `file` names the definition in messages. Fails with `lint`'s
     /// words if CML would refuse the definition; and if it is not one of a container, or one that must not be started.
     pub fn read(text: &str, file: impl Display) -> Result<Self> {
-        let document = Document::read(text.as_bytes());
+        Self::of_document(&Document::read(text.as_bytes()), file)
+    }
+
+    /// The same for a file, in any encoding that CML reads.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::of_document(&Document::open(path)?, path.display())
+    }
+
+    fn of_document(document: &Document, file: impl Display) -> Result<Self> {
         document.refuse_errors(&file)?;
         let Some(definition) = document.as_node() else {
             bail!("{file}: expected a node definition, found an image definition");

@@ -60,7 +60,7 @@ fn every_reader_reads_the_same() {
         let (lax, normal) = (with(NODE, path, spelling), with(NODE, path, value));
         assert_eq!(findings(&lax), [""; 0], "{path}: {spelling}");
         assert_eq!(format!("{:?}", container(&lax)), format!("{:?}", container(&normal)), "{path}: {spelling}");
-        let [ours, theirs] = [&lax, &normal].map(|text| compare::parse(text).unwrap());
+        let [ours, theirs] = [&lax, &normal].map(|text| compare::normal_form(text).unwrap());
         assert_eq!(compare::differences(&ours, &theirs), [""; 0], "{path}: {spelling}");
         let pointer = format!("/{}", path.replace('.', "/"));
         let expected: serde_json::Value = serde_json::from_str(value).unwrap();
@@ -77,7 +77,7 @@ fn another_value_is_a_difference() {
             text if text.starts_with('"') => continue,
             number => format!("{}", number.parse::<i64>().unwrap() + 4),
         };
-        let [ours, theirs] = [spelling, &other].map(|value| compare::parse(&with(NODE, path, value)).unwrap());
+        let [ours, theirs] = [spelling, &other].map(|value| compare::normal_form(&with(NODE, path, value)).unwrap());
         assert_eq!(compare::differences(&ours, &theirs).len(), 1, "{path}: {spelling} is not {other}");
     }
 }
@@ -103,6 +103,16 @@ fn what_the_schema_refuses_every_reader_refuses_with_the_same_words() {
         let error = Container::read(&text, "tiny.yaml").unwrap_err();
         assert_eq!(vec![format!("{error:#}")], findings(&text), "{path}: {spelling}");
     }
+}
+
+#[test]
+fn a_file_in_utf_16_is_read_by_all() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let units = "\u{feff}".encode_utf16().chain(NODE.encode_utf16());
+    std::fs::write(file.path(), units.flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
+    assert_eq!(Document::open(file.path()).unwrap().errors("tiny.yaml"), [""; 0]);
+    let opened = Container::open(file.path()).unwrap();
+    assert_eq!(format!("{opened:?}"), format!("{:?}", container(NODE)));
 }
 
 /// The model that the comparison uses has every key that the schema knows, under its name.

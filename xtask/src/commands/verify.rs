@@ -1,7 +1,7 @@
 //! `cargo xtask verify`: proves that nodes work, from what would be shipped.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -68,7 +68,7 @@ pub(crate) async fn one(session: &Session<'_>, node: &NodeArgs) -> Result<Verify
 /// In the order in which the user named them.
 async fn subjects(session: &Session<'_>, args: &Args) -> Result<Vec<Subject>> {
     if let (Some(definition), Some(archive)) = (&args.definition, &args.archive) {
-        let node = Shipped { container: read(definition)?, archive: archive.clone() };
+        let node = Shipped { container: Container::open(definition)?, archive: archive.clone() };
         return Ok(vec![Subject { node, scenes: Vec::new(), context: tera::Context::new(), stop_seconds: None }]);
     }
     let mut all = Subjects::new(session, &args.recipe);
@@ -108,11 +108,6 @@ fn nodes<'a>(session: &'a Session<'_>, args: &Args) -> Result<Vec<&'a Manifest>>
             Ok(nodes)
         }
     }
-}
-
-fn read(path: &Path) -> Result<Container> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))?;
-    Container::read(&text, path.display())
 }
 
 async fn prove(
