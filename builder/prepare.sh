@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes this Ubuntu a machine that builds container nodes. cloud-init runs it at every boot: what is done stays done, and
-# what failed is tried again. What it says on the console is what `cargo xtask builder start` waits for.
+# Turns this Ubuntu into a machine that builds container nodes. cloud-init runs it at every boot; it skips what is done,
+# and tries again what failed. `cargo xtask builder start` waits for the lines that it prints on the console.
 set -u
 
 facts=${FACTS:-/etc/cml-nodes}
@@ -13,7 +13,7 @@ server=$(cat "$facts/server")
 home=$(getent passwd "$user" | cut -d: -f6)
 packages="docker.io docker-buildx git build-essential rustup ca-certificates curl"
 
-# The serial console is what CML keeps a log of. It need not be the one that /dev/console stands for.
+# CML keeps a log of the serial console, which may be another one than /dev/console.
 say() {
     for tty in /dev/console /dev/ttyS0; do
         { printf '\r\ncml-nodes-builder: %s %s\r\n' "$boot" "$*" >"$tty"; } 2>/dev/null || :
@@ -30,7 +30,7 @@ as_user() {
     sudo -u "$user" -H -- "$@"
 }
 
-# Tries what needs the network more than once.
+# Runs a step. It may fail because of the network, so it is tried three times.
 step() {
     name=$1
     shift
@@ -46,11 +46,11 @@ step() {
     exit 1
 }
 
-# The name `cml` for programs that do not read ssh's configuration.
+# Adds the name `cml` to /etc/hosts, for programs that do not read ssh's configuration.
 server_name() {
     address=$(getent ahosts "$server" | awk 'NR == 1 { print $1 }')
     [ -n "$address" ] || return 1
-    # Not renamed over: the file may be mounted.
+    # The file may be mounted, so it cannot be replaced by another one.
     others=$(grep -v '# cml-nodes$' /etc/hosts)
     printf '%s\n%s cml # cml-nodes\n' "$others" "$address" >/etc/hosts
 }
@@ -77,7 +77,7 @@ settings() {
 
 clone() {
     [ -e "$home/$folder" ] && return 0
-    # Under its name only when it is whole.
+    # It gets its name only when it is complete.
     as_user rm -rf "$home/.$folder.part" &&
         as_user git clone -- "$repository" "$home/.$folder.part" &&
         as_user mv "$home/.$folder.part" "$home/$folder"
@@ -90,5 +90,5 @@ step rust install_rust
 step settings settings
 step repository clone
 step server-name server_name
-# The address by which it reaches the world, not that of its own Docker.
+# The address of its route to other networks, not that of its own Docker.
 say "ready $(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')"

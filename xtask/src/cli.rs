@@ -214,7 +214,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         && error.to_string() == ui::STDOUT_IS_GONE
 }
 
-/// Returns after Ctrl-C: at once if no work would be left half done, else when that is finished, or after a second Ctrl-C.
+/// Returns after Ctrl-C: at once if no work would be left half done, else when that is finished or after a second
+/// Ctrl-C.
 async fn interrupted_for_good(ui: &Ui) {
     interrupted().await;
     let interrupt = ui.interrupt();

@@ -1,8 +1,8 @@
-//! What the build machine reports on its console. CML keeps a log of the console, which is the only way to learn something
+//! What the build machine reports on its console. CML keeps a log of the console, which is the only source of information
 //! about a node without logging in to it.
 //!
-//! `builder/prepare.sh` prints `cml-nodes-builder: BOOT STATUS`. BOOT tells one boot of the machine from another: the log may
-//! still contain lines of an earlier boot.
+//! `builder/prepare.sh` prints `cml-nodes-builder: BOOT STATUS`. BOOT tells one boot of the machine from another: the log
+//! may still contain lines of an earlier boot.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn each_boot_has_its_last_report() {
         let log = "login:\r\ncml-nodes-builder: one preparing\r\ncml-nodes-builder: one ready 192.0.2.7 x fe80::1 \r\n\
-                   [  3.1] noisecml-nodes-builder: two step packages\r\nE: no network\ncml-nodes-builder: two failed packages\n";
+                   [  3.1] noisecml-nodes-builder: two step packages\r\nE: no network\n\
+                   cml-nodes-builder: two failed packages\n";
         let one = Boot { id: "one".into(), progress: Progress::Ready(vec!["192.0.2.7".into(), "fe80::1".into()]) };
         let two = Boot { id: "two".into(), progress: Progress::Failed("packages".into()) };
         assert_eq!(boots(log), [one, two]);

@@ -160,7 +160,8 @@ pub fn server(given: Option<&str>, address: &Address) -> Result<String> {
     let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     ensure!(
         !is_loopback,
-        "for the build machine, `{host}` is the build machine itself; say how it reaches the server: --server-address HOST"
+        "for the build machine, `{host}` is the build machine itself; give the address by which it reaches the server \
+         with --server-address HOST"
     );
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_:".contains(c);
     ensure!(host.chars().all(allowed), "`{}` is not the name of a server", printable(&host));

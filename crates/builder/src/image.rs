@@ -18,8 +18,8 @@ pub fn choose<'a>(images: &'a [Image], asked: Option<&str>, server: &str) -> Res
     match fitting.max_by_key(|image| numbers(&image.id)) {
         Some(image) => Ok(image),
         None => bail!(
-            "{server} has no image of Ubuntu 24.04; {}\nInstall the one from Cisco's reference platform images, or choose \
-             another image with --image-definition",
+            "{server} has no image of Ubuntu 24.04; {}\nInstall the one from Cisco's reference platform images, or \
+             choose another image with --image-definition",
             there_are(images)
         ),
     }

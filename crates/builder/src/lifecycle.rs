@@ -1,5 +1,5 @@
-//! Starting, stopping and deleting the lab of a build machine. Each step looks at the current state and does what is missing,
-//! so it can be repeated however it ended.
+//! Starting, stopping and deleting the lab of a build machine. Each step looks at the current state and does what is
+//! missing, so it can be repeated however it ended.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

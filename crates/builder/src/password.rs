@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn a_hash_is_the_one_that_libcrypt_makes_from_the_same_password_and_salt() {
         // What `openssl passwd -6 -salt saltstring` prints for it, as the specification of SHA-crypt does.
-        let known = "$6$rounds=10000$saltstringsaltst$OW1/O6BYHV6BcXZu8QVeXbDWra3Oeqh0sbHbbMCVNSnCM/UrjmM0Dp8vOuZeHBy/YTBmSK6H9qs/y3RnOaw5v.";
+        let known = "$6$rounds=10000$saltstringsaltst$\
+                     OW1/O6BYHV6BcXZu8QVeXbDWra3Oeqh0sbHbbMCVNSnCM/UrjmM0Dp8vOuZeHBy/YTBmSK6H9qs/y3RnOaw5v.";
         let params = Params::new(10_000).unwrap();
         let reference = sha_crypt::PasswordHash::new(known).unwrap();
         let hasher = ShaCrypt::new(Algorithm::Sha512Crypt, params);

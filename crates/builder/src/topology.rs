@@ -110,8 +110,8 @@ fn quoted(text: &str, _: Kwargs, _: &State<'_>) -> String {
     quote(text)
 }
 
-/// A text as a YAML scalar in ASCII. JSON's way of quoting would not do: YAML has other printable characters, and does not join
-/// surrogate pairs.
+/// A text as a YAML scalar in ASCII. JSON's way of quoting would not do: YAML has other printable characters, and does
+/// not join surrogate pairs.
 fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {

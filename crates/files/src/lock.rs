@@ -20,8 +20,8 @@ pub struct Lock(File);
 type TryLock = fn(&File) -> Result<(), TryLockError>;
 
 impl Lock {
-    /// Waits until nobody else holds the lock on the file `path`, which is created with its folder. `holder` completes the
-    /// message `waiting for another command that …`.
+    /// Waits until nobody else holds the lock on the file `path`, which is created with its folder. `holder` completes
+    /// the message `waiting for another command that …`.
     pub async fn acquire(path: &Path, ui: &Ui, holder: &str) -> Result<Self> {
         wait(path, File::try_lock, || note(ui, holder)).await
     }

@@ -8,7 +8,7 @@ use xshell::Cmd;
 
 use ui::Ui;
 
-/// Runs a program to its end. What it prints goes to stderr: stdout is for the result of the command that the user typed.
+/// Runs a program to its end. Its output goes to stderr: stdout is for the result of the user's command.
 ///
 /// # Errors
 /// If it cannot be started, or fails.

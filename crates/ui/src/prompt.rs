@@ -46,9 +46,9 @@ impl Ui {
 
 /// While it lives, the terminal does not show what is typed.
 ///
-/// Dropping it restores the terminal. Ctrl-C and SIGTERM drop the future of the command that asks, so they restore it, too. (A
-/// library that reads the secret by a blocking call could not.) Nothing in this process can run after SIGKILL; then it is
-/// the shell that restores the terminal, as bash and zsh do whenever a signal ended the program.
+/// Dropping it restores the terminal. Ctrl-C and SIGTERM drop the future of the command that asks, so they restore it,
+/// too. (A library that reads the secret by a blocking call could not.) Nothing in this process can run after SIGKILL;
+/// then the shell restores the terminal, as bash and zsh do whenever a signal ended the program.
 struct Silent(Termios);
 
 impl Silent {

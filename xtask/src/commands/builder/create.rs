@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::value_parser;
 use xshell::{Shell, cmd};
 
 use crate::commands::builder::args::WaitArgs;
@@ -57,13 +58,13 @@ pub struct Args {
     #[arg(long, value_name = "HOST")]
     server_address: Option<String>,
     /// Virtual CPUs
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=128))]
+    #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(1..=128))]
     cpus: u32,
     /// Memory in MB
-    #[arg(long, value_name = "MB", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
+    #[arg(long, value_name = "MB", default_value_t = 4096, value_parser = value_parser!(u32).range(1024..=1_048_576))]
     ram: u32,
     /// Disk in GB
-    #[arg(long, value_name = "GB", default_value_t = 32, value_parser = clap::value_parser!(u32).range(16..=4096))]
+    #[arg(long, value_name = "GB", default_value_t = 32, value_parser = value_parser!(u32).range(16..=4096))]
     disk: u32,
     /// Delete the labs with that title that this project created, once the new one exists
     #[arg(long)]
@@ -180,7 +181,7 @@ async fn replace(controller: &Controller<'_>, args: &Args, old: &[(Lab, BuildMac
     for (lab, _) in old {
         lifecycle::delete(controller, lab, args.wait.timeout()).await.with_context(|| {
             format!(
-                "the new lab was created, but the old one still exists; delete it with `cargo xtask builder delete --lab {}`",
+                "the new lab was created, but the old one still exists; delete it: `cargo xtask builder delete --lab {}`",
                 lab.id
             )
         })?;
@@ -262,7 +263,8 @@ async fn choose_password(
     if !ui.can_ask() {
         ensure!(
             has_keys,
-            "nobody could log in: there is no SSH public key (--key FILE) and no password ({PASSWORD} or --generate-password)"
+            "nobody could log in: there is no SSH public key (--key FILE) and no password ({PASSWORD} or \
+             --generate-password)"
         );
         ui.note(format_args!(
             "`{user}` gets no password and logs in by key ({PASSWORD} or --generate-password sets a password)"

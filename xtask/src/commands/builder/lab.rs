@@ -34,7 +34,7 @@ pub async fn select(controller: &Controller<'_>, args: &LabArgs) -> Result<Optio
 pub fn refuse_added_nodes(lab: &Lab, machine: &BuildMachine) -> Result<()> {
     ensure!(
         machine.added.is_empty(),
-        "the lab {} contains nodes that somebody added: {}; remove them first, or delete the lab in CML's web interface",
+        "the lab {} contains nodes that somebody added: {}; remove them, or delete the lab in CML's web interface",
         lab.id,
         machine.added.join(", ")
     );
