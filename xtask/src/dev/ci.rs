@@ -153,6 +153,10 @@ impl<'a> Cargo<'a> {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let words = words.iter().map(AsRef::as_ref);
         let command = cmd!(sh, "{cargo} {words...}").env("RUSTDOCFLAGS", "--deny warnings");
+        // One folder also for the fuzz target, which is a workspace of its own but has the same dependencies.
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| self.session.repository.root.join("target").into());
+        let command = command.env("CARGO_TARGET_DIR", target);
         process::run(self.session.ui, command.envs(variables.iter().map(|(name, value)| (name, value))))
     }
 
