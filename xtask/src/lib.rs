@@ -1,7 +1,7 @@
 //! Turns the data of this repository into nodes of Cisco Modeling Labs.
 //!
-//! Imports run one way: `cli` → `dev` → `commands` → `proof` → `lab` → `setup` → `engine` → `dist` → `machine` → the crates
-//! of the workspace, which compile side by side. A library with a thin `main.rs`, so that tests reach every module.
+//! Imports run one way: `cli` → `dev` → `commands` → `proof` → `lab` → `setup` → `engine` → `dist` → `machine` → the
+//! crates of the workspace, which compile in parallel. A library with a thin `main.rs`, so that tests reach all modules.
 
 pub mod cli;
 pub mod commands;

@@ -1,8 +1,8 @@
-//! What the build machine reports on its console. CML keeps a log of the console, which is the only source of information
-//! about a node without logging in to it.
+//! What the build machine reports on its console. CML keeps a log of the console: without
+//! logging in to a node, nothing else tells what happens in it.
 //!
-//! `builder/prepare.sh` prints `cml-nodes-builder: BOOT STATUS`. BOOT tells one boot of the machine from another: the log
-//! may still contain lines of an earlier boot.
+//! `builder/prepare.sh` prints `cml-nodes-builder: BOOT STATUS`. BOOT tells one boot of the machine from another: the
+//! log may still contain lines of an earlier boot.
 
 use std::collections::BTreeSet;
 

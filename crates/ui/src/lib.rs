@@ -1,7 +1,7 @@
 //! The terminal: messages, progress, questions, colour, Ctrl-C.
 //!
-//! Results go to stdout, everything else to stderr. On a terminal a running step is a spinner; in a pipe it is one plain
-//! line.
+//! Results go to stdout, everything else to stderr. On a terminal a running step is a spinner; in a pipe it is one
+//! plain line.
 
 pub mod interrupt;
 mod prompt;

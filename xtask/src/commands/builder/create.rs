@@ -181,7 +181,7 @@ async fn replace(controller: &Controller<'_>, args: &Args, old: &[(Lab, BuildMac
     for (lab, _) in old {
         lifecycle::delete(controller, lab, args.wait.timeout()).await.with_context(|| {
             format!(
-                "the new lab was created, but the old one still exists; delete it: `cargo xtask builder delete --lab {}`",
+                "the new lab was created, but the old one still exists: `cargo xtask builder delete --lab {}`",
                 lab.id
             )
         })?;
