@@ -267,12 +267,12 @@ fn a_second_ctrl_c_ends_the_upload_at_once_and_a_repeat_completes() {
     let upload = play.stage.repo.start(&["upload"]);
     play.controller.wait_for_held();
     upload.signal("INT");
-    upload.wait_for("Ctrl-C again leaves it as it is");
+    upload.wait_for("Ctrl-C again abandons it");
     assert!(!upload.has_ended(), "the first one waits for what is under way");
     upload.signal("INT");
     let outcome = upload.end();
     assert_eq!(outcome.code, Some(130), "{outcome}");
-    outcome.says(["left as it is"]);
+    outcome.says(["abandoned; run the same command again"]);
     play.repeat_completes("a second Ctrl-C");
 }
 
