@@ -231,19 +231,19 @@ impl PrivateEngine {
         let name = folder.path().file_name().expect("a name").display().to_string();
         let (namespace, plugins) = (format!("{name}-c"), format!("{name}-p"));
         let (data, exec, pid, socket) = (path("data"), path("exec"), path("pid"), format!("unix://{}", path("sock")));
-        let mut words = vec!["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
-        words.extend(["dockerd", "--data-root", &data, "--exec-root", &exec, "--pidfile", &pid]);
-        words.extend(["--host", &socket, "--iptables=false", "--ip-forward=false"]);
-        words.extend(["--containerd-namespace", &namespace, "--containerd-plugins-namespace", &plugins]);
-        words.extend(further);
+        let mut args = vec!["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
+        args.extend(["dockerd", "--data-root", &data, "--exec-root", &exec, "--pidfile", &pid]);
+        args.extend(["--host", &socket, "--iptables=false", "--ip-forward=false"]);
+        args.extend(["--containerd-namespace", &namespace, "--containerd-plugins-namespace", &plugins]);
+        args.extend(further);
         let log = folder.path().join("log");
-        let daemon = as_root(&words).stdin_null().stderr_to_stdout().stdout_path(&log).unchecked().start();
+        let daemon = as_root(&args).stdin_null().stderr_to_stdout().stdout_path(&log).unchecked().start();
         let engine = Self { folder, daemon: daemon.expect("dockerd starts") };
         wait_until("the private engine comes up", || {
             let ended = engine.daemon.try_wait().expect("asking for dockerd").is_some();
-            let said = || std::fs::read_to_string(&log).unwrap_or_default();
-            assert!(!ended, "the private engine ended: {}", said().lines().last().unwrap_or_default());
-            said().contains("API listen on")
+            let output = || std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(!ended, "the private engine ended: {}", output().lines().last().unwrap_or_default());
+            output().contains("API listen on")
         });
         as_root(&["chmod", "666", engine.socket().to_str().expect("UTF-8")]).run().expect("chmod");
         engine
@@ -358,11 +358,11 @@ impl PrivatePodman {
         );
         let (root, runroot, own, socket) =
             (path("root"), path("run"), path("libpod"), format!("unix://{}", path("sock")));
-        let mut words =
+        let mut args =
             vec!["env", &configuration, &temporary, &session, "podman", "--root", &root, "--runroot", &runroot];
-        words.extend(["--tmpdir", &own, "system", "service", "--time", "0", &socket]);
+        args.extend(["--tmpdir", &own, "system", "service", "--time", "0", &socket]);
         let log = folder.path().join("log");
-        let service = as_root(&words).stdin_null().stderr_to_stdout().stdout_path(&log).unchecked().start();
+        let service = as_root(&args).stdin_null().stderr_to_stdout().stdout_path(&log).unchecked().start();
         let podman = Self { service: service.expect("podman starts"), folder };
         wait_until("Podman's service comes up", || {
             let ended = podman.service.try_wait().expect("asking for podman").is_some();
@@ -418,9 +418,9 @@ fn processes(folder: &str) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").expect("/proc").flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| {
-        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words = String::from_utf8_lossy(&words).into_owned();
-        ["dockerd", "containerd", "podman"].iter().any(|name| words.contains(name)) && words.contains(folder)
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        ["dockerd", "containerd", "podman"].iter().any(|name| line.contains(name)) && line.contains(folder)
     })
     .collect()
 }

@@ -264,10 +264,10 @@ impl Repo {
         if args.iter().any(|arg| BUILDING.contains(arg)) {
             self.has_built.set(true);
         }
-        let mut words: Vec<OsString> = outer.iter().map(OsString::from).collect();
-        words.extend([env!("CARGO_BIN_EXE_xtask").into(), "--root".into(), root.into()]);
-        words.extend(args.iter().map(OsString::from));
-        let command = duct::cmd(words.remove(0), words).env_remove("SOURCE_DATE_EPOCH");
+        let mut line: Vec<OsString> = outer.iter().map(OsString::from).collect();
+        line.extend([env!("CARGO_BIN_EXE_xtask").into(), "--root".into(), root.into()]);
+        line.extend(args.iter().map(OsString::from));
+        let command = duct::cmd(line.remove(0), line).env_remove("SOURCE_DATE_EPOCH");
         self.with_environment(command).stdout_capture().unchecked()
     }
 
@@ -526,10 +526,10 @@ pub fn once_in_a_run(name: &str, find_out: impl FnOnce() -> String) -> String {
 
 /// Sends a signal to a process of this user, or of root if the tests may become root.
 pub fn signal(pid: u32, name: &str) {
-    let words = [format!("-{name}"), pid.to_string()];
-    let ours = duct::cmd("kill", &words).unchecked().stderr_null().run();
+    let args = [format!("-{name}"), pid.to_string()];
+    let ours = duct::cmd("kill", &args).unchecked().stderr_null().run();
     if !ours.is_ok_and(|output| output.status.success()) && xtask::machine::run_as_root().is_ok() {
-        let _ = as_root(&["kill", &words[0], &words[1]]).unchecked().stderr_null().run();
+        let _ = as_root(&["kill", &args[0], &args[1]]).unchecked().stderr_null().run();
     }
 }
 
@@ -541,11 +541,11 @@ pub fn children(pid: u32) -> Vec<u32> {
 }
 
 /// A command that needs root: run directly as root, else through sudo without a prompt.
-pub fn as_root(words: &[&str]) -> duct::Expression {
+pub fn as_root(args: &[&str]) -> duct::Expression {
     match xtask::machine::run_as_root() {
-        Ok("env") => duct::cmd("env", words),
-        Ok(_) => duct::cmd("sudo", [&["--non-interactive"], words].concat()),
-        Err(error) => panic!("this test does what only root may (`{}`): {error:#}", words.join(" ")),
+        Ok("env") => duct::cmd("env", args),
+        Ok(_) => duct::cmd("sudo", [&["--non-interactive"], args].concat()),
+        Err(error) => panic!("this test does what only root may (`{}`): {error:#}", args.join(" ")),
     }
 }
 

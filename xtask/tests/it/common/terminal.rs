@@ -22,8 +22,8 @@ impl Repo {
     pub fn on_a_terminal(&self, line: &str) -> Terminal {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (reader, keys) = std::io::pipe().expect("a pipe");
-        let words = ["--quiet", "--return", "--flush", "--command", line];
-        let script = duct::cmd("script", words.map(Into::into).into_iter().chain([screen(&folder).into_os_string()]));
+        let args = ["--quiet", "--return", "--flush", "--command", line];
+        let script = duct::cmd("script", args.map(Into::into).into_iter().chain([screen(&folder).into_os_string()]));
         let script = self.with_environment(script).stdin_file(reader).stdout_null().unchecked();
         Terminal { program: script.start().expect("script is part of bsdutils"), keys, folder, read: 0 }
     }

@@ -36,17 +36,17 @@ impl Host {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}-{}-cml-host", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let password = format!("ADMIN_PASSWORD={PASSWORD}");
-        let mut words = vec!["run", "--detach", "--name", &name, "--publish", "127.0.0.1::1122", "--env", &password];
-        words.extend(["--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "net.ipv6.conf.all.forwarding=1"]);
-        words.extend(["--tmpfs", "/run:exec"]);
-        words.extend(further);
+        let mut args = vec!["run", "--detach", "--name", &name, "--publish", "127.0.0.1::1122", "--env", &password];
+        args.extend(["--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "net.ipv6.conf.all.forwarding=1"]);
+        args.extend(["--tmpfs", "/run:exec"]);
+        args.extend(further);
         if systemd::runs(image()) {
-            words.extend(systemd::options());
-            words.extend([image(), "/sbin/init"]);
+            args.extend(systemd::options());
+            args.extend([image(), "/sbin/init"]);
         } else {
-            words.push(image());
+            args.push(image());
         }
-        docker(&words);
+        docker(&args);
         let mut host = Self { port: 0, name };
         host.wait_until_up();
         host
@@ -82,17 +82,17 @@ impl Host {
     }
 
     /// Runs a shell command as root on the host. Returns exit code and output.
-    pub fn run(&self, words: &str) -> (i32, String) {
-        let output = Command::new("docker").args(["exec", &self.name, "sh", "-c", words]).output().expect("docker");
+    pub fn run(&self, script: &str) -> (i32, String) {
+        let output = Command::new("docker").args(["exec", &self.name, "sh", "-c", script]).output().expect("docker");
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code().unwrap_or(-1), text)
     }
 
     /// The same for a command that must succeed.
     #[track_caller]
-    pub fn sh(&self, words: &str) -> String {
-        let (code, text) = self.run(words);
-        assert_eq!(code, 0, "`{words}` on the host: {text}");
+    pub fn sh(&self, script: &str) -> String {
+        let (code, text) = self.run(script);
+        assert_eq!(code, 0, "`{script}` on the host: {text}");
         text
     }
 
@@ -114,13 +114,13 @@ impl Host {
 
     /// What is installed there under an id, if anything is.
     pub fn held(&self, id: &str) -> Option<Held> {
-        let words = format!(
+        let script = format!(
             "cd /var/lib/libvirt/images; n=node-definitions/{id}.yaml; d=virl-base-images/{id}
              [ -e $n ] || [ -e $d ] || exit 9
              cat $n; echo ----; cat $d/{id}.yaml; echo ----; sha256sum <$d/{id}.tar.gz; echo ----
              stat -c '%n %U:%G %a' $n $d $d/*"
         );
-        let (code, text) = self.run(&words);
+        let (code, text) = self.run(&script);
         if code == 9 {
             return None;
         }
@@ -168,8 +168,8 @@ pub fn build(helper: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-pub fn docker(words: &[&str]) -> String {
-    let output = Command::new("docker").args(words).output().expect("docker");
-    assert!(output.status.success(), "docker {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+pub fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).output().expect("docker");
+    assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

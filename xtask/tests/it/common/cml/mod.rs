@@ -80,9 +80,9 @@ impl Stage {
         let mut stage = Self::of(controller);
         let root = stage.repo.folder.path().to_owned();
         crate::common::copy(&crate::common::real_root().join("builder"), &root.join("builder"));
-        let git = |words: &[&str]| {
-            let done = std::process::Command::new("git").arg("-C").arg(&root).args(words).output().expect("git");
-            assert!(done.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        let git = |args: &[&str]| {
+            let done = std::process::Command::new("git").arg("-C").arg(&root).args(args).output().expect("git");
+            assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
         };
         git(&["init", "--quiet"]);
         git(&["remote", "add", "origin", "https://me:t0ken@example.org/team/cml-nodes.git"]);
@@ -115,10 +115,10 @@ impl Stage {
     }
 
     /// Replaces `ssh` by this shell script.
-    pub fn ssh_is(&self, words: &str) {
+    pub fn ssh_is(&self, script: &str) {
         let bin = self.home.path().join("bin");
         std::fs::create_dir_all(&bin).expect("a folder of ours");
-        let text = format!("#!/bin/sh\nCONFIG={}/ssh_config\n{words}\n", self.home.path().display());
+        let text = format!("#!/bin/sh\nCONFIG={}/ssh_config\n{script}\n", self.home.path().display());
         // Written aside and renamed: a script must not change while a shell runs it.
         std::fs::write(bin.join("ssh.new"), text).expect("a file of ours");
         std::fs::set_permissions(bin.join("ssh.new"), std::os::unix::fs::PermissionsExt::from_mode(0o755))

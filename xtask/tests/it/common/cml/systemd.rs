@@ -32,7 +32,7 @@ pub fn options() -> Vec<&'static str> {
 
 fn cgroup_version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
-    VERSION.get_or_init(|| said(&["info", "--format", "{{.CgroupVersion}}"]).trim().to_owned())
+    VERSION.get_or_init(|| docker(&["info", "--format", "{{.CgroupVersion}}"]).trim().to_owned())
 }
 
 /// Whether it comes up in a container here: tried once, and without the host's units, whose errors the tests are to
@@ -53,31 +53,31 @@ pub fn runs(image: &str) -> bool {
 
 fn try_it(image: &str) -> bool {
     let name = format!("t{}-systemd", std::process::id());
-    let mut words = vec!["run", "--detach", "--name", &name, "--tmpfs", "/run:exec"];
-    words.extend(options());
-    words.extend([image, "/sbin/init", "--unit=basic.target"]);
-    said(&words);
+    let mut args = vec!["run", "--detach", "--name", &name, "--tmpfs", "/run:exec"];
+    args.extend(options());
+    args.extend([image, "/sbin/init", "--unit=basic.target"]);
+    docker(&args);
     let since = Instant::now();
     let mut runs = false;
     while !runs && since.elapsed() < Duration::from_secs(30) && is_up(&name) {
         std::thread::sleep(Duration::from_millis(50));
         runs = matches!(state(&name).as_str(), "running" | "degraded");
     }
-    said(&["rm", "--force", "--volumes", &name]);
+    docker(&["rm", "--force", "--volumes", &name]);
     runs
 }
 
 /// Whether a container runs.
 pub fn is_up(name: &str) -> bool {
-    said(&["inspect", "--format", "{{.State.Running}}", name]).trim() == "true"
+    docker(&["inspect", "--format", "{{.State.Running}}", name]).trim() == "true"
 }
 
 /// The state that systemd reports there: `starting`, `running`, `degraded` …
 pub fn state(name: &str) -> String {
-    said(&["exec", name, "systemctl", "is-system-running"]).trim().to_owned()
+    docker(&["exec", name, "systemctl", "is-system-running"]).trim().to_owned()
 }
 
-fn said(words: &[&str]) -> String {
-    let output = Command::new("docker").args(words).output().expect("docker");
+fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).output().expect("docker");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
