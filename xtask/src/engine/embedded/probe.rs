@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -187,6 +188,11 @@ impl<'a> Probe<'a> {
         let shown: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
         self.ui.command(format_args!("podman {}", shown.join(" ")));
         let command = settings.podman(args).stdout_null().stderr_capture().unchecked();
+        // Ctrl-C must not look like a failure of Podman: the result is remembered.
+        let command = command.before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        });
         let running = command.start().context("could not run podman")?;
         let Some(output) = running.wait_timeout(TIMEOUT)? else {
             running.kill()?;
