@@ -1,7 +1,7 @@
 //! Turns the data of this repository into nodes of Cisco Modeling Labs.
 //!
 //! Imports run one way: `cli` → `dev` → `commands` → `proof` → `lab` → `setup` → `engine` → `dist` → `machine` → the
-//! crates of the workspace, which compile in parallel. A library with a thin `main.rs`, so that tests reach all modules.
+//! crates of the workspace, which compile in parallel. A library with a thin `main.rs`, so tests reach all modules.
 
 pub mod cli;
 pub mod commands;

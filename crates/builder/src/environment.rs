@@ -8,6 +8,20 @@ use anyhow::{Context, Result, bail, ensure};
 use cml::Address;
 use text::printable;
 
+/// What the build machine takes over.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// SSH public keys.
+    pub keys: Vec<String>,
+    pub time_zone: String,
+    pub locale: String,
+    pub repository: Origin,
+    /// The CML server's host name or address, as the machine reaches it.
+    pub server: String,
+    /// The user that the machine logs in as on the server, by ssh.
+    pub server_user: String,
+}
+
 /// The SSH public keys in `files`; without files, those in `~/.ssh/*.pub`.
 ///
 /// # Errors

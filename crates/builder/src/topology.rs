@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use tera::{Kwargs, State, Tera};
 
-use crate::environment::Origin;
+use crate::environment::Environment;
 use crate::{HOSTNAME, MARK, lookup};
 
 /// The build machine's properties.
@@ -22,15 +22,7 @@ pub struct Machine {
     pub user: String,
     /// As in `/etc/shadow`. Without it, passwords are not accepted.
     pub password_hash: Option<String>,
-    /// SSH public keys.
-    pub keys: Vec<String>,
-    pub time_zone: String,
-    pub locale: String,
-    pub repository: Origin,
-    /// The CML server's host name or address, as the machine reaches it.
-    pub server: String,
-    /// The user that the machine logs in as on the server, by ssh.
-    pub server_user: String,
+    pub environment: Environment,
 }
 
 impl Machine {
@@ -60,7 +52,7 @@ impl Machine {
         let notes = format!(
             "It prepares itself when it starts for the first time. Then, as {}:\n\n    \
              cd {}\n    cargo xtask save --yes\n    cargo xtask upload --cml cml\n",
-            self.user, self.repository.folder
+            self.user, self.environment.repository.folder
         );
         for (name, text) in [
             ("title", &self.title),
@@ -69,12 +61,12 @@ impl Machine {
             ("node_definition", &self.node_definition),
             ("image_definition", &self.image_definition),
             ("user", &self.user),
-            ("timezone", &self.time_zone),
-            ("locale", &self.locale),
-            ("repository", &self.repository.url),
-            ("folder", &self.repository.folder),
-            ("server", &self.server),
-            ("server_user", &self.server_user),
+            ("timezone", &self.environment.time_zone),
+            ("locale", &self.environment.locale),
+            ("repository", &self.environment.repository.url),
+            ("folder", &self.environment.repository.folder),
+            ("server", &self.environment.server),
+            ("server_user", &self.environment.server_user),
             ("hostname", &HOSTNAME.to_owned()),
             ("tag", &MARK.to_owned()),
         ] {
@@ -84,7 +76,7 @@ impl Machine {
             context.insert(name, &number);
         }
         context.insert("password_hash", &self.password_hash);
-        context.insert("keys", &self.keys);
+        context.insert("keys", &self.environment.keys);
         context
     }
 }
@@ -128,6 +120,7 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::Origin;
 
     fn root() -> &'static Path {
         Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
@@ -143,12 +136,14 @@ mod tests {
             disk: 32,
             user: "me".into(),
             password_hash: Some("$6$salt$hash".into()),
-            keys: vec!["ssh-ed25519 AAAA me: {x} - \"{{ title }}\"\\n".into(), "ssh-rsa BBBB \u{7f}ü".into()],
-            time_zone: "Asia/Tokyo".into(),
-            locale: "ja_JP.UTF-8".into(),
-            repository: Origin { url: "https://example.org/cml-nodes.git".into(), folder: "cml-nodes".into() },
-            server: "192.0.2.1".into(),
-            server_user: "admin".into(),
+            environment: Environment {
+                keys: vec!["ssh-ed25519 AAAA me: {x} - \"{{ title }}\"\\n".into(), "ssh-rsa BBBB \u{7f}ü".into()],
+                time_zone: "Asia/Tokyo".into(),
+                locale: "ja_JP.UTF-8".into(),
+                repository: Origin { url: "https://example.org/cml-nodes.git".into(), folder: "cml-nodes".into() },
+                server: "192.0.2.1".into(),
+                server_user: "admin".into(),
+            },
         }
     }
 
@@ -171,7 +166,7 @@ mod tests {
         let user = &parsed(user_data)["users"][0];
         let keys: Vec<&str> =
             user["ssh_authorized_keys"].as_sequence().unwrap().iter().flat_map(|key| key.as_str()).collect();
-        assert_eq!(keys, machine.keys);
+        assert_eq!(keys, machine.environment.keys);
         assert_eq!(user["hashed_passwd"], "$6$salt$hash");
     }
 

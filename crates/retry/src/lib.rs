@@ -2,21 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How often something is tried again, and how long the pauses are.
-///
-/// ```
-/// # async fn ask() -> Option<u32> { Some(7) }
-/// # async fn example() -> Option<u32> {
-/// use std::time::Duration;
-/// let mut retry = retry::Retry::within(Duration::from_secs(60), Duration::from_millis(200));
-/// loop {
-///     match ask().await {
-///         None if retry.pause().await => {}
-///         answer => return answer,
-///     }
-/// }
-/// # }
-/// ```
+/// How often something is tried again, and how long the pauses are. A copy starts again with the first pause.
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
     until: Until,

@@ -13,7 +13,7 @@ use crate::commands::builder::lab::{logged_in, refuse_added_nodes};
 use crate::commands::servers;
 use crate::commands::servers::{ServerArgs, Target};
 use crate::commands::session::Session;
-use builder::environment::{self, Origin};
+use builder::environment::{self, Environment, Origin};
 use builder::lookup::{self, BuildMachine, describe};
 use builder::topology::Machine;
 use builder::{NODE_DEFINITION, TITLE, image, lifecycle, password};
@@ -77,16 +77,6 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     wait: WaitArgs,
-}
-
-/// What is taken from the user's machine.
-struct Environment {
-    keys: Vec<String>,
-    time_zone: String,
-    locale: String,
-    repository: Origin,
-    server: String,
-    server_user: String,
 }
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
@@ -234,12 +224,7 @@ async fn machine(
         disk: args.disk,
         user: args.user.clone(),
         password_hash,
-        keys: environment.keys,
-        time_zone: environment.time_zone,
-        locale: environment.locale,
-        repository: environment.repository,
-        server: environment.server,
-        server_user: environment.server_user,
+        environment,
     };
     Ok((machine, shown))
 }
@@ -286,12 +271,13 @@ async fn choose_password(
 
 fn show(session: &Session<'_>, machine: &Machine, generated: Option<&Secret>) {
     let ui = session.ui;
-    let keys = match machine.keys.len() {
+    let Environment { keys, time_zone, locale, repository, .. } = &machine.environment;
+    let keys = match keys.len() {
         0 => "no SSH key".to_owned(),
         1 => "1 SSH key".to_owned(),
         n => format!("{n} SSH keys"),
     };
-    let Machine { image_definition, cpus, ram, disk, time_zone, locale, user, repository, .. } = machine;
+    let Machine { image_definition, cpus, ram, disk, user, .. } = machine;
     ui.note(format_args!("{image_definition}, {cpus} CPUs, {ram} MB, {disk} GB; {time_zone}, {locale}"));
     ui.note(format_args!("user `{user}` with {keys}; clones {}", repository.url));
     if let Some(password) = generated {
