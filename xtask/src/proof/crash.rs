@@ -23,17 +23,11 @@ type Checked<T> = Result<Result<T, String>>;
 /// the first that fails.
 pub(super) async fn run(topology: &mut Topology<'_>, crash: &Crash) -> Result<()> {
     let since = Instant::now();
-    let mut nodes = Vec::new();
-    for name in &crash.on {
-        nodes.push(topology.take(name)?);
-    }
-    let share = crash.times.div_ceil(u32::try_from(nodes.len()).unwrap_or(1));
     let testbed = topology.testbed;
-    let rounds = nodes.iter_mut().map(|node| run_rounds(testbed, node, crash, share));
-    let outcomes = join_all(rounds).await;
-    for node in nodes {
-        topology.put_back(node);
-    }
+    let nodes = topology.nodes_mut(&crash.on);
+    let count = u32::try_from(nodes.len()).unwrap_or(1);
+    let share = crash.times.div_ceil(count);
+    let outcomes = join_all(nodes.into_iter().map(|node| run_rounds(testbed, node, crash, share))).await;
     let (mut cut_off, mut problems) = (0, Vec::new());
     for outcome in outcomes {
         match outcome? {
@@ -42,8 +36,7 @@ pub(super) async fn run(topology: &mut Topology<'_>, crash: &Crash) -> Result<()
         }
     }
     if problems.is_empty() {
-        let times = share * u32::try_from(crash.on.len()).unwrap_or(1);
-        let message = format!("killed {times} times, {cut_off} of them before the command had ended");
+        let message = format!("killed {} times, {cut_off} of them before the command had ended", share * count);
         topology.add_row(&crash.name, Outcome::Passed, since, message);
     } else {
         topology.add_row(&crash.name, Outcome::Failed, since, problems.join("\n"));

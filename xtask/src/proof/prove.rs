@@ -14,9 +14,11 @@ use crate::proof::{scene, shipped};
 
 /// Proves `subject` in `lab`. Failed checks are in the report; an error is the engine's.
 pub async fn prove(lab: &Lab<'_>, subject: &Subject) -> Result<VerifyReport> {
-    let testbed = Testbed::new(lab, subject);
     let mut report = VerifyReport::new(&subject.node.container.id);
-    if let Some(running) = shipped::boot(&testbed, &mut report).await? {
+    // The engine loads the archives while this process reads one.
+    let (agree, testbed) = tokio::join!(shipped::compare(subject, &mut report), Testbed::load(lab, subject));
+    let agree = agree?;
+    if let Some(running) = shipped::boot(&testbed, &mut report, agree).await? {
         // While the node is at rest, the scenes run.
         let (examined, rows_of_scenes) =
             tokio::join!(shipped::examine(&testbed, &mut report, running), run_scenes(&testbed));

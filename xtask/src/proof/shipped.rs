@@ -9,6 +9,7 @@ use futures_util::future::try_join_all;
 use crate::lab::{self, Booted, Node, NodeOptions, Process, QUOTED_LINES, UnmetNeed};
 use crate::proof::identity;
 use crate::proof::report::{Outcome, Row, VerifyReport};
+use crate::proof::subject::Subject;
 use crate::proof::testbed::Testbed;
 use retry::Retry;
 
@@ -34,27 +35,24 @@ pub(super) struct Running {
     left_out: Vec<UnmetNeed>,
 }
 
-/// Boots the node. Nothing, if no further check makes sense: the report says why.
-pub(super) async fn boot(testbed: &Testbed<'_>, report: &mut VerifyReport) -> Result<Option<Running>> {
+/// Compares the archive with the definitions. Returns whether they agree.
+pub(super) async fn compare(subject: &Subject, report: &mut VerifyReport) -> Result<bool> {
+    let (mut rows, node) = (Rows::new(&mut report.rows), subject.node.clone());
+    let found = tokio::task::spawn_blocking(move || identity::contradictions(&node)).await??;
+    rows.add("archive and definitions agree", found.join("\n"), "");
+    Ok(found.is_empty())
+}
+
+/// Boots the node, unless its archive is another's. Nothing, if no further check makes sense: the report says why.
+pub(super) async fn boot(testbed: &Testbed<'_>, report: &mut VerifyReport, agree: bool) -> Result<Option<Running>> {
     let mut rows = Rows::new(&mut report.rows);
-    let node = testbed.subject.node.clone();
-    let examined = async {
-        let since = Instant::now();
-        let problems = tokio::task::spawn_blocking(move || identity::contradictions(&node)).await;
-        (problems, since.elapsed())
-    };
-    // The engine loads the archives while this process reads one.
-    let ((problems, time), ()) = tokio::join!(examined, testbed.load_ahead());
-    let problems = problems??;
-    rows.add_timed("archive and definitions agree", time, problems.join("\n"), "");
     let mut container = testbed.subject.node.container.clone();
     let unmet = testbed.lab.check_host(&mut container).await?;
     rows.add("the engine's host has what the node needs", describe(&unmet.missing), &describe(&unmet.left_out));
-    if !unmet.missing.is_empty() || !problems.is_empty() {
+    if !unmet.missing.is_empty() || !agree {
         return Ok(None);
     }
-    let loaded = testbed.image(&testbed.subject.node.archive).await?;
-    rows.restart_clock();
+    let loaded = testbed.image(&testbed.subject.node.archive)?;
     let interfaces = container.default_interfaces;
     let options = NodeOptions { name: container.id.clone(), ..NodeOptions::default() };
     let started = testbed.lab.run(container, &loaded.image, options, interfaces).await;
@@ -135,16 +133,12 @@ impl<'a> Rows<'a> {
 
     /// Adds a check: failed with a problem, else not provable if something is unproved; each may be empty.
     fn add(&mut self, check: &str, problem: String, unproved: &str) {
-        self.add_timed(check, self.since.elapsed(), problem, unproved);
-    }
-
-    fn add_timed(&mut self, check: &str, time: Duration, problem: String, unproved: &str) {
         let (outcome, message) = match (problem.is_empty(), unproved.is_empty()) {
             (false, _) => (Outcome::Failed, problem),
             (true, false) => (Outcome::NotProvable, unproved.to_owned()),
             (true, true) => (Outcome::Passed, String::new()),
         };
-        self.rows.push(Row::new(SCENE, check, outcome, time, message));
+        self.rows.push(Row::new(SCENE, check, outcome, self.since.elapsed(), message));
         self.restart_clock();
     }
 }

@@ -1,10 +1,9 @@
 //! What all scenes of a proof share.
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use futures_util::future::join_all;
 
 use crate::lab::{Lab, Loaded};
@@ -14,30 +13,22 @@ use crate::proof::subject::Subject;
 pub(super) struct Testbed<'a> {
     pub lab: &'a Lab<'a>,
     pub subject: &'a Subject,
-    loaded: RefCell<HashMap<PathBuf, Loaded>>,
+    images: HashMap<&'a Path, Result<Loaded>>,
 }
 
 impl<'a> Testbed<'a> {
-    pub fn new(lab: &'a Lab<'a>, subject: &'a Subject) -> Self {
-        Self { lab, subject, loaded: RefCell::default() }
-    }
-
-    /// Loads the archives of all nodes at the same time. A failure is reported by the scene that needs the image.
-    pub async fn load_ahead(&self) {
-        let others = self.subject.scenes.iter().flat_map(|setup| setup.nodes.values());
+    /// Loads the archives of all nodes at the same time.
+    pub async fn load(lab: &'a Lab<'a>, subject: &'a Subject) -> Self {
+        let others = subject.scenes.iter().flat_map(|setup| setup.nodes.values());
         let archives: BTreeSet<&Path> =
-            others.chain([&self.subject.node]).map(|shipped| shipped.archive.as_path()).collect();
-        let _: Vec<Result<Loaded>> = join_all(archives.into_iter().map(|archive| self.image(archive))).await;
+            others.chain([&subject.node]).map(|shipped| shipped.archive.as_path()).collect();
+        let loads = archives.into_iter().map(async |archive| (archive, lab.load(archive).await));
+        Self { lab, subject, images: join_all(loads).await.into_iter().collect() }
     }
 
-    /// The image of an archive, loaded once.
-    pub async fn image(&self, archive: &Path) -> Result<Loaded> {
-        let known = self.loaded.borrow().get(archive).cloned();
-        if let Some(loaded) = known {
-            return Ok(loaded);
-        }
-        let loaded = self.lab.load(archive).await?;
-        self.loaded.borrow_mut().insert(archive.to_owned(), loaded.clone());
-        Ok(loaded)
+    /// The image of an archive. If it could not be loaded, each scene that needs it reports why.
+    pub fn image(&self, archive: &Path) -> Result<&Loaded> {
+        let loaded = self.images.get(archive).with_context(|| format!("{} was not loaded", archive.display()))?;
+        loaded.as_ref().map_err(|error| anyhow!("{error:#}"))
     }
 }

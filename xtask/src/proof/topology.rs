@@ -49,9 +49,9 @@ impl<'a> Topology<'a> {
                 return Ok((Outcome::NotProvable, format!("{name}: {}: {}", need.what, need.remedy)));
             }
             without.extend(unmet.left_out.into_iter().map(|need| format!("without {}", need.what)));
-            let image = self.testbed.image(&shipped.archive).await?.image;
+            let image = &self.testbed.image(&shipped.archive)?.image;
             let options = NodeOptions { name: name.to_string(), ..NodeOptions::default() };
-            let mut node = lab.create(shipped.container, &image, options).await?;
+            let mut node = lab.create(shipped.container, image, options).await?;
             for bridge in links.remove(name.as_str()).unwrap_or_default() {
                 lab.add_interface(&mut node, Some(&bridge))?;
             }
@@ -93,13 +93,10 @@ impl<'a> Topology<'a> {
         self.nodes.get_mut(name.as_str()).with_context(|| format!("the scene has no node {name}"))
     }
 
-    /// For a step that works with several nodes at the same time; [`Self::put_back`] follows.
-    pub fn take(&mut self, name: &Name) -> Result<Node> {
-        self.nodes.remove(name.as_str()).with_context(|| format!("the scene has no node {name}, or names it twice"))
-    }
-
-    pub fn put_back(&mut self, node: Node) {
-        self.nodes.insert(node.name.clone(), node);
+    /// For a step that works with several nodes at the same time.
+    pub fn nodes_mut(&mut self, names: &[Name]) -> Vec<&mut Node> {
+        let is_named = |name: &String| names.iter().any(|other| other.as_str() == name);
+        self.nodes.iter_mut().filter(|(name, _)| is_named(name)).map(|(_, node)| node).collect()
     }
 
     /// Removes the containers, for the next scene; what cannot be removed now goes with the lab.
