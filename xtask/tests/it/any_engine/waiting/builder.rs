@@ -189,7 +189,7 @@ fn what_cannot_work_is_refused_before_anything_is_done() {
         .xtask(&["builder", "create"])
         .failure()
         .says(["`127.0.0.1` is the build machine itself", "--server-address"]);
-    stage.repo.xtask(&["builder", "status", "--via", "ssh"]).failure().says(["API only"]);
+    stage.repo.xtask(&["builder", "status", "--via", "ssh"]).failure().says(["this command needs CML's API"]);
     stage.repo.xtask(&["builder", "status", "--cml", "one", "--cml", "two"]).failure().says(["one server at a time"]);
     assert_eq!(changes(&controller), [""; 0]);
 }
@@ -422,14 +422,14 @@ fn after_the_loss_of_any_request_a_repeat_completes_the_work() {
     stage.repo.xtask(&["builder", "start"]).success().says(["trying again"]);
     stage.repo.xtask(&["builder", "stop"]).success();
     controller.trouble(&format!("GET labs/{id}/nodes"), 100, Trouble::CutAfter(0));
-    stage.repo.xtask(&["builder", "start"]).failure().says(["was cut"]);
+    stage.repo.xtask(&["builder", "start"]).failure().says(["was lost"]);
     controller.end_all_trouble();
     stage.repo.xtask(&["builder", "start"]).success();
     for step in ["PUT labs", "DELETE labs"] {
         controller.trouble(step, 4, Trouble::AnswerLost);
         let outcome = stage.repo.xtask(&["builder", "delete", "--yes"]).failure();
         controller.end_all_trouble();
-        assert!(outcome.stderr.contains("was cut"), "{outcome}");
+        assert!(outcome.stderr.contains("was lost"), "{outcome}");
     }
     stage.repo.xtask(&["builder", "delete", "--yes"]).success();
     assert!(titles(&controller).is_empty());
