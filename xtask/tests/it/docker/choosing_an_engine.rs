@@ -8,9 +8,9 @@ fn an_unknown_engine_is_refused() {
     let mut repo = Repo::tiny();
     let said = repo.xtask(&["--engine", "moby", "build"]);
     assert_eq!(said.code, Some(2), "{said}");
-    said.says(["`moby` is no engine", "docker, podman, embedded"]);
+    said.says(["`moby` is not an engine", "docker, podman, embedded"]);
     repo.set("XTASK_ENGINE", "moby");
-    repo.xtask(&["build"]).failure().says(["XTASK_ENGINE", "`moby` is no engine"]);
+    repo.xtask(&["build"]).failure().says(["XTASK_ENGINE", "`moby` is not an engine"]);
     repo.unset("XTASK_ENGINE");
 }
 

@@ -36,7 +36,7 @@ fn an_engine_that_does_not_answer_is_named_with_the_origin_of_its_address() {
         ("unix:///nonexistent/docker.sock", "/nonexistent/docker.sock"),
         // Port 9 (discard) has nobody listening.
         ("tcp://127.0.0.1:9", "refused"),
-        ("nonsense", "nonsense is no address of an engine"),
+        ("nonsense", "nonsense is not the address of an engine"),
     ] {
         repo.set("DOCKER_HOST", host);
         let place = repo.path("dist");
@@ -89,7 +89,7 @@ fn a_missing_git_stops_only_what_needs_it() {
     repo.set("PATH", path.path());
     repo.xtask(&["save"]).success();
     repo.edit_manifest("image: scratch", "image: scratch\n    source: {git: 'file:///x', ref: main}");
-    repo.xtask(&["build"]).failure().says(["git is not installed; `cargo xtask setup` brings it"]);
+    repo.xtask(&["build"]).failure().says(["git is not installed; `cargo xtask setup` installs it"]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_full_disk_is_reported_and_the_old_archive_stays() {
     );
     repo.start_within(&in_own_mounts(&script), &["save"]).end().failure().says([
         "saved ",
-        &format!("{} can't be written", repo.archive().display()),
+        &format!("could not write {}", repo.archive().display()),
         "No space left on device",
     ]);
 }

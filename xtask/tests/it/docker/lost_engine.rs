@@ -32,7 +32,7 @@ fn an_engine_that_dies_during_the_export_leaves_the_old_archive_and_no_other() {
     let save = repo.start(&["save"]);
     wait_until("the archive is being written", || size_of_drafts(&repo) > 1_000_000);
     engine.kill();
-    save.end().failure().says([&format!("the engine broke off its export of {}", repo.image())]);
+    save.end().failure().says([&format!("the engine did not complete its export of {}", repo.image())]);
     assert!(std::fs::read(repo.archive()).unwrap() == old, "the old archive is whole");
     assert_eq!(size_of_drafts(&repo), 0, "no half of an archive is left");
     assert_eq!(repo.check_sums(), 3);
@@ -59,7 +59,8 @@ fn an_engine_that_dies_while_a_node_runs_is_reported() {
     let client = engine.client();
     wait_until("the node runs", || client.labelled("cml-nodes.actor").1 == 1);
     engine.kill();
-    verify.end().failure().says(["listing the engine's containers", "Connection refused"]);
+    // Refused, or reset if it was open.
+    verify.end().failure().says(["listing the engine's containers", "Connection re"]);
     repo.unset("DOCKER_HOST");
 }
 
