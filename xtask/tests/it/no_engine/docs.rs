@@ -209,7 +209,7 @@ fn architecture_says_what_each_dependency_is_for() {
     assert_eq!(explained, outside);
 }
 
-/// A path in backquotes is one of a file here: from the root, or from the folder of a crate's source.
+/// A path in backquotes is one of a file here: from the root, the folder of a crate's source, or the page's own folder.
 #[test]
 fn files_that_texts_mention_exist() {
     let path = Regex::new(r"`((?:[a-z0-9_.-]+/){2,}|(?:[a-z0-9_.-]+/)+[A-Za-z0-9_.-]+\.(?:rs|sh|md))`").unwrap();
@@ -220,11 +220,13 @@ fn files_that_texts_mention_exist() {
     // dist/ is made by the program, docker/my-node/ by a reader.
     let is_output = |path: &str| path.starts_with("dist/") || path.starts_with("docker/my-node/");
     for file in files("md") {
-        let text = fs::read_to_string(root().join(&file)).unwrap();
+        let page = root().join(&file);
+        let text = fs::read_to_string(&page).unwrap();
         for line in lines(&text).iter().filter(|line| line.block.is_none()) {
             for found in path.captures_iter(&line.text).filter(|found| !is_output(&found[1])) {
                 seen += 1;
-                if !bases.iter().any(|base| base.join(&found[1]).exists()) {
+                let mut folders = bases.iter().map(PathBuf::as_path).chain(page.parent());
+                if !folders.any(|folder| folder.join(&found[1]).exists()) {
                     problems.push(format!("{}:{}: {}", file.display(), line.number, &found[1]));
                 }
             }
