@@ -1,6 +1,6 @@
 //! A repository of nodes: the folders below `docker/`, and what they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -43,7 +43,8 @@ impl Repository {
             }
         }
         anyhow::ensure!(!nodes.is_empty(), "{} has no nodes: no file docker/<node>/{MANIFEST}", root.display());
-        let repository = Self { root, shared: shared.to_owned(), nodes };
+        let shared = shared.canonicalize().with_context(|| format!("could not open {}", shared.display()))?;
+        let repository = Self { root, shared, nodes };
         repository.check_claims()?;
         repository.check_common()?;
         Ok(repository)
@@ -148,7 +149,7 @@ impl Repository {
             let manifest = own.join(MANIFEST);
             if let Some(entry) = node.common.iter().find(|entry| !folder.join(entry.as_str()).exists()) {
                 let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-                let names: Vec<String> = entries.map(|entry| entry.file_name().display().to_string()).collect();
+                let names: BTreeSet<String> = entries.map(|entry| entry.file_name().display().to_string()).collect();
                 let near = text::near(entry.as_str(), names.iter().map(String::as_str));
                 bail!("{}: common: there is no {}: {near}", manifest.display(), folder.join(entry.as_str()).display());
             }

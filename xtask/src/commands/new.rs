@@ -46,8 +46,8 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     Repository::open(&session.repository.root)?;
     session.ui.note(format_args!("created the node {name}. Next:"));
     session.ui.note(format_args!("  edit docker/{name}/node.yaml (title, description, scenes) and its Dockerfile"));
-    session.ui.note(format_args!("  cargo xtask lint             checks its definitions"));
-    session.ui.note(format_args!("  cargo xtask verify {name}   builds, saves, boots and checks it"));
+    session.ui.note(format_args!("  run `cargo xtask lint`, which checks its definitions"));
+    session.ui.note(format_args!("  run `cargo xtask verify {name}`, which builds, saves, boots and checks it"));
     Ok(())
 }
 
