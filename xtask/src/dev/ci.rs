@@ -74,6 +74,8 @@ async fn on_the_embedded_engine(
     let session = session.with_engine(EngineChoice::Embedded)?;
     session.ensure_engine(consent(args.yes)).await?;
     steps.step("verify every node, embedded engine", verify::run(&session, verify::Args::all(args.yes))).await?;
+    // Each test starts its own.
+    session.disconnect();
     let engine = embedded(&session);
     steps.step("tests, embedded engine", async { cargo.test(&[ANY_ENGINE], args.thorough, &engine) }).await?;
     if machine::is_root() {
@@ -86,13 +88,14 @@ async fn on_the_embedded_engine(
 async fn on_docker(session: &Session<'_>, args: &Args, cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
     let session = session.with_engine(EngineChoice::Docker)?;
     session.ensure_engine(consent(args.yes)).await?;
+    // First, so that no test waits for the compilation of a node that it uploads.
+    steps.step("verify every node, Docker", verify::run(&session, verify::Args::all(args.yes))).await?;
     let docker = [("XTASK_ENGINE".to_owned(), "docker".to_owned())];
     let all = [ANY_ENGINE, DOCKER_SERVER, DOCKER];
     steps.step("tests, Docker", async { cargo.test(&all, true, &docker) }).await?;
     let engine = embedded(&session);
     let name = "tests, embedded engine, server on Docker";
-    steps.step(name, async { cargo.test(&[DOCKER_SERVER], args.thorough, &engine) }).await?;
-    steps.step("verify every node, Docker", verify::run(&session, verify::Args::all(args.yes))).await
+    steps.step(name, async { cargo.test(&[DOCKER_SERVER], args.thorough, &engine) }).await
 }
 
 /// The variables with which tests use the embedded engine and this storage: each test has its own cache folder.
