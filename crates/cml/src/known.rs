@@ -20,7 +20,7 @@ const PINS: &str = "known_controllers";
 pub fn folder() -> Result<PathBuf> {
     let xdg = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let state = xdg.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
-    Ok(state.context("there is no home folder; set XDG_STATE_HOME")?.join("cml-nodes"))
+    Ok(state.context("there is no home directory; set HOME or XDG_STATE_HOME")?.join("cml-nodes"))
 }
 
 /// The certificate that the user accepted for this server. The file has lines `HOST:PORT FINGERPRINT`; the last one for

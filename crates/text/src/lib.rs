@@ -30,6 +30,11 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// `1 check`, `2 checks`.
+pub fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The end of an error message about an unknown name: ``did you mean `frr`?``, or the list of all names.
 pub fn near<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();

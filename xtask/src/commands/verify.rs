@@ -62,7 +62,7 @@ pub(crate) async fn one(session: &Session<'_>, node: &NodeArgs) -> Result<Verify
     let manifest = session.repository.node(node.node.as_deref())?;
     let subject = Subjects::new(session, &node.recipe).subject(manifest, None).await?;
     let mut reports = prove_all(session, &[subject], node.recipe.consent(), false).await?;
-    reports.pop().context("nothing was proved")
+    reports.pop().context("nothing was verified")
 }
 
 /// In the order in which the user named them.

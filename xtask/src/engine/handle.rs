@@ -105,7 +105,7 @@ impl Engine {
         can.copied().map_err(|why| {
             anyhow!(
                 "containers do not run on this machine, so nodes cannot run either: {why}\n  images can still be \
-                 built and saved; to run and prove nodes, use another machine's engine (DOCKER_HOST), or fix this one"
+                 built and saved; to run and verify nodes, use another machine's engine (DOCKER_HOST), or fix this one"
             )
         })
     }

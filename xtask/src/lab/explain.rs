@@ -39,7 +39,7 @@ fn meaning(message: &str, container: &Container) -> Option<String> {
     } else if let Some(path) = message.split("/proc/sys/").nth(1) {
         return Some(refused_sysctl(path, says("permission denied") || says("operation not permitted")));
     } else if says("sysctl") {
-        "a `--sysctl` in config.json is wrong: only settings that each container has for itself can be set \
+        "a `--sysctl` in config.json is wrong: only settings that are separate for each container can be set \
          (net.*, and a few of kernel.*)"
     } else if says("exec") && says("no such file or directory") {
         "the image's entry point does not exist, or its interpreter (the first line of a script) does not"
@@ -55,8 +55,8 @@ fn refused_sysctl(path: &str, is_forbidden: bool) -> String {
     let name = path.split([':', ' ', '"', '`', '\'']).next().unwrap_or_default().replace('/', ".");
     if is_forbidden {
         format!(
-            "a `--sysctl` sets {name}, which this engine is not allowed to: an engine without root can set only what \
-             each network has for itself"
+            "a `--sysctl` sets {name}, which this engine may not set: a rootless engine can set \
+             only what is separate for each network namespace"
         )
     } else {
         format!("a `--sysctl` sets {name}, which the kernel of the engine's host does not have")

@@ -79,7 +79,7 @@ fn missing_setting(sysctl: &str, is_confined: bool) -> UnmetNeed {
     } else if sysctl.starts_with("net.ipv6.conf.") {
         "enable IPv6 in the kernel of the engine's host (no ipv6.disable=1)"
     } else if is_confined {
-        "use an engine of root, or Docker: the kernel hides some settings from containers of an ordinary user"
+        "use an engine that runs as root, or Docker: the kernel hides some settings from a rootless engine's containers"
     } else if sysctl.starts_with("net.ipv6.") {
         "enable IPv6 in the kernel of the engine's host (no ipv6.disable=1)"
     } else {
@@ -91,7 +91,7 @@ fn missing_setting(sysctl: &str, is_confined: bool) -> UnmetNeed {
 fn hidden_setting(sysctl: &str) -> UnmetNeed {
     UnmetNeed {
         what: format!("{sysctl}: the kernel hides it from containers of an ordinary user"),
-        remedy: "run the proof as root, or on Docker".to_owned(),
+        remedy: "run `verify` as root, or on Docker".to_owned(),
     }
 }
 

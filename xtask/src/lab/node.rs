@@ -225,7 +225,7 @@ impl Lab<'_> {
             tail if tail.is_empty() => "it printed nothing".to_owned(),
             tail => format!("the end of its console:\n{tail}"),
         };
-        anyhow!("{} ended {code} before it was booted; {output}", node.name)
+        anyhow!("{} ended {code} before it had booted; {output}", node.name)
     }
 
     /// Everything that the console has shown since the container was created.

@@ -48,6 +48,10 @@ async fn run_scene(testbed: &Testbed<'_>, setup: &SceneSetup) -> Vec<Row> {
         0 => String::new(),
         count => format!(", {count} failed"),
     };
-    ui.note(format_args!("scene {name}: {} checks{failed}, {}", rows.len(), text::duration(since.elapsed())));
+    ui.note(format_args!(
+        "scene {name}: {}{failed}, {}",
+        text::plural(rows.len(), "check"),
+        text::duration(since.elapsed())
+    ));
     rows
 }

@@ -31,7 +31,7 @@ pub static REQUIRED: Rule = Rule {
     id: "schema-required",
     severity: Severity::Error,
     title: "Required keys are present",
-    why: "The place is that of the mapping that lacks the key.",
+    why: "The position is that of the mapping without the key.",
     failing: Example::Node("ui:\n  label: Tiny\n  label_prefix: tiny-\n  icon: router\n"),
     fixed: Example::Node("ui:\n  label: Tiny\n  label_prefix: tiny-\n  icon: router\n  visible: true\n"),
 };

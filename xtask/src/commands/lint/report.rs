@@ -82,10 +82,12 @@ pub(super) fn summarize(ui: &Ui, reports: &[Report]) {
         reports.iter().flat_map(|report| &report.findings).filter(|finding| finding.rule.severity == severity).count()
     };
     let silenced: usize = reports.iter().map(|report| report.silenced).sum();
-    let files = plural(reports.len(), "file");
+    let files = text::plural(reports.len(), "file");
     let mut text = match (count(Severity::Error), count(Severity::Warning)) {
         (0, 0) => format!("{files}: no findings"),
-        (errors, warnings) => format!("{files}: {}, {}", plural(errors, "error"), plural(warnings, "warning")),
+        (errors, warnings) => {
+            format!("{files}: {}, {}", text::plural(errors, "error"), text::plural(warnings, "warning"))
+        }
     };
     if silenced > 0 {
         text += &format!("; {silenced} silenced by a manifest");
@@ -94,8 +96,4 @@ pub(super) fn summarize(ui: &Ui, reports: &[Report]) {
     if reports.iter().any(|report| !report.findings.is_empty()) {
         ui.note("docs/lint.md explains each rule");
     }
-}
-
-fn plural(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

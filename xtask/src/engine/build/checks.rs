@@ -42,8 +42,7 @@ pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Res
             ));
         }
     }
-    let count = plan.checks.len();
-    ui.note(format_args!("{count} check{} passed", if count == 1 { "" } else { "s" }));
+    ui.note(format_args!("{} passed", text::plural(plan.checks.len(), "check")));
     Ok(())
 }
 

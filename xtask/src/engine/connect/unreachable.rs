@@ -33,7 +33,7 @@ impl Unreachable {
         match self {
             Self::NotInstalled => "Podman is not installed".to_owned(),
             Self::Silent { endpoint, .. } => format!("no engine answers at {}", endpoint.host),
-            Self::Forbidden { endpoint } => format!("you may not use the engine at {}", endpoint.host),
+            Self::Forbidden { endpoint } => format!("no permission to use the engine at {}", endpoint.host),
             Self::Misconfigured(error) | Self::Embedded(error) => format!("{error:#}"),
         }
     }
@@ -53,7 +53,7 @@ impl Unreachable {
                  `cargo xtask setup --engine embedded --yes` installs it"
             ),
             Self::Forbidden { endpoint } => anyhow!(
-                "you may not use the engine at {}: join its group (sudo usermod -aG docker \"$USER\") and log in \
+                "no permission to use the engine at {}: join its group (sudo usermod -aG docker \"$USER\") and log in \
                  again, or install Podman (`cargo xtask setup --engine embedded`), which needs no such permission",
                 endpoint.host
             ),

@@ -44,7 +44,7 @@ impl Read for Reader {
         if self.current.is_empty() && !self.ended {
             match self.pieces.blocking_recv() {
                 Some(piece) => self.current = piece,
-                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the export was given up")),
+                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the export was cancelled")),
             }
             self.ended = self.current.is_empty();
         }
@@ -77,7 +77,7 @@ impl Drain {
 impl Write for Drain {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let sent = self.pieces.blocking_send(Ok(Bytes::copy_from_slice(buf)));
-        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads any more"))?;
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the reader of the export has ended"))?;
         Ok(buf.len())
     }
 
@@ -89,7 +89,7 @@ impl Write for Drain {
 impl Drop for Drain {
     fn drop(&mut self) {
         if !self.ended {
-            let _ = self.pieces.blocking_send(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "given up")));
+            let _ = self.pieces.blocking_send(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "cancelled")));
         }
     }
 }

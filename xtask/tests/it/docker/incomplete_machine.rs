@@ -139,7 +139,7 @@ fn a_user_who_may_not_use_the_engine_is_told_how_to_join_its_group() {
     let output = as_nobody(folder.path(), repo.folder.path(), &["save"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("you may not use the engine at unix:///var/run/docker.sock"), "{said}");
+    assert!(said.contains("no permission to use the engine at unix:///var/run/docker.sock"), "{said}");
     assert!(said.contains("sudo usermod -aG docker"), "{said}");
 }
 
