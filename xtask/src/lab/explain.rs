@@ -151,7 +151,7 @@ mod tests {
         assert!(means(message).contains("sets net.vrf.strict_mode, which the kernel"));
         let message = "runc: runc create failed: unable to start container process: error during container init: \
                        open /proc/sys/kernel/msgmax: permission denied: OCI permission denied";
-        assert!(means(message).contains("sets kernel.msgmax, which this engine is not allowed to"));
+        assert!(means(message).contains("sets kernel.msgmax, which this engine may not set"));
     }
 
     /// The messages of runc and crun, through Docker and Podman.
