@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use crate::finding::{Example, Finding, Rule, Severity};
+use crate::finding::{Example, Finding, Rule};
 use crate::schema::NodeDefinition;
 use crate::yaml::{self, Mark, Node};
 
@@ -31,31 +31,29 @@ macro_rules! config_json {
 }
 pub(crate) use config_json;
 
-pub(crate) static CONFIG_JSON_MISSING: Rule = Rule {
-    id: "config-json-missing",
-    severity: Severity::Error,
-    title: "A container's definition has a file `config.json`",
-    why: "CML's docker-shim creates the container from `config.json`, one of the files under \
-          `configuration.provisioning.files`.",
-    failing: Example::Node(
+pub(crate) static CONFIG_JSON_MISSING: Rule = Rule::error(
+    "config-json-missing",
+    "A container's definition has a file `config.json`",
+    "CML's docker-shim creates the container from `config.json`, one of the files under \
+     `configuration.provisioning.files`.",
+    Example::Node(
         "configuration:\n  provisioning:\n    files:\n      - name: notes.txt\n        editable: false\n\
-         \x20       content: hello\n",
+     \x20       content: hello\n",
     ),
-    fixed: Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0"}}"#)),
-};
+    Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0"}}"#)),
+);
 
-pub(crate) static CONFIG_JSON: Rule = Rule {
-    id: "config-json",
-    severity: Severity::Error,
-    title: "`config.json` is JSON that the docker-shim can read",
-    why: "The docker-shim refuses anything else, and the node does not start. `docker` is an object; its `image` \
-          and the top level's `shell` are strings; `mounts`, `caps`, `env`, the lists of arguments and `day0cmd` \
-          are lists of strings; `busybox` is a boolean; `device_name_map` maps strings to strings. Go template \
-          actions such as `{{ dev (index .Devices 0).DeviceName }}` are allowed; where they decide what is written \
-          at all (`range`, `if`), the result is unknown and nothing is reported.",
-    failing: Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0",}}"#)),
-    fixed: Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0"}}"#)),
-};
+pub(crate) static CONFIG_JSON: Rule = Rule::error(
+    "config-json",
+    "`config.json` is JSON that the docker-shim can read",
+    "The docker-shim refuses anything else, and the node does not start. `docker` is an object; its `image` and the \
+     top level's `shell` are strings; `mounts`, `caps`, `env`, the lists of arguments and `day0cmd` are lists of \
+     strings; `busybox` is a boolean; `device_name_map` maps strings to strings. Go template actions such as `{{ dev \
+     (index .Devices 0).DeviceName }}` are allowed; where they decide what is written at all (`range`, `if`), the \
+     result is unknown and nothing is reported.",
+    Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0",}}"#)),
+    Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0"}}"#)),
+);
 
 /// What `config.json` says.
 #[derive(Clone, Debug, Default)]

@@ -7,35 +7,31 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::finding::{Example, Finding, MOST_FINDINGS, Rule, Severity};
+use crate::finding::{Example, Finding, MOST_FINDINGS, Rule};
 use crate::schema::{self, Definition, ImageDefinition, NodeDefinition};
 use crate::yaml::{self, Duplicate, Mark, Problem, ProblemKind, quoted};
 
 pub(crate) static RULES: &[&Rule] = &[&DUPLICATE_KEY, &LIMITS];
 
-static DUPLICATE_KEY: Rule = Rule {
-    id: "duplicate-key",
-    severity: Severity::Error,
-    title: "No mapping has a key twice",
-    why: "CML silently takes the last one, other programs the first. Nobody can tell which was meant.",
-    failing: Example::File(
-        "id: tiny\nnode_definition_id: tiny\nlabel: Tiny\nlabel: Tiny 1.0\ndocker_tag: \"tiny:1.0\"\n",
-    ),
-    fixed: Example::File("id: tiny\nnode_definition_id: tiny\nlabel: Tiny 1.0\ndocker_tag: \"tiny:1.0\"\n"),
-};
+static DUPLICATE_KEY: Rule = Rule::error(
+    "duplicate-key",
+    "No mapping has a key twice",
+    "CML silently takes the last one, other programs the first. Nobody can tell which was meant.",
+    Example::File("id: tiny\nnode_definition_id: tiny\nlabel: Tiny\nlabel: Tiny 1.0\ndocker_tag: \"tiny:1.0\"\n"),
+    Example::File("id: tiny\nnode_definition_id: tiny\nlabel: Tiny 1.0\ndocker_tag: \"tiny:1.0\"\n"),
+);
 
-static LIMITS: Rule = Rule {
-    id: "limits",
-    severity: Severity::Error,
-    title: "The file is no larger than a definition can be",
-    why: "A file with more than 20 MB, 64 levels, 50 000 values or 100 000 keys merged by `<<` is not read: no \
-          definition needs that much, and CML's web server accepts no larger body.",
-    failing: Example::File(concat!(
+static LIMITS: Rule = Rule::error(
+    "limits",
+    "The file is no larger than a definition can be",
+    "A file with more than 20 MB, 64 levels, 50 000 values or 100 000 keys merged by `<<` is not read: no definition \
+     needs that much, and CML's web server accepts no larger body.",
+    Example::File(concat!(
         "ui: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
         "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n"
     )),
-    fixed: Example::Node("ui:\n  label: Tiny\n"),
-};
+    Example::Node("ui:\n  label: Tiny\n"),
+);
 
 /// A definition, and what was found wrong while it was read.
 #[derive(Debug)]

@@ -36,6 +36,28 @@ pub struct Rule {
     pub fixed: Example,
 }
 
+impl Rule {
+    pub(crate) const fn error(
+        id: &'static str,
+        title: &'static str,
+        why: &'static str,
+        failing: Example,
+        fixed: Example,
+    ) -> Self {
+        Self { id, severity: Severity::Error, title, why, failing, fixed }
+    }
+
+    pub(crate) const fn warning(
+        id: &'static str,
+        title: &'static str,
+        why: &'static str,
+        failing: Example,
+        fixed: Example,
+    ) -> Self {
+        Self { id, severity: Severity::Warning, title, why, failing, fixed }
+    }
+}
+
 /// An example for a rule's documentation. Only this part is shown; the rest is an ordinary definition.
 #[derive(Debug)]
 pub enum Example {

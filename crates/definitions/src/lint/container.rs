@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::node;
 use super::subject::{ImageFile, Surroundings};
 use crate::config::{self, ConfigFile, Reading, config_json, mount_field};
-use crate::finding::{Example, Finding, MOST_FINDINGS, Rule, Severity};
+use crate::finding::Example::Node;
+use crate::finding::{Finding, MOST_FINDINGS, Rule};
 use crate::schema::NodeDefinition;
 use crate::schema::node::ConfigurationFile;
 use crate::yaml::{Mark, quoted};
@@ -33,121 +34,105 @@ const MOST_NAMED: usize = 50;
 /// Files that the shim itself reads; the last two hold mounts and variables, one per line.
 const READ_BY_THE_SHIM: [&str; 3] = [config::NAME, "mounts", "environment"];
 
-static CONFIG_JSON_KEY: Rule = Rule {
-    id: "config-json-key",
-    severity: Severity::Warning,
-    title: "`config.json` has only keys that the docker-shim is known to read",
-    why: "A misspelt key is silently ignored. Known keys are `docker`, `shell`, `day0cmd`, `busybox`, \
-          `device_name_map`, `vnc` and `privileged`; below `docker`: `image`, `mounts`, `caps`, `env`, \
-          `misc_args`, `run_args`, `name_args` and `extra_args`. These are the keys in published definitions; the \
-          shim itself is not published.",
-    failing: Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0", "cap": ["NET_ADMIN"]}}"#)),
-    fixed: Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0", "caps": ["NET_ADMIN"]}}"#)),
-};
+static CONFIG_JSON_KEY: Rule = Rule::warning(
+    "config-json-key",
+    "`config.json` has only keys that the docker-shim is known to read",
+    "A misspelt key is silently ignored. Known keys are `docker`, `shell`, `day0cmd`, `busybox`, `device_name_map`, \
+     `vnc` and `privileged`; below `docker`: `image`, `mounts`, `caps`, `env`, `misc_args`, `run_args`, `name_args` \
+     and `extra_args`. These are the keys in published definitions; the shim itself is not published.",
+    Node(config_json!(r#"{"docker": {"image": "tiny:1.0", "cap": ["NET_ADMIN"]}}"#)),
+    Node(config_json!(r#"{"docker": {"image": "tiny:1.0", "caps": ["NET_ADMIN"]}}"#)),
+);
 
-static ONE_ARGUMENT: Rule = Rule {
-    id: "one-argument",
-    severity: Severity::Error,
-    title: "Every element of `run_args` and the like is one argument",
-    why: "`docker create` gets each element of `misc_args`, `run_args`, `name_args` and `extra_args` as one \
-          argument. A flag and its value in one element fail with `unknown flag`, and the node does not start.",
-    failing: Example::Node(config_json!(r#"{"docker": {"run_args": ["--hostname tiny"]}}"#)),
-    fixed: Example::Node(config_json!(r#"{"docker": {"run_args": ["--hostname", "tiny"]}}"#)),
-};
+static ONE_ARGUMENT: Rule = Rule::error(
+    "one-argument",
+    "Every element of `run_args` and the like is one argument",
+    "`docker create` gets each element of `misc_args`, `run_args`, `name_args` and `extra_args` as one argument. A \
+     flag and its value in one element fail with `unknown flag`, and the node does not start.",
+    Node(config_json!(r#"{"docker": {"run_args": ["--hostname tiny"]}}"#)),
+    Node(config_json!(r#"{"docker": {"run_args": ["--hostname", "tiny"]}}"#)),
+);
 
-static SYSCTL_PLACE: Rule = Rule {
-    id: "sysctl-place",
-    severity: Severity::Error,
-    title: "`--sysctl` is in `run_args`",
-    why: "It has been seen to fail in `misc_args`; it works in `run_args`.",
-    failing: Example::Node(config_json!(r#"{"docker": {"misc_args": ["--sysctl", "net.ipv4.ip_forward=1"]}}"#)),
-    fixed: Example::Node(config_json!(r#"{"docker": {"run_args": ["--sysctl", "net.ipv4.ip_forward=1"]}}"#)),
-};
+static SYSCTL_PLACE: Rule = Rule::error(
+    "sysctl-place",
+    "`--sysctl` is in `run_args`",
+    "It has been seen to fail in `misc_args`; it works in `run_args`.",
+    Node(config_json!(r#"{"docker": {"misc_args": ["--sysctl", "net.ipv4.ip_forward=1"]}}"#)),
+    Node(config_json!(r#"{"docker": {"run_args": ["--sysctl", "net.ipv4.ip_forward=1"]}}"#)),
+);
 
-static IPV6_FORWARDING: Rule = Rule {
-    id: "ipv6-forwarding",
-    severity: Severity::Warning,
-    title: "A router forwards IPv6",
-    why: "In a container `/proc/sys` is read-only, so IPv6 forwarding can be enabled only when the container is \
-          created: by `--sysctl net.ipv6.conf.all.forwarding=1` in `run_args`. Checked where `general.nature` is \
-          `router`. (A router that forwards packets itself, without the kernel, does not need it; silence the rule \
-          there.)",
-    failing: Example::Node("general:\n  nature: router\n"),
-    fixed: Example::Node(concat!(
+static IPV6_FORWARDING: Rule = Rule::warning(
+    "ipv6-forwarding",
+    "A router forwards IPv6",
+    "In a container `/proc/sys` is read-only, so IPv6 forwarding can be enabled only when the container is created: \
+     by `--sysctl net.ipv6.conf.all.forwarding=1` in `run_args`. Checked where `general.nature` is `router`. (A \
+     router that forwards packets itself, without the kernel, does not need it; silence the rule there.)",
+    Node("general:\n  nature: router\n"),
+    Node(concat!(
         "general:\n  nature: router\n",
         config_json!(r#"{"docker": {"run_args": ["--sysctl", "net.ipv6.conf.all.forwarding=1"]}}"#)
     )),
-};
+);
 
-static VRF_UNDECLARED: Rule = Rule {
-    id: "vrf-undeclared",
-    severity: Severity::Error,
-    title: "A node that needs VRFs says so",
-    why: "A container with a sysctl `net.vrf.…` does not start on a CML host that has not loaded the `vrf` kernel \
-          module, and a stock CML has not. So the description that users see (`general.description` or \
-          `ui.description`) must mention VRFs.",
-    failing: Example::Node(config_json!(r#"{"docker": {"run_args": ["--sysctl", "net.vrf.strict_mode=1"]}}"#)),
-    fixed: Example::Node(concat!(
+static VRF_UNDECLARED: Rule = Rule::error(
+    "vrf-undeclared",
+    "A node that needs VRFs says so",
+    "A container with a sysctl `net.vrf.…` does not start on a CML host that has not loaded the `vrf` kernel module, \
+     and a stock CML has not. So the description that users see (`general.description` or `ui.description`) must \
+     mention VRFs.",
+    Node(config_json!(r#"{"docker": {"run_args": ["--sysctl", "net.vrf.strict_mode=1"]}}"#)),
+    Node(concat!(
         "ui:\n  description: Tiny with VRFs; the CML host must have loaded the module vrf\n",
         config_json!(r#"{"docker": {"run_args": ["--sysctl", "net.vrf.strict_mode=1"]}}"#)
     )),
-};
+);
 
-static SSHD_AUDIT_WRITE: Rule = Rule {
-    id: "sshd-audit-write",
-    severity: Severity::Error,
-    title: "A container with sshd has the capability AUDIT_WRITE",
-    why: "Without it sshd drops every login. If there is a list `caps`, every capability that is not in it is \
-          dropped. The image is taken to contain sshd if a file `sshd_config`, `authorized_keys` or `ssh_host_…` \
-          is among the definition's files or, for a node of this repository, in its `rootfs`, or if its Dockerfile \
-          contains the word `openssh`. Any other sshd goes unnoticed.",
-    failing: Example::Node(concat!(
-        config_json!(
-            r#"{"docker": {"caps": ["NET_ADMIN"],
-            "mounts": ["type=bind,source=cfg/authorized_keys,target=/root/.ssh/authorized_keys"]}}"#
-        ),
-        "      - name: authorized_keys\n        editable: true\n"
+static SSHD_AUDIT_WRITE: Rule = Rule::error(
+    "sshd-audit-write",
+    "A container with sshd has the capability AUDIT_WRITE",
+    "Without it sshd drops every login. If there is a list `caps`, every capability that is not in it is dropped. \
+     The image is taken to contain sshd if a file `sshd_config`, `authorized_keys` or `ssh_host_…` is among the \
+     definition's files or, for a node of this repository, in its `rootfs`, or if its Dockerfile contains the word \
+     `openssh`. Any other sshd goes unnoticed.",
+    Node(concat!(
+        config_json!(r#"{"docker": {"caps": ["NET_ADMIN"]}}"#),
+        "      - name: authorized_keys\n        editable: false\n"
     )),
-    fixed: Example::Node(concat!(
-        config_json!(
-            r#"{"docker": {"caps": ["AUDIT_WRITE", "NET_ADMIN"],
-            "mounts": ["type=bind,source=cfg/authorized_keys,target=/root/.ssh/authorized_keys"]}}"#
-        ),
-        "      - name: authorized_keys\n        editable: true\n"
+    Node(concat!(
+        config_json!(r#"{"docker": {"caps": ["AUDIT_WRITE", "NET_ADMIN"]}}"#),
+        "      - name: authorized_keys\n        editable: false\n"
     )),
-};
+);
 
-static MOUNT_SOURCE: Rule = Rule {
-    id: "mount-source",
-    severity: Severity::Error,
-    title: "Every mount source is a file of the definition",
-    why: "`source=cfg/NAME`: `cfg` is `volume_name`, NAME is one of `files`. The container does not start if the \
-          file does not exist. Absolute paths are on the host and are not checked.",
-    failing: Example::Node(concat!(
+static MOUNT_SOURCE: Rule = Rule::error(
+    "mount-source",
+    "Every mount source is a file of the definition",
+    "`source=cfg/NAME`: `cfg` is `volume_name`, NAME is one of `files`. The container does not start if the file \
+     does not exist. Absolute paths are on the host and are not checked.",
+    Node(concat!(
         config_json!(r#"{"docker": {"mounts": ["type=bind,source=cfg/boot,target=/boot.sh"]}}"#),
         "      - name: boot.sh\n        editable: false\n"
     )),
-    fixed: Example::Node(concat!(
+    Node(concat!(
         config_json!(r#"{"docker": {"mounts": ["type=bind,source=cfg/boot.sh,target=/boot.sh"]}}"#),
         "      - name: boot.sh\n        editable: false\n"
     )),
-};
+);
 
-static UNMOUNTED_FILE: Rule = Rule {
-    id: "unmounted-file",
-    severity: Severity::Warning,
-    title: "Every editable file is mounted",
-    why: "What a user writes into a file that is not mounted never reaches the container. The shim itself reads \
-          `config.json`, `mounts` and `environment`.",
-    failing: Example::Node(concat!(
+static UNMOUNTED_FILE: Rule = Rule::warning(
+    "unmounted-file",
+    "Every editable file is mounted",
+    "What a user writes into a file that is not mounted never reaches the container. The shim itself reads \
+     `config.json`, `mounts` and `environment`.",
+    Node(concat!(
         config_json!(r#"{"docker": {"image": "tiny:1.0"}}"#),
         "      - name: boot.sh\n        editable: true\n"
     )),
-    fixed: Example::Node(concat!(
+    Node(concat!(
         config_json!(r#"{"docker": {"mounts": ["type=bind,source=cfg/boot.sh,target=/boot.sh"]}}"#),
         "      - name: boot.sh\n        editable: true\n"
     )),
-};
+);
 
 pub(super) fn judge(definition: &NodeDefinition, around: &Surroundings, findings: &mut Vec<Finding>) {
     if definition.domain_driver() != Some("docker") {

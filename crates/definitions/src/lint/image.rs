@@ -3,7 +3,8 @@
 use super::node;
 use super::subject::{Archive, Peers, Surroundings};
 use crate::config::{ConfigFile, Reading};
-use crate::finding::{Example, Finding, Rule, Severity};
+use crate::finding::Example::{File, Image};
+use crate::finding::{Finding, Rule};
 use crate::schema::{ImageDefinition, NodeDefinition};
 use crate::yaml::{Mark, quoted};
 
@@ -13,68 +14,62 @@ pub(super) static ALL: &[&Rule] =
 /// With more node definitions than this, similar ids are not searched.
 const MOST_COMPARED: usize = 200;
 
-static IMAGE_NODE: Rule = Rule {
-    id: "image-node",
-    severity: Severity::Error,
-    title: "`node_definition_id` is the id of the node definition beside it",
-    why: "Compared are the node definitions of the same run, of the same folder, and of `node-definitions/` in a \
-          tree laid out as CML's. An id that none of them has may be that of a node that comes with CML; so it is \
-          reported only if there is exactly one node definition, or one with a similar id.",
-    failing: Example::Image("node_definition_id: tinny\n"),
-    fixed: Example::Image("node_definition_id: tiny\n"),
-};
+static IMAGE_NODE: Rule = Rule::error(
+    "image-node",
+    "`node_definition_id` is the id of the node definition beside it",
+    "Compared are the node definitions of the same run, of the same folder, and of `node-definitions/` in a tree \
+     laid out as CML's. An id that none of them has may be that of a node that comes with CML; so it is reported only \
+     if there is exactly one node definition, or one with a similar id.",
+    Image("node_definition_id: tinny\n"),
+    Image("node_definition_id: tiny\n"),
+);
 
-static IMAGE_TAG: Rule = Rule {
-    id: "image-tag",
-    severity: Severity::Error,
-    title: "The archive has the tag with which the container is created",
-    why: "CML 2.10 takes the tag from `docker_tag`, CML 2.9 from `docker.image` in the node definition's \
-          `config.json`. If the archive does not have it, the server loads one image and looks for another. \
-          Checked where an archive (`.tar`, `.tar.gz`) is beside the definition.",
-    failing: Example::Image("docker_tag: \"tiny:1.1\"\n"),
-    fixed: Example::Image("docker_tag: \"tiny:1.0\"\n"),
-};
+static IMAGE_TAG: Rule = Rule::error(
+    "image-tag",
+    "The archive has the tag with which the container is created",
+    "CML 2.10 takes the tag from `docker_tag`, CML 2.9 from `docker.image` in the node definition's `config.json`. \
+     If the archive does not have it, the server loads one image and looks for another. Checked where an archive \
+     (`.tar`, `.tar.gz`) is beside the definition.",
+    Image("docker_tag: \"tiny:1.1\"\n"),
+    Image("docker_tag: \"tiny:1.0\"\n"),
+);
 
-static IMAGE_TAG_DIFFERS: Rule = Rule {
-    id: "image-tag-differs",
-    severity: Severity::Warning,
-    title: "`docker_tag` and the node definition name the same tag",
-    why: "CML 2.9 starts `docker.image` of `config.json`, CML 2.10 starts `docker_tag`. Several image definitions \
-          of one node may have different tags on purpose (CML 2.10); the node then starts another image on CML \
-          2.9. Not checked if there is an archive, whose tags decide.",
-    failing: Example::File("id: tiny-1-1\nnode_definition_id: tiny\nlabel: Tiny\ndocker_tag: \"tiny:1.1\"\n"),
-    fixed: Example::File("id: tiny-1-1\nnode_definition_id: tiny\nlabel: Tiny\ndocker_tag: \"tiny:1.0\"\n"),
-};
+static IMAGE_TAG_DIFFERS: Rule = Rule::warning(
+    "image-tag-differs",
+    "`docker_tag` and the node definition name the same tag",
+    "CML 2.9 starts `docker.image` of `config.json`, CML 2.10 starts `docker_tag`. Several image definitions of one \
+     node may have different tags on purpose (CML 2.10); the node then starts another image on CML 2.9. Not checked \
+     if there is an archive, whose tags decide.",
+    File("id: tiny-1-1\nnode_definition_id: tiny\nlabel: Tiny\ndocker_tag: \"tiny:1.1\"\n"),
+    File("id: tiny-1-1\nnode_definition_id: tiny\nlabel: Tiny\ndocker_tag: \"tiny:1.0\"\n"),
+);
 
-static IMAGE_SHA256: Rule = Rule {
-    id: "image-sha256",
-    severity: Severity::Error,
-    title: "`sha256` is the image ID of the archive",
-    why: "For a container it is the SHA-256 of the image's configuration, which `manifest.json` in the archive \
-          names; neither that of the archive nor the digest that `docker inspect` prints on some engines. CML \
-          refuses to start an image with another ID.",
-    failing: Example::Image("sha256: \"0000000000000000000000000000000000000000000000000000000000000000\"\n"),
-    fixed: Example::Image("sha256: \"a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4\"\n"),
-};
+static IMAGE_SHA256: Rule = Rule::error(
+    "image-sha256",
+    "`sha256` is the image ID of the archive",
+    "For a container it is the SHA-256 of the image's configuration, which `manifest.json` in the archive names; \
+     neither that of the archive nor the digest that `docker inspect` prints on some engines. CML refuses to start an \
+     image with another ID.",
+    Image("sha256: \"0000000000000000000000000000000000000000000000000000000000000000\"\n"),
+    Image("sha256: \"a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4\"\n"),
+);
 
-static IMAGE_ARCHIVE: Rule = Rule {
-    id: "image-archive",
-    severity: Severity::Error,
-    title: "An engine can load the archive",
-    why: "It is what `docker save` writes, as `.tar` or `.tar.gz`, complete and undamaged.",
-    failing: Example::Image("disk_image: damaged.tar.gz\n"),
-    fixed: Example::Image("disk_image: tiny.tar.gz\n"),
-};
+static IMAGE_ARCHIVE: Rule = Rule::error(
+    "image-archive",
+    "An engine can load the archive",
+    "It is what `docker save` writes, as `.tar` or `.tar.gz`, complete and undamaged.",
+    Image("disk_image: damaged.tar.gz\n"),
+    Image("disk_image: tiny.tar.gz\n"),
+);
 
-static DISK_IMAGE_MISSING: Rule = Rule {
-    id: "disk-image-missing",
-    severity: Severity::Warning,
-    title: "Every `disk_image` exists",
-    why: "On the server the files are in the folder of the image definition. A repository of definitions often \
-          leaves them out, so this is a warning.",
-    failing: Example::Image("disk_image_2: data.qcow2\n"),
-    fixed: Example::Image("disk_image: tiny.tar.gz\n"),
-};
+static DISK_IMAGE_MISSING: Rule = Rule::warning(
+    "disk-image-missing",
+    "Every `disk_image` exists",
+    "On the server the files are in the folder of the image definition. A repository of definitions often leaves \
+     them out, so this is a warning.",
+    Image("disk_image_2: data.qcow2\n"),
+    Image("disk_image: tiny.tar.gz\n"),
+);
 
 pub(super) fn judge(
     definition: &ImageDefinition,

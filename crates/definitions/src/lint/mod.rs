@@ -5,15 +5,49 @@
 
 mod container;
 mod image;
-mod judge;
 mod node;
-pub mod page;
-mod rules;
 mod subject;
 #[cfg(test)]
 mod tests;
 
+use crate::document::{self, Document};
+use crate::finding::{Finding, Rule};
+use crate::schema::{self, Definition};
+use subject::Peers;
+
 pub use image::same_tag;
-pub use judge::judge;
-pub use rules::{rule, rules};
 pub use subject::{Archive, ImageFile, Subject, Surroundings};
+
+/// Every rule, in the order of `docs/lint.md`.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    [schema::rules::ALL, document::RULES, container::ALL, node::ALL, image::ALL].into_iter().flatten().copied()
+}
+
+/// The rule of that id; or a message, with the most similar id.
+pub fn rule(id: &str) -> Result<&'static Rule, String> {
+    rules()
+        .find(|rule| rule.id == id)
+        .ok_or_else(|| format!("there is no rule `{id}`: {}", text::near(id, rules().map(|rule| rule.id))))
+}
+
+/// Judges documents together; returns the findings of each, in the order of its text. `beside` are further documents
+/// that these may refer to; they are not judged themselves.
+pub fn judge(subjects: &[Subject<'_>], beside: &[Document]) -> Vec<Vec<Finding>> {
+    let documents: Vec<&Document> = subjects.iter().map(|subject| subject.document).chain(beside).collect();
+    let peers = Peers::of(&documents);
+    subjects.iter().map(|subject| judge_one(subject, &peers)).collect()
+}
+
+fn judge_one(subject: &Subject<'_>, peers: &Peers<'_>) -> Vec<Finding> {
+    let mut findings = subject.document.findings.clone();
+    match &subject.document.definition {
+        Definition::Node(definition) => {
+            node::judge(definition, &subject.around, peers, &mut findings);
+            container::judge(definition, &subject.around, &mut findings);
+        }
+        Definition::Image(definition) => image::judge(definition, &subject.around, peers, &mut findings),
+        Definition::Unknown => {}
+    }
+    findings.sort_by_key(|finding| finding.at);
+    findings
+}

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::subject::{Peers, Surroundings};
-use crate::finding::{Example, Finding, Rule, Severity};
+use crate::finding::Example::Node;
+use crate::finding::{Finding, Rule};
 use crate::schema::{At, NodeDefinition};
 use crate::yaml::{Mark, quoted};
 
@@ -12,58 +13,53 @@ pub(super) static ALL: &[&Rule] = &[&BOOT_COMPLETED, &DEFAULT_COUNT, &LABEL_CUT,
 /// The longest label of a node that Cisco has published, in characters.
 const LONGEST_LABEL: usize = 26;
 
-static BOOT_COMPLETED: Rule = Rule {
-    id: "boot-completed",
-    severity: Severity::Warning,
-    title: "The image can print what CML waits for",
-    why: "CML considers a node booted when one of `boot.completed` appears on the console; if none does, it waits \
-          for `boot.timeout` seconds. For a node of this repository, each text is searched in the files of its \
-          folder; a text that a program in the image prints by itself is not found there (silence the rule then). \
-          Not checked if the image is unknown or `uses_regex` is true.",
-    failing: Example::Node("boot:\n  completed: [\"REDAY\"]\n"),
-    fixed: Example::Node("boot:\n  completed: [\"READY\"]\n"),
-};
+static BOOT_COMPLETED: Rule = Rule::warning(
+    "boot-completed",
+    "The image can print what CML waits for",
+    "CML considers a node booted when one of `boot.completed` appears on the console; if none does, it waits for \
+     `boot.timeout` seconds. For a node of this repository, each text is searched in the files of its folder; a text \
+     that a program in the image prints by itself is not found there (silence the rule then). Not checked if the \
+     image is unknown or `uses_regex` is true.",
+    Node("boot:\n  completed: [\"REDAY\"]\n"),
+    Node("boot:\n  completed: [\"READY\"]\n"),
+);
 
-static DEFAULT_COUNT: Rule = Rule {
-    id: "default-count",
-    severity: Severity::Warning,
-    title: "A node has all the interfaces that it gets",
-    why: "`default_count` is the number of interfaces when the node is put on the canvas, `min_count` the number \
-          that it needs to start; `physical` names all that it can have.",
-    failing: Example::Node("device:\n  interfaces:\n    physical: [eth0, eth1]\n    default_count: 4\n"),
-    fixed: Example::Node("device:\n  interfaces:\n    physical: [eth0, eth1]\n    default_count: 2\n"),
-};
+static DEFAULT_COUNT: Rule = Rule::warning(
+    "default-count",
+    "A node has all the interfaces that it gets",
+    "`default_count` is the number of interfaces when the node is put on the canvas, `min_count` the number that it \
+     needs to start; `physical` names all that it can have.",
+    Node("device:\n  interfaces:\n    physical: [eth0, eth1]\n    default_count: 4\n"),
+    Node("device:\n  interfaces:\n    physical: [eth0, eth1]\n    default_count: 2\n"),
+);
 
-static LABEL_CUT: Rule = Rule {
-    id: "label-cut",
-    severity: Severity::Warning,
-    title: "The label is short enough for CML's palette",
-    why: "CML allows 32 characters, but its palette cuts off long labels, and versions come at their ends. Where \
-          it cuts depends on the browser and is not documented; no label of a node that Cisco has published is \
-          longer than 26 characters.",
-    failing: Example::Node("ui:\n  label: A tiny node for tests, 10.4.2\n"),
-    fixed: Example::Node("ui:\n  label: Tiny 10.4.2\n"),
-};
+static LABEL_CUT: Rule = Rule::warning(
+    "label-cut",
+    "The label is short enough for CML's palette",
+    "CML allows 32 characters, but its palette cuts off long labels, and versions come at their ends. Where it cuts \
+     depends on the browser and is not documented; no label of a node that Cisco has published is longer than 26 \
+     characters.",
+    Node("ui:\n  label: A tiny node for tests, 10.4.2\n"),
+    Node("ui:\n  label: Tiny 10.4.2\n"),
+);
 
-pub(super) static PASSWORD_CLEAR: Rule = Rule {
-    id: "password-clear",
-    severity: Severity::Warning,
-    title: "No password is in a read-only definition",
-    why: "Everybody who can see a definition can read the passwords in it, and if `read_only` is true nobody can \
-          change them. Checked are `pyats` and files called `password`.",
-    failing: Example::Node("general:\n  read_only: true\npyats:\n  os: linux\n  username: root\n  password: secret\n"),
-    fixed: Example::Node("general:\n  read_only: false\npyats:\n  os: linux\n  username: root\n  password: secret\n"),
-};
+pub(super) static PASSWORD_CLEAR: Rule = Rule::warning(
+    "password-clear",
+    "No password is in a read-only definition",
+    "Everybody who can see a definition can read the passwords in it, and if `read_only` is true nobody can change \
+     them. Checked are `pyats` and files called `password`.",
+    Node("general:\n  read_only: true\npyats:\n  os: linux\n  username: root\n  password: secret\n"),
+    Node("general:\n  read_only: false\npyats:\n  os: linux\n  username: root\n  password: secret\n"),
+);
 
-static ID_CASE: Rule = Rule {
-    id: "id-case",
-    severity: Severity::Error,
-    title: "Ids differ by more than case",
-    why: "CML distinguishes `Tiny` from `tiny`; people and some file systems do not. All definitions of one run \
-          are compared.",
-    failing: Example::Node("id: TINY\n"),
-    fixed: Example::Node("id: tiny\n"),
-};
+static ID_CASE: Rule = Rule::error(
+    "id-case",
+    "Ids differ by more than case",
+    "CML distinguishes `Tiny` from `tiny`; people and some file systems do not. All definitions of one run are \
+     compared.",
+    Node("id: TINY\n"),
+    Node("id: tiny\n"),
+);
 
 pub(super) fn nature(definition: &NodeDefinition) -> Option<&'static str> {
     Some(definition.general.as_ref()?.nature.as_ref()?.value)

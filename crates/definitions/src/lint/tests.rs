@@ -1,5 +1,7 @@
 //! The documentation of the rules is true: each failing example violates that rule and no other, each fixed one none.
 
+mod page;
+
 use super::*;
 use crate::document::Document;
 use crate::finding::{Example, Rule};

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::at::At;
 use super::reader::{Fields, Reader, object};
 use super::rules;
-use super::scalar::{NAME, any_text, boolean, is_name, is_sha256, line, line_that, or_null, text, whole};
+use super::scalar::{At, NAME, any_text, boolean, is_name, is_sha256, line, line_that, or_null, text, whole};
 use crate::yaml::Node;
 
 object! {

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::at::At;
 use super::reader::{Fields, Reader, list, object};
 use super::rules;
 use super::scalar::{
-    NAME, any_text, boolean, is_cpu_model, is_icon, is_name, lax_text, line, line_that, literally_one_of, not_one_of,
-    one_of, one_of_numbers, or_null, text, whole,
+    At, NAME, any_text, boolean, is_cpu_model, is_icon, is_name, lax_text, line, line_that, literally_one_of,
+    not_one_of, one_of, one_of_numbers, or_null, text, whole,
 };
 use crate::yaml::{Mark, Node, quoted};
 

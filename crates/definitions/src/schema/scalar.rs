@@ -5,13 +5,28 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::at::At;
+use serde::{Serialize, Serializer};
+
 use super::reader::Reader;
 use super::rules;
-use crate::yaml::{Node, Value, quoted, saturated};
+use crate::yaml::{Mark, Node, Value, quoted, saturated};
 
 /// Python does not convert a longer text to an integer.
 const MOST_DIGITS: usize = 4300;
+
+/// A value and its place in the file.
+#[derive(Clone, Debug)]
+pub struct At<T> {
+    pub value: T,
+    pub at: Mark,
+}
+
+/// The value alone.
+impl<T: Serialize> Serialize for At<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
 
 /// A text that may be null as well as absent.
 pub(super) fn or_null<T>(

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::rules::rules;
+use super::rules;
 use crate::finding::{Example, Rule};
 
 const HEAD: &str = "<!-- Generated from the rules in crates/definitions by
@@ -24,7 +24,7 @@ A node of this repository can silence a rule in its manifest, with a reason (see
 ";
 
 /// The text of the page.
-pub fn page() -> String {
+pub(super) fn page() -> String {
     let mut page = String::from(HEAD);
     for rule in rules() {
         // Writing to a string cannot fail.
