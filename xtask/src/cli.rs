@@ -82,13 +82,16 @@ enum Command {
     /// Install nodes on CML servers
     Upload(commands::upload::Args),
     /// Examine CML servers; remove or restore nodes there
-    Cml(commands::cml::Args),
+    #[command(subcommand)]
+    Cml(commands::cml::Command),
     /// Use a machine inside CML to build, if you have no other Linux
-    Builder(commands::builder::Args),
+    #[command(subcommand)]
+    Builder(commands::builder::Command),
     /// Remove this project's images and files, and nothing else
     Clean(commands::clean::Args),
     /// Test and measure this program itself: ci, bench
-    Dev(dev::Args),
+    #[command(subcommand)]
+    Dev(dev::Command),
 }
 
 /// The definition of the command line.
@@ -200,10 +203,10 @@ async fn dispatch(ui: &Ui, cli: Cli, finder: &Finder) -> anyhow::Result<()> {
         Command::Lint(args) => commands::lint::run(ui, cli.root.as_deref(), args).await,
         Command::Diff(args) => commands::diff::run(&session()?, args),
         Command::Upload(args) => commands::upload::run(&session()?, args).await,
-        Command::Cml(args) => commands::cml::run(&session()?, args).await,
-        Command::Builder(args) => commands::builder::run(&session()?, args).await,
+        Command::Cml(command) => commands::cml::run(&session()?, command).await,
+        Command::Builder(command) => commands::builder::run(&session()?, command).await,
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
-        Command::Dev(args) => dev::run(&session()?, args).await,
+        Command::Dev(command) => dev::run(&session()?, command).await,
     }
 }
 

@@ -9,22 +9,16 @@ use clap::Subcommand;
 
 use crate::commands::session::Session;
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+pub enum Command {
     /// Check formatting and lints, and run all tests
     Ci(ci::Args),
     /// Measure what the project promises, next to the alternatives that it replaces
     Bench(bench::Args),
 }
 
-pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    match args.command {
+pub async fn run(session: &Session<'_>, command: Command) -> Result<()> {
+    match command {
         Command::Ci(args) => ci::run(session, args).await,
         Command::Bench(args) => bench::run(session, args).await,
     }

@@ -4,14 +4,12 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::value_parser;
 use xshell::{Shell, cmd};
 
-use crate::commands::builder::args::WaitArgs;
-use crate::commands::builder::lab::{logged_in, refuse_added_nodes};
-use crate::commands::servers;
-use crate::commands::servers::{ServerArgs, Target};
+use crate::commands::builder::lab::{WaitArgs, logged_in, refuse_added_nodes};
+use crate::commands::servers::{self, ServerArgs, Target};
 use crate::commands::session::Session;
 use builder::environment::{self, Environment, Origin};
 use builder::lookup::{self, BuildMachine, describe};
@@ -83,12 +81,12 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers)?;
     let target = servers.only_by_api()?;
     let environment = read_environment(session, &target, &args)?;
+    let new = New { session, target: &target, args: &args, environment };
     match &args.output {
-        Some(file) => to_file(session, &target, &args, environment, file).await,
+        Some(file) => new.to_file(file).await,
         None => {
             let _lock = target.lock().await?;
-            logged_in(&target, async |controller| to_server(session, controller, &target, &args, environment).await)
-                .await
+            logged_in(&target, async |controller| new.to_server(controller).await).await
         }
     }
 }
@@ -120,50 +118,126 @@ fn repository(session: &Session<'_>, asked: Option<&str>) -> Result<Origin> {
     )?)
 }
 
-async fn to_server(
-    session: &Session<'_>,
-    controller: &Controller<'_>,
-    target: &Target<'_>,
-    args: &Args,
+/// A machine to be created.
+struct New<'a> {
+    session: &'a Session<'a>,
+    target: &'a Target<'a>,
+    args: &'a Args,
     environment: Environment,
-) -> Result<()> {
-    let found = lookup::find(controller, &args.title, None).await?;
-    let foreign = found.iter().filter(|found| found.own.is_none()).count();
-    let own: Vec<(Lab, BuildMachine)> = found.into_iter().filter_map(|found| Some((found.lab, found.own?))).collect();
-    if let (Some((lab, _)), false) = (own.first(), args.replace) {
-        session.ui.note(format_args!(
-            "{}: the lab `{}` exists already and is left unchanged; --replace creates it again",
-            target.address, args.title
-        ));
-        return session.ui.result(format_args!("{}  {}  unchanged", target.address, lab.id));
+}
+
+impl New<'_> {
+    async fn to_server(&self, controller: &Controller<'_>) -> Result<()> {
+        let Self { session, target, args, .. } = self;
+        let found = lookup::find(controller, &args.title, None).await?;
+        let has_foreign = found.iter().any(|found| found.own.is_none());
+        let own: Vec<(Lab, BuildMachine)> =
+            found.into_iter().filter_map(|found| Some((found.lab, found.own?))).collect();
+        if let (Some((lab, _)), false) = (own.first(), args.replace) {
+            session.ui.note(format_args!(
+                "{}: the lab `{}` exists already and is left unchanged; --replace creates it again",
+                target.address, args.title
+            ));
+            return session.ui.result(format_args!("{}  {}  unchanged", target.address, lab.id));
+        }
+        ensure!(
+            !has_foreign || !own.is_empty(),
+            "{} has a lab `{}` that this project did not create; it is left unchanged: choose another --title",
+            target.address,
+            args.title
+        );
+        own.iter().try_for_each(|(lab, machine)| refuse_added_nodes(lab, machine))?;
+        let images = controller.images().await?;
+        let image = image::choose(&images, args.image_definition.as_deref(), &target.address.to_string())?;
+        if !own.is_empty() {
+            let shown: Vec<String> = own.iter().map(|(lab, _)| describe(lab)).collect();
+            session.ui.note(format_args!("{}:\n{}", target.address, shown.join("\n")));
+            target.agree(args.yes, "Replace this, with everything on its machine?").await?;
+        }
+        let (machine, generated) = self.machine(image).await?;
+        let id = match controller.import_lab(&machine.topology(&session.repository.root)?).await {
+            Ok(id) => id,
+            Err(error) => return Err(lifecycle::explain(controller, error).await),
+        };
+        show(session, &machine, generated.as_ref());
+        session.ui.result(format_args!("{}  {id}  created", target.address))?;
+        replace(controller, args, &own).await?;
+        session.ui.note("`cargo xtask builder start` starts it and waits until it is ready");
+        Ok(())
     }
-    ensure!(
-        foreign == 0 || !own.is_empty(),
-        "{} has a lab `{}` that this project did not create; it is left unchanged: choose another --title",
-        target.address,
-        args.title
-    );
-    for (lab, machine) in &own {
-        refuse_added_nodes(lab, machine)?;
+
+    async fn to_file(&self, file: &Path) -> Result<()> {
+        let images = match &self.args.image_definition {
+            // No server is needed.
+            Some(id) => {
+                vec![Image { id: id.clone(), node_definition_id: NODE_DEFINITION.to_owned(), ..Image::default() }]
+            }
+            None => logged_in(self.target, async |controller| controller.images().await).await?,
+        };
+        let server = self.target.address.to_string();
+        let image = image::choose(&images, self.args.image_definition.as_deref(), &server)?;
+        ensure!(!file.exists(), "{} exists already and is not overwritten", file.display());
+        let (machine, generated) = self.machine(image).await?;
+        let topology = machine.topology(&self.session.repository.root)?;
+        // It contains the hash of a password.
+        let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+        let written = opened.and_then(|mut opened| opened.write_all(topology.as_bytes()));
+        written.with_context(|| format!("could not write {}", file.display()))?;
+        show(self.session, &machine, generated.as_ref());
+        self.session.ui.note("import it in CML's web interface: Dashboard, Import");
+        self.session.ui.result(file.display())
     }
-    let images = controller.images().await?;
-    let image = image::choose(&images, args.image_definition.as_deref(), &target.address.to_string())?;
-    if !own.is_empty() {
-        let shown: Vec<String> = own.iter().map(|(lab, _)| describe(lab)).collect();
-        session.ui.note(format_args!("{}:\n{}", target.address, shown.join("\n")));
-        target.agree(args.yes, "Replace this, with everything on its machine?").await?;
+
+    /// The machine, and its password if that was generated.
+    async fn machine(&self, image: &Image) -> Result<(Machine, Option<Secret>)> {
+        let (password, is_generated) = self.choose_password().await?.unzip();
+        let args = self.args;
+        let machine = Machine {
+            title: args.title.clone(),
+            node_definition: image.node_definition_id.clone(),
+            image_definition: image.id.clone(),
+            cpus: args.cpus,
+            ram: args.ram,
+            disk: args.disk,
+            user: args.user.clone(),
+            password_hash: password.as_ref().map(password::hash).transpose()?,
+            environment: self.environment.clone(),
+        };
+        Ok((machine, password.filter(|_| is_generated == Some(true))))
     }
-    let (machine, shown) = machine(session, target, args, environment, image).await?;
-    let topology = machine.topology(&session.repository.root)?;
-    let id = match controller.import_lab(&topology).await {
-        Ok(id) => id,
-        Err(error) => return Err(lifecycle::explain(controller, error).await),
-    };
-    show(session, &machine, shown.as_ref());
-    session.ui.result(format_args!("{}  {id}  created", target.address))?;
-    replace(controller, args, &own).await?;
-    session.ui.note("`cargo xtask builder start` starts it and waits until it is ready");
-    Ok(())
+
+    /// The password, if there is to be one, and whether it was generated.
+    async fn choose_password(&self) -> Result<Option<(Secret, bool)>> {
+        let (ui, user) = (self.session.ui, &self.args.user);
+        if self.args.generate_password {
+            return Ok(Some((password::generate()?, true)));
+        }
+        if let Some(set) = std::env::var(PASSWORD).ok().filter(|text| !text.is_empty()).map(Secret::new) {
+            password::check(&set, user).context(PASSWORD)?;
+            return Ok(Some((set, false)));
+        }
+        if !ui.can_ask() {
+            ensure!(
+                !self.environment.keys.is_empty(),
+                "nobody could log in: there is no SSH public key (--key FILE) and no password ({PASSWORD} or \
+                 --generate-password)"
+            );
+            ui.note(format_args!(
+                "`{user}` gets no password and logs in by key ({PASSWORD} or --generate-password sets a password)"
+            ));
+            return Ok(None);
+        }
+        let _one_at_a_time = self.target.access.prompt.lock().await;
+        let question = format!("Password for `{user}` on the new machine (empty: generate one): ");
+        let typed = Secret::new(ui.ask_secret(&question).await?);
+        if typed.reveal().is_empty() {
+            return Ok(Some((password::generate()?, true)));
+        }
+        password::check(&typed, user)?;
+        let repeated = ui.ask_secret("Repeat the password: ").await?;
+        ensure!(typed.reveal() == repeated, "the passwords differ; nothing was changed");
+        Ok(Some((typed, false)))
+    }
 }
 
 /// Deletes the old labs, once the new one exists: if the server refuses the new lab, nothing has changed.
@@ -179,103 +253,12 @@ async fn replace(controller: &Controller<'_>, args: &Args, old: &[(Lab, BuildMac
     Ok(())
 }
 
-async fn to_file(
-    session: &Session<'_>,
-    target: &Target<'_>,
-    args: &Args,
-    environment: Environment,
-    file: &Path,
-) -> Result<()> {
-    let named =
-        |id: &String| Image { id: id.clone(), node_definition_id: NODE_DEFINITION.to_owned(), ..Image::default() };
-    let images = match &args.image_definition {
-        // No server is needed.
-        Some(id) => vec![named(id)],
-        None => logged_in(target, async |controller| controller.images().await).await?,
-    };
-    let image = image::choose(&images, args.image_definition.as_deref(), &target.address.to_string())?;
-    ensure!(!file.exists(), "{} exists already and is not overwritten", file.display());
-    let (machine, shown) = machine(session, target, args, environment, image).await?;
-    let topology = machine.topology(&session.repository.root)?;
-    // It contains the hash of a password.
-    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-    let written = opened.and_then(|mut opened| opened.write_all(topology.as_bytes()));
-    written.with_context(|| format!("could not write {}", file.display()))?;
-    show(session, &machine, shown.as_ref());
-    session.ui.note("import it in CML's web interface: Dashboard, Import");
-    session.ui.result(file.display())
-}
-
-async fn machine(
-    session: &Session<'_>,
-    target: &Target<'_>,
-    args: &Args,
-    environment: Environment,
-    image: &Image,
-) -> Result<(Machine, Option<Secret>)> {
-    let (password, shown) = choose_password(session, target, args, !environment.keys.is_empty()).await?;
-    let password_hash = password.map(|password| password::hash(&password)).transpose()?;
-    let machine = Machine {
-        title: args.title.clone(),
-        node_definition: image.node_definition_id.clone(),
-        image_definition: image.id.clone(),
-        cpus: args.cpus,
-        ram: args.ram,
-        disk: args.disk,
-        user: args.user.clone(),
-        password_hash,
-        environment,
-    };
-    Ok((machine, shown))
-}
-
-/// The password, if there is to be one; and once more, to be shown, if it was generated.
-async fn choose_password(
-    session: &Session<'_>,
-    target: &Target<'_>,
-    args: &Args,
-    has_keys: bool,
-) -> Result<(Option<Secret>, Option<Secret>)> {
-    let (ui, user) = (session.ui, &args.user);
-    let generated = || password::generate().map(|secret| (Some(secret.clone()), Some(secret)));
-    if args.generate_password {
-        return generated();
-    }
-    if let Some(set) = std::env::var(PASSWORD).ok().filter(|text| !text.is_empty()).map(Secret::new) {
-        password::check(&set, user).context(PASSWORD)?;
-        return Ok((Some(set), None));
-    }
-    if !ui.can_ask() {
-        ensure!(
-            has_keys,
-            "nobody could log in: there is no SSH public key (--key FILE) and no password ({PASSWORD} or \
-             --generate-password)"
-        );
-        ui.note(format_args!(
-            "`{user}` gets no password and logs in by key ({PASSWORD} or --generate-password sets a password)"
-        ));
-        return Ok((None, None));
-    }
-    let _one_at_a_time = target.access.prompt.lock().await;
-    let typed =
-        Secret::new(ui.ask_secret(&format!("Password for `{user}` on the new machine (empty: generate one): ")).await?);
-    if typed.reveal().is_empty() {
-        return generated();
-    }
-    password::check(&typed, user)?;
-    if typed.reveal() != ui.ask_secret("Repeat the password: ").await? {
-        bail!("the passwords differ; nothing was changed");
-    }
-    Ok((Some(typed), None))
-}
-
 fn show(session: &Session<'_>, machine: &Machine, generated: Option<&Secret>) {
     let ui = session.ui;
     let Environment { keys, time_zone, locale, repository, .. } = &machine.environment;
     let keys = match keys.len() {
         0 => "no SSH key".to_owned(),
-        1 => "1 SSH key".to_owned(),
-        n => format!("{n} SSH keys"),
+        n => text::plural(n, "SSH key"),
     };
     let Machine { image_definition, cpus, ram, disk, user, .. } = machine;
     ui.note(format_args!("{image_definition}, {cpus} CPUs, {ram} MB, {disk} GB; {time_zone}, {locale}"));

@@ -3,8 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::commands::builder::args::LabArgs;
-use crate::commands::builder::lab::logged_in;
+use crate::commands::builder::lab::{LabArgs, logged_in};
 use crate::commands::servers;
 use crate::commands::session::Session;
 use builder::lookup::{self, Found};

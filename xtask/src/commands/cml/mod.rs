@@ -10,14 +10,8 @@ use clap::Subcommand;
 use crate::commands::session::Session;
 use cml::Reversal;
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Subcommand)]
-enum Command {
+pub enum Command {
     /// Show version, readiness and free space of servers, and how the nodes there differ
     Status(status::Args),
     /// Remove a node: its image and both definitions
@@ -28,8 +22,8 @@ enum Command {
     Doctor(doctor::Args),
 }
 
-pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    match args.command {
+pub async fn run(session: &Session<'_>, command: Command) -> Result<()> {
+    match command {
         Command::Status(args) => status::run(session, args).await,
         Command::Remove(args) => reverse::run(session, Reversal::Remove, args).await,
         Command::Rollback(args) => reverse::run(session, Reversal::Rollback, args).await,

@@ -1,14 +1,13 @@
 //! Building, next to the recipe that this project replaces.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::Built;
 use crate::commands::session::Session;
-use crate::dev::bench::figures::{Figure, Times, ratio};
+use crate::dev::bench::figures::{Figure, Times, figure, ratio};
 use crate::engine::connect::choice::EngineChoice;
 
 /// One stage, plain `make`, with the build tools left in the image: the recipe that this project replaces, for the same
@@ -20,15 +19,14 @@ pub async fn against_one_stage(session: &Session<'_>, node: &NodeArgs) -> Result
     // Gets the base, which both start from, so that it counts for neither.
     let built = Built::up_to_date(session, node).await?;
     let ours = from_nothing(session, node).await?;
-    let mut theirs = Times::default();
     let copy = Copy::of(session, &built)?;
-    copy.replace_dockerfile(&built.plan.dockerfile, ONE_STAGE)?;
-    theirs.0.push(copy.build(session, node, true).await?);
-    let part = ratio(ours.median(), theirs.median());
+    copy.edit(&built.plan.dockerfile, |_| ONE_STAGE.to_owned())?;
+    let theirs = copy.build(session, node, true).await?;
+    let part = ratio(&ours, &theirs);
     Ok(vec![
-        Figure::new("cold build", ours.describe(), ""),
-        Figure::new("cold build in one stage, plain make", theirs.describe(), ""),
-        Figure::new("cold build / one stage", format!("{part:.2}"), "at most 0.6"),
+        figure("cold build", ours, ""),
+        figure("cold build in one stage, plain make", theirs, ""),
+        figure("cold build / one stage", format!("{part:.2}"), "at most 0.6"),
     ])
 }
 
@@ -39,17 +37,15 @@ pub async fn on_both_engines(session: &Session<'_>, node: &NodeArgs, rounds: u32
     embedded.disconnect();
     let mut starts = Times::default();
     for _ in 0..rounds {
-        let since = Instant::now();
-        embedded.engine().await?;
-        starts.0.push(since.elapsed());
+        starts.measure(embedded.engine()).await?;
         embedded.disconnect();
     }
-    let part = ratio(on_ours.median(), on_docker.median());
+    let part = ratio(&on_ours, &on_docker);
     Ok(vec![
-        Figure::new("embedded engine: start", starts.describe(), "at most 1.5 s"),
-        Figure::new("cold build on Docker", on_docker.describe(), ""),
-        Figure::new("cold build on the embedded engine", on_ours.describe(), ""),
-        Figure::new("embedded / Docker", format!("{part:.2}"), "at most 1.25"),
+        figure("embedded engine: start", starts, "at most 1.5 s"),
+        figure("cold build on Docker", on_docker, ""),
+        figure("cold build on the embedded engine", on_ours, ""),
+        figure("embedded / Docker", format!("{part:.2}"), "at most 1.25"),
     ])
 }
 
@@ -57,7 +53,7 @@ async fn from_nothing(session: &Session<'_>, node: &NodeArgs) -> Result<Times> {
     let built = Built::up_to_date(session, node).await?;
     let copy = Copy::of(session, &built)?;
     copy.give_caches_new_names()?;
-    Ok(Times(vec![copy.build(session, node, true).await?]))
+    copy.build(session, node, true).await
 }
 
 /// Builds after a change to the entry script alone.
@@ -65,9 +61,8 @@ pub async fn after_a_change(session: &Session<'_>, node: &NodeArgs) -> Result<Ve
     let built = Built::up_to_date(session, node).await?;
     let copy = Copy::of(session, &built)?;
     let script = copy.change_a_script()?;
-    let mut times = Times::default();
-    times.0.push(copy.build(session, node, false).await?);
-    Ok(vec![Figure::new(&format!("rebuild after a change to {script}"), times.describe(), "at most 10 s")])
+    let times = copy.build(session, node, false).await?;
+    Ok(vec![figure(format!("rebuild after a change to {script}"), times, "at most 10 s")])
 }
 
 /// A copy of the repository to change, whose images have names of their own.
@@ -115,10 +110,6 @@ impl Copy {
         Ok(())
     }
 
-    fn replace_dockerfile(&self, name: &str, text: &str) -> Result<()> {
-        self.edit(name, |_| text.to_owned())
-    }
-
     fn change_a_script(&self) -> Result<String> {
         let files = catalog::context::scan(&self.path(), &self.path())?;
         let is_script = |path: &Path| std::fs::read(path).is_ok_and(|text| text.starts_with(b"#!"));
@@ -132,13 +123,12 @@ impl Copy {
         Ok(script)
     }
 
-    async fn build(&self, session: &Session<'_>, node: &NodeArgs, no_cache: bool) -> Result<std::time::Duration> {
+    async fn build(&self, session: &Session<'_>, node: &NodeArgs, no_cache: bool) -> Result<Times> {
         let copy = session.elsewhere(session.ui, self.folder.path(), &self.folder.path().join("dist"))?;
         let mut args = node.clone();
         args.recipe.no_cache = no_cache;
-        let since = Instant::now();
-        let built = Built::up_to_date(&copy, &args).await?;
-        let time = since.elapsed();
+        let mut time = Times::default();
+        let built = time.measure(Built::up_to_date(&copy, &args)).await?;
         built.engine.remove_image(&built.plan.names.image).await?;
         Ok(time)
     }

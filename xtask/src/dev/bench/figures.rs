@@ -1,30 +1,23 @@
 //! What is measured, and how it is printed.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use ui::Ui;
 
-/// One line of the result.
-pub struct Figure {
-    what: String,
-    measured: String,
-    promised: String,
-}
+/// One line of the result: what was measured, the measurement, and the promise.
+pub type Figure = [String; 3];
 
-impl Figure {
-    pub fn new(what: &str, measured: impl Into<String>, promised: &str) -> Self {
-        Self { what: what.to_owned(), measured: measured.into(), promised: promised.to_owned() }
-    }
+pub fn figure(what: impl fmt::Display, measured: impl fmt::Display, promised: impl fmt::Display) -> Figure {
+    [what.to_string(), measured.to_string(), promised.to_string()]
 }
 
 /// Prints the table.
-pub fn print(ui: &Ui, figures: Vec<Figure>) -> Result<()> {
-    let head = ["WHAT", "MEASURED", "PROMISED"].map(str::to_owned);
-    let rows = figures.into_iter().map(|figure| [figure.what, figure.measured, figure.promised]);
-    let rows: Vec<[String; 3]> = std::iter::once(head).chain(rows).collect();
-    text::table(&rows).iter().try_for_each(|line| ui.result(line))
+pub fn print(ui: &Ui, figures: &[Figure]) -> Result<()> {
+    let head = figure("WHAT", "MEASURED", "PROMISED");
+    text::table(&[&[head], figures].concat()).iter().try_for_each(|line| ui.result(line))
 }
 
 /// Several measurements of one thing.
@@ -32,8 +25,12 @@ pub fn print(ui: &Ui, figures: Vec<Figure>) -> Result<()> {
 pub struct Times(pub Vec<Duration>);
 
 impl Times {
-    pub fn add(&mut self, since: Instant) {
+    /// Adds the time that `work` takes.
+    pub async fn measure<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let since = Instant::now();
+        let result = work.await;
         self.0.push(since.elapsed());
+        result
     }
 
     pub fn median(&self) -> Duration {
@@ -41,15 +38,15 @@ impl Times {
         sorted.sort();
         sorted.get(sorted.len() / 2).copied().unwrap_or_default()
     }
+}
 
-    /// `2.8 s (2.7 s to 3.0 s)`
-    pub fn describe(&self) -> String {
-        let (least, most) = (self.0.iter().min(), self.0.iter().max());
-        match (least, most) {
-            (Some(least), Some(most)) if self.0.len() > 1 => {
-                format!("{} ({} to {})", precise(self.median()), precise(*least), precise(*most))
-            }
-            _ => precise(self.median()),
+/// `2.8 s (2.7 s to 3.0 s)`
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&precise(self.median()))?;
+        match (self.0.iter().min(), self.0.iter().max()) {
+            (Some(least), Some(most)) if self.0.len() > 1 => write!(f, " ({} to {})", precise(*least), precise(*most)),
+            _ => Ok(()),
         }
     }
 }
@@ -58,6 +55,7 @@ fn precise(time: Duration) -> String {
     if time < Duration::from_secs(10) { format!("{:.2} s", time.as_secs_f64()) } else { text::duration(time) }
 }
 
-pub fn ratio(of: Duration, to: Duration) -> f64 {
-    of.as_secs_f64() / to.as_secs_f64()
+/// How the medians compare.
+pub fn ratio(of: &Times, to: &Times) -> f64 {
+    of.median().as_secs_f64() / to.median().as_secs_f64()
 }

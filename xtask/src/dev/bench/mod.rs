@@ -13,6 +13,7 @@ use clap::ValueEnum;
 
 use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::session::Session;
+use crate::dev::bench::upload::{by_api, by_ssh};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -70,11 +71,14 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             What::Rebuild => figures.extend(build::after_a_change(session, &node).await?),
             What::Boot => figures.extend(node::boots(session, &node, args.rounds).await?),
             What::Verify => figures.push(node::verify(session, &node).await?),
-            What::Upload => figures.extend(upload::both_ways(session, &node, args.rounds).await?),
-            What::List => figures.push(tool::list(session, args.rounds)?),
-            What::Lint => figures.push(tool::lint(session, args.rounds)?),
-            What::Compile => figures.push(tool::compile(session)?),
+            What::Upload => {
+                figures.extend(by_ssh::measure(session, &node, args.rounds).await?);
+                figures.extend(by_api::measure(session, &node, args.rounds).await?);
+            }
+            What::List => figures.push(tool::list(session, args.rounds).await?),
+            What::Lint => figures.push(tool::lint(session, args.rounds).await?),
+            What::Compile => figures.push(tool::compile(session).await?),
         }
     }
-    figures::print(session.ui, figures)
+    figures::print(session.ui, &figures)
 }

@@ -1,6 +1,6 @@
 //! Running nodes: how fast they boot, alone and many at once, and their memory.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
@@ -10,9 +10,8 @@ use crate::commands::flow::Saved;
 use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
 use crate::commands::verify;
-use crate::dev::bench::figures::{Figure, Times};
-use crate::lab;
-use crate::lab::{Lab, NodeOptions};
+use crate::dev::bench::figures::{Figure, Times, figure};
+use crate::lab::{self, Lab, NodeOptions};
 use crate::setup::Consent;
 use definitions::container::Container;
 
@@ -27,12 +26,12 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
     let saved = Saved::up_to_date(session, node).await?;
     let (engine, bundle) = (&saved.built.engine, &saved.bundle);
     let id = &bundle.id;
-    let container = Container::read(&bundle.node_definition.text, &bundle.id)?;
+    let container = Container::read(&bundle.node_definition.text, id)?;
     let helper = helper_image(session, Consent::Given).await?;
     let lab = Lab::open(engine, session.ui, &session.cache, &helper).await?;
     let image = lab.load(&bundle.archive.path).await?.image;
     let boot = || lab.run(container.clone(), &image, NodeOptions::default(), container.default_interfaces);
-    let (mut alone, mut memory) = (Times::default(), None);
+    let (mut alone, mut at_once, mut memory) = (Times::default(), Times::default(), None);
     for _ in 0..rounds {
         let (node, booted) = boot().await?;
         alone.0.push(booted.time);
@@ -43,19 +42,13 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
         engine.remove_container(node.id()).await?;
     }
     session.ui.headline(format_args!("{MANY} nodes at once"));
-    let mut at_once = Times::default();
-    let since = Instant::now();
-    try_join_all((0..MANY).map(|_| boot())).await?;
-    at_once.add(since);
+    at_once.measure(try_join_all((0..MANY).map(|_| boot()))).await?;
     lab.close().await?;
+    let memory = memory.map_or_else(|| "?".to_owned(), text::size);
     Ok(vec![
-        Figure::new(&format!("{id}: create to READY"), alone.describe(), "at most 3 s on 2 cores"),
-        Figure::new(
-            &format!("{id}: memory at rest"),
-            memory.map_or_else(|| "?".to_owned(), text::size),
-            "at most 67.1 MB (64 MiB)",
-        ),
-        Figure::new(&format!("{MANY} of {id} at once, all READY"), at_once.describe(), "at most 30 s"),
+        figure(format!("{id}: create to READY"), alone, "at most 3 s on 2 cores"),
+        figure(format!("{id}: memory at rest"), memory, "at most 67.1 MB (64 MiB)"),
+        figure(format!("{MANY} of {id} at once, all READY"), at_once, "at most 30 s"),
     ])
 }
 
@@ -63,9 +56,7 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
 pub async fn verify(session: &Session<'_>, node: &NodeArgs) -> Result<Figure> {
     Saved::up_to_date(session, node).await?;
     let mut times = Times::default();
-    let since = Instant::now();
-    let report = verify::one(session, node).await?;
-    times.add(since);
+    let report = times.measure(verify::one(session, node)).await?;
     anyhow::ensure!(report.ok, "{} fails `cargo xtask verify`, which shows why", report.id);
-    Ok(Figure::new(&format!("verify {}, {} checks", report.id, report.rows.len()), times.describe(), "at most 90 s"))
+    Ok(figure(format!("verify {}, {} checks", report.id, report.rows.len()), times, "at most 90 s"))
 }

@@ -1,31 +1,34 @@
 //! The speed of this program itself.
 
-use std::time::Instant;
+use std::ffi::OsStr;
 
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use crate::commands::session::Session;
 use crate::commands::variant_definitions;
-use crate::dev::bench::figures::{Figure, Times};
+use crate::dev::bench::figures::{Figure, Times, figure};
 use catalog::Names;
 use digests::Digest;
 
-/// `list`, measured as a process.
-pub fn list(session: &Session<'_>, rounds: u32) -> Result<Figure> {
-    let (program, root) = (std::env::current_exe()?, &session.repository.root);
-    let sh = Shell::new()?;
+/// This program's command with these arguments, as a process.
+async fn command(session: &Session<'_>, rounds: u32, args: &[&OsStr]) -> Result<Times> {
+    let (sh, program, root) = (Shell::new()?, std::env::current_exe()?, &session.repository.root);
     let mut times = Times::default();
     for _ in 0..rounds.max(5) {
-        let since = Instant::now();
-        cmd!(sh, "{program} --root {root} list").quiet().ignore_stdout().ignore_stderr().run()?;
-        times.add(since);
+        let command = cmd!(sh, "{program} --root {root} {args...}").quiet().ignore_stdout().ignore_stderr();
+        times.measure(async { Ok(command.run()?) }).await?;
     }
-    Ok(Figure::new("cargo xtask list, built", times.describe(), "at most 0.3 s"))
+    Ok(times)
 }
 
-/// `lint`, measured as a process, of 1,000 copies of a definition of this repository with new ids.
-pub fn lint(session: &Session<'_>, rounds: u32) -> Result<Figure> {
+pub async fn list(session: &Session<'_>, rounds: u32) -> Result<Figure> {
+    let times = command(session, rounds, &["list".as_ref()]).await?;
+    Ok(figure("cargo xtask list, built", times, "at most 0.3 s"))
+}
+
+/// `lint` of 1,000 copies of a definition of this repository with new ids.
+pub async fn lint(session: &Session<'_>, rounds: u32) -> Result<Figure> {
     const COUNT: usize = 1000;
     let folder = tempfile::tempdir_in(&session.cache)?;
     let node = session.repository.nodes().next().context("there is no node")?;
@@ -37,19 +40,12 @@ pub fn lint(session: &Session<'_>, rounds: u32) -> Result<Figure> {
         let text = definitions.node.replacen(&format!("id: {id}"), &format!("id: {id}-{number}"), 1);
         std::fs::write(folder.path().join(format!("{number}.yaml")), text)?;
     }
-    let (program, folder) = (std::env::current_exe()?, folder.path());
-    let sh = Shell::new()?;
-    let mut times = Times::default();
-    for _ in 0..rounds.max(5) {
-        let since = Instant::now();
-        cmd!(sh, "{program} lint {folder}").quiet().ignore_stdout().ignore_stderr().run()?;
-        times.add(since);
-    }
-    Ok(Figure::new(&format!("cargo xtask lint of {COUNT} definitions, built"), times.describe(), "at most 1 s"))
+    let times = command(session, rounds, &["lint".as_ref(), folder.path().as_ref()]).await?;
+    Ok(figure(format!("cargo xtask lint of {COUNT} definitions, built"), times, "at most 1 s"))
 }
 
 /// Compiles everything, with the sources downloaded before.
-pub fn compile(session: &Session<'_>) -> Result<Figure> {
+pub async fn compile(session: &Session<'_>) -> Result<Figure> {
     let target = tempfile::tempdir_in(&session.cache)?;
     let sh = Shell::new()?;
     sh.change_dir(&session.repository.root);
@@ -57,8 +53,7 @@ pub fn compile(session: &Session<'_>) -> Result<Figure> {
     cmd!(sh, "{cargo} fetch --quiet --locked").quiet().run().context("downloading the sources")?;
     session.ui.headline("compiling xtask, without any cache");
     let (folder, mut times) = (target.path(), Times::default());
-    let since = Instant::now();
-    cmd!(sh, "{cargo} build --quiet --locked --package xtask --bin xtask --target-dir {folder}").quiet().run()?;
-    times.add(since);
-    Ok(Figure::new("compiling xtask, without any cache", times.describe(), "at most 90 s on 2 cores"))
+    let build = cmd!(sh, "{cargo} build --quiet --locked --package xtask --bin xtask --target-dir {folder}").quiet();
+    times.measure(async { Ok(build.run()?) }).await?;
+    Ok(figure("compiling xtask, without any cache", times, "at most 90 s on 2 cores"))
 }

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::Saved;
 use crate::commands::session::Session;
-use crate::dev::bench::figures::{Figure, Times};
-use crate::dev::bench::upload::one::{Uploaded, upload};
+use crate::dev::bench::figures::{Figure, Times, figure};
+use crate::dev::bench::upload::{Uploaded, upload};
 
 pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
     let saved = Saved::up_to_date(session, node).await?;
@@ -27,8 +27,8 @@ pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Res
     }
     let size = text::size(saved.bundle.archive.size);
     Ok(vec![
-        Figure::new(&format!("upload of {size} by the API, whole command"), whole.describe(), ""),
-        Figure::new("upload with nothing to do, by the API", repeat.describe(), "at most 2 s, no archive bytes"),
+        figure(format!("upload of {size} by the API, whole command"), whole, ""),
+        figure("upload with nothing to do, by the API", repeat, "at most 2 s, no archive bytes"),
     ])
 }
 

@@ -9,8 +9,8 @@ use xshell::{Shell, cmd};
 use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::flow::{Built, Saved};
 use crate::commands::session::Session;
-use crate::dev::bench::figures::{Figure, Times, ratio};
-use crate::dev::bench::upload::one::{Uploaded, upload};
+use crate::dev::bench::figures::{Figure, Times, figure, ratio};
+use crate::dev::bench::upload::{Uploaded, upload};
 
 /// The container's recipe, next to the link helper's.
 const HOST: &str = "cml-host";
@@ -20,17 +20,15 @@ const CUT_AT: u64 = 90;
 
 pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
     let saved = Saved::up_to_date(session, node).await?;
-    let archive = &saved.bundle.archive;
-    let size = archive.size;
+    let (archive, size) = (&saved.bundle.archive.path, saved.bundle.archive.size);
     let server = Server::start(session).await?;
-    let (mut whole, mut ours, mut scp, mut repeat) =
-        (Times::default(), Times::default(), Times::default(), Times::default());
+    let [mut whole, mut ours, mut scp, mut repeat] = <[Times; 4]>::default();
     for round in 1..=rounds {
         session.ui.headline(format_args!("upload, round {round} of {rounds}"));
         server.forget()?;
         // Both without the login: an upload logs in once for everything.
         let login = server.login()?;
-        scp.0.push(server.scp(&archive.path)?.saturating_sub(login));
+        scp.0.push(server.scp(archive)?.saturating_sub(login));
         server.forget()?;
         let done = server.upload(session, &[])?;
         whole.0.push(done.time);
@@ -45,15 +43,15 @@ pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Res
         anyhow::ensure!(done.sent == 0, "a repeat sent {} bytes", done.sent);
         repeat.0.push(done.time);
     }
-    let part = 100.0 * ratio(scp.median(), ours.median());
+    let part = 100.0 * ratio(&scp, &ours);
     let again = 100.0 * resent as f64 / size as f64;
     Ok(vec![
-        Figure::new(&format!("upload of {} by ssh, whole command", text::size(size)), whole.describe(), ""),
-        Figure::new("transfer within it", ours.describe(), ""),
-        Figure::new("scp of the archive, less its login", scp.describe(), ""),
-        Figure::new("transfer / scp, as a rate", format!("{part:.0} %"), "at least 80 %"),
-        Figure::new(&format!("cut at {CUT_AT} %: sent again"), format!("{again:.1} %"), "at most 12 %"),
-        Figure::new("upload with nothing to do, by ssh", repeat.describe(), "at most 2 s, no archive bytes"),
+        figure(format!("upload of {} by ssh, whole command", text::size(size)), whole, ""),
+        figure("transfer within it", ours, ""),
+        figure("scp of the archive, less its login", scp, ""),
+        figure("transfer / scp, as a rate", format!("{part:.0} %"), "at least 80 %"),
+        figure(format!("cut at {CUT_AT} %: sent again"), format!("{again:.1} %"), "at most 12 %"),
+        figure("upload with nothing to do, by ssh", repeat, "at most 2 s, no archive bytes"),
     ])
 }
 
