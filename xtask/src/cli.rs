@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands;
-use crate::commands::ended::Ended;
 use crate::commands::session::Session;
+use crate::commands::{self, Ended};
 use crate::dev;
 use crate::engine::connect::choice::EngineChoice;
 use crate::engine::connect::find::Finder;
@@ -64,11 +63,11 @@ enum Command {
     /// Start a node as CML does, and show how to use it
     Run(commands::run::Args),
     /// Open the second console of a running node: a shell
-    Shell(commands::shell::Args),
+    Shell(commands::consoles::Args),
     /// Open the first console of a running node: its terminal
-    Console(commands::shell::Args),
+    Console(commands::consoles::Args),
     /// Show what a running node has printed on its first console
-    Logs(commands::logs::Args),
+    Logs(commands::consoles::LogsArgs),
     /// Stop a running node and remove it
     Stop(commands::stop::Args),
     /// Boot nodes as CML does and run the checks of their manifests
@@ -194,9 +193,9 @@ async fn dispatch(ui: &Ui, cli: Cli, finder: &Finder) -> anyhow::Result<()> {
         Command::Inspect(args) => commands::inspect::run(&session()?, args).await,
         Command::Save(args) => commands::save::run(&session()?, args).await,
         Command::Run(args) => commands::run::run(&session()?, args).await,
-        Command::Shell(args) => commands::shell::run(&session()?, args).await,
-        Command::Console(args) => commands::shell::console(&session()?, args).await,
-        Command::Logs(args) => commands::logs::run(&session()?, args).await,
+        Command::Shell(args) => commands::consoles::shell(&session()?, args).await,
+        Command::Console(args) => commands::consoles::console(&session()?, args).await,
+        Command::Logs(args) => commands::consoles::logs(&session()?, args).await,
         Command::Stop(args) => commands::stop::run(&session()?, args).await,
         Command::Verify(args) => commands::verify::run(&session()?, args).await,
         Command::New(args) => commands::new::run(&session()?, args),

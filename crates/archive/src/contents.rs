@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
-use digests::{Digest, of_reader};
+use digests::Digest;
 
 /// An archive of one image has a few dozen entries.
 const MOST_ENTRIES: usize = 10_000;
@@ -40,12 +40,13 @@ impl Contents {
     ///
     /// # Errors
     /// If it cannot be read, is not an image archive, or does not contain what it names.
-    pub(super) fn read(export: &mut impl Read) -> Result<Self> {
-        let mut counted = Counted { reader: export, read: 0 };
-        let (manifest, entries) = scan(&mut counted)?;
+    pub(super) fn read(export: impl Read) -> Result<Self> {
+        // Not to limit it, but to count what is read.
+        let mut export = export.take(u64::MAX);
+        let (manifest, entries) = scan(&mut export)?;
         // The padding behind the last entry is part of the file.
-        io::copy(&mut counted, &mut io::sink()).context("reading the image archive")?;
-        let size = counted.read;
+        io::copy(&mut export, &mut io::sink()).context("reading the image archive")?;
+        let size = u64::MAX - export.limit();
         let manifest = manifest.ok_or_else(|| anyhow!("not an image archive: it has no manifest.json"))?;
         let manifest: Vec<ManifestEntry> = serde_json::from_slice(&manifest).context("the archive's manifest.json")?;
         let [image] = <[ManifestEntry; 1]>::try_from(manifest)
@@ -70,18 +71,14 @@ fn scan(reader: &mut impl Read) -> Result<(Option<Vec<u8>>, Entries)> {
         anyhow::ensure!(entries.len() < MOST_ENTRIES, "the archive has more than {MOST_ENTRIES} entries");
         let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
         let small = entry.size() <= LARGEST_JSON && entry.header().entry_type().is_file();
-        let digest = if small && name == "manifest.json" {
-            let mut text = Vec::new();
+        let mut text = Vec::new();
+        if small {
             entry.read_to_end(&mut text).context("reading the image archive")?;
-            let digest = Digest::of(&text);
+        }
+        entries.insert(name.clone(), small.then(|| Digest::of(&text)));
+        if small && name == "manifest.json" {
             manifest = Some(text);
-            Some(digest)
-        } else if small {
-            Some(of_reader(&mut entry).context("reading the image archive")?)
-        } else {
-            None
-        };
-        entries.insert(name, digest);
+        }
     }
     Ok((manifest, entries))
 }
@@ -106,19 +103,6 @@ fn check_layers(image: &ManifestEntry, entries: &Entries) -> Result<usize> {
     match image.layers.iter().find(|layer| !entries.contains_key(*layer)) {
         Some(missing) => bail!("the archive names a layer {missing} that it does not contain"),
         None => Ok(image.layers.len()),
-    }
-}
-
-struct Counted<R> {
-    reader: R,
-    read: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.reader.read(buf)?;
-        self.read += n as u64;
-        Ok(n)
     }
 }
 

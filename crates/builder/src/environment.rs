@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
 
 use cml::Address;
 use text::printable;
 
 /// What the build machine takes over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Environment {
     /// SSH public keys.
     pub keys: Vec<String>,
@@ -112,7 +113,7 @@ fn is_short_word(name: &str, signs: &str) -> bool {
 }
 
 /// Where the build machine clones this repository from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Origin {
     pub url: String,
     /// The folder of the clone.

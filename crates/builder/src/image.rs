@@ -1,6 +1,6 @@
 //! Choosing the server's Ubuntu image.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result};
 
 use crate::NODE_DEFINITION;
 use cml::api::definitions::Image;
@@ -12,21 +12,18 @@ use text::printable;
 /// If the server does not have it; the error lists those that it has.
 pub fn choose<'a>(images: &'a [Image], asked: Option<&str>, server: &str) -> Result<&'a Image> {
     if let Some(id) = asked {
-        return images.iter().find(|image| image.id == id).ok_or_else(|| missing(images, id, server));
+        let named = images.iter().find(|image| image.id == id);
+        let missing = || format!("{server} has no image definition `{}`; {}", printable(id), there_are(images));
+        return named.with_context(missing);
     }
     let fitting = ubuntus(images).filter(|image| is_noble(image));
-    match fitting.max_by_key(|image| numbers(&image.id)) {
-        Some(image) => Ok(image),
-        None => bail!(
+    fitting.max_by_key(|image| numbers(&image.id)).with_context(|| {
+        format!(
             "{server} has no image of Ubuntu 24.04; {}\nInstall the one from Cisco's reference platform images, or \
              choose another image with --image-definition",
             there_are(images)
-        ),
-    }
-}
-
-fn missing(images: &[Image], id: &str, server: &str) -> anyhow::Error {
-    anyhow!("{server} has no image definition `{}`; {}", printable(id), there_are(images))
+        )
+    })
 }
 
 fn there_are(images: &[Image]) -> String {

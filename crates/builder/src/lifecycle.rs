@@ -65,16 +65,9 @@ pub async fn start(
 }
 
 /// The machine did not become ready. The message is complete.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 struct NotReady(String);
-
-impl std::fmt::Display for NotReady {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotReady {}
 
 struct Starting<'a> {
     controller: &'a Controller<'a>,

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use serde::Serialize;
 use tera::{Kwargs, State, Tera};
 
 use crate::environment::Environment;
 use crate::{HOSTNAME, MARK, lookup};
 
 /// The build machine's properties.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Machine {
     pub title: String,
     pub node_definition: String,
@@ -22,6 +23,7 @@ pub struct Machine {
     pub user: String,
     /// As in `/etc/shadow`. Without it, passwords are not accepted.
     pub password_hash: Option<String>,
+    #[serde(flatten)]
     pub environment: Environment,
 }
 
@@ -29,7 +31,7 @@ impl Machine {
     /// The lab as CML imports it, from the templates of the repository at `root`.
     pub fn topology(&self, root: &Path) -> Result<String> {
         let folder = root.join("builder");
-        let mut context = self.context();
+        let mut context = self.context()?;
         context.insert("user_data", &self.user_data(root)?);
         context.insert("network_config", &read(&folder, "network-config.yaml")?);
         render(&folder, "lab.yaml", &context)
@@ -38,13 +40,13 @@ impl Machine {
     /// The user data for cloud-init.
     pub fn user_data(&self, root: &Path) -> Result<String> {
         let folder = root.join("builder");
-        let mut context = self.context();
+        let mut context = self.context()?;
         context.insert("prepare", &read(&folder, "prepare.sh")?);
         render(&folder, "user-data.yaml", &context)
     }
 
-    fn context(&self) -> tera::Context {
-        let mut context = tera::Context::new();
+    fn context(&self) -> Result<tera::Context> {
+        let mut context = tera::Context::from_serialize(self)?;
         let description = format!(
             "A machine that builds container nodes, created by `cargo xtask builder create`.\n{}",
             lookup::mark(&self.user)
@@ -54,30 +56,12 @@ impl Machine {
              cd {}\n    cargo xtask save --yes\n    cargo xtask upload --cml cml\n",
             self.user, self.environment.repository.folder
         );
-        for (name, text) in [
-            ("title", &self.title),
-            ("description", &description),
-            ("notes", &notes),
-            ("node_definition", &self.node_definition),
-            ("image_definition", &self.image_definition),
-            ("user", &self.user),
-            ("timezone", &self.environment.time_zone),
-            ("locale", &self.environment.locale),
-            ("repository", &self.environment.repository.url),
-            ("folder", &self.environment.repository.folder),
-            ("server", &self.environment.server),
-            ("server_user", &self.environment.server_user),
-            ("hostname", &HOSTNAME.to_owned()),
-            ("tag", &MARK.to_owned()),
-        ] {
+        for (name, text) in
+            [("description", description.as_str()), ("notes", &notes), ("hostname", HOSTNAME), ("tag", MARK)]
+        {
             context.insert(name, text);
         }
-        for (name, number) in [("cpus", self.cpus), ("ram", self.ram), ("disk", self.disk)] {
-            context.insert(name, &number);
-        }
-        context.insert("password_hash", &self.password_hash);
-        context.insert("keys", &self.environment.keys);
-        context
+        Ok(context)
     }
 }
 
@@ -97,14 +81,9 @@ fn render(folder: &Path, name: &str, context: &tera::Context) -> Result<String> 
         .map_err(|error| anyhow!("{} is not a valid template: {error}", folder.join(name).display()))
 }
 
-/// `{{ text | quoted }}`: one YAML scalar, whatever the text contains.
+/// `{{ text | quoted }}`: one YAML scalar in ASCII, whatever the text contains. JSON's way of quoting would not do: YAML
+/// has other printable characters, and does not join surrogate pairs.
 fn quoted(text: &str, _: Kwargs, _: &State<'_>) -> String {
-    quote(text)
-}
-
-/// A text as a YAML scalar in ASCII. JSON's way of quoting would not do: YAML has other printable characters, and does
-/// not join surrogate pairs.
-fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {
         match letter {

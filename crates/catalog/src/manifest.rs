@@ -219,6 +219,11 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The template of its node definition, in `node-definitions/`.
+    pub fn node_template(&self) -> String {
+        self.node_definition.as_ref().map_or_else(|| format!("{}.yaml", self.node), |path| path.as_str().to_owned())
+    }
+
     /// The variant of that name. Fails with the most similar name.
     pub fn variant(&self, name: &str) -> Result<&Variant> {
         let names = self.variants.iter().map(|variant| variant.name.as_str());

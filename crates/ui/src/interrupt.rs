@@ -9,16 +9,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Shared by the code that catches Ctrl-C and the code that has something to complete first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     asked: Arc<watch::Sender<bool>>,
     unfinished: Arc<watch::Sender<usize>>,
-}
-
-impl Default for Interrupt {
-    fn default() -> Self {
-        Self { asked: Arc::new(watch::Sender::new(false)), unfinished: Arc::new(watch::Sender::new(0)) }
-    }
 }
 
 /// Keeps the first Ctrl-C from ending the program.
@@ -26,7 +20,8 @@ impl Default for Interrupt {
 pub struct Unfinished(Arc<watch::Sender<usize>>);
 
 /// The error of work that ended because the user asked for it. Everything was reported before.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
 pub struct Interrupted;
 
 impl Interrupt {
@@ -65,14 +60,6 @@ impl Drop for Unfinished {
         self.0.send_modify(|count| *count -= 1);
     }
 }
-
-impl std::fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("interrupted")
-    }
-}
-
-impl std::error::Error for Interrupted {}
 
 #[cfg(test)]
 mod tests {

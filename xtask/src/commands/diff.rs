@@ -8,10 +8,10 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::commands::session::Session;
 use crate::commands::variant_definitions;
-use catalog::Names;
-use catalog::{Manifest, Variant};
+use catalog::{Manifest, Names, Variant};
 use definitions::{Definitions, Document};
 use digests::Digest;
+use ui::Ui;
 
 /// The exit code is 0 with or without a difference.
 #[derive(clap::Args)]
@@ -34,11 +34,15 @@ const CONTEXT: usize = 3;
 
 pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let node = session.repository.node(args.node.as_deref())?;
+    let variants = match &args.variant {
+        None => node.variants.iter().collect(),
+        Some(name) => vec![node.variant(name)?],
+    };
     let switches = node.switches_with(&args.switches.into_iter().collect())?;
-    let variants = variants(node, args.variant.as_deref())?;
+    let comparison = Comparison { session, node, variants, switches };
     let found = match &args.against {
-        Some(file) => against(session, node, &variants, &switches, file)?,
-        None => dist(session, node, &variants, &switches)?,
+        Some(file) => comparison.against(file)?,
+        None => comparison.with_dist()?,
     };
     if !found {
         session.ui.note("no difference");
@@ -46,87 +50,76 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     Ok(())
 }
 
-fn variants<'a>(node: &'a Manifest, named: Option<&str>) -> Result<Vec<&'a Variant>> {
-    match named {
-        None => Ok(node.variants.iter().collect()),
-        Some(name) => Ok(vec![node.variant(name)?]),
-    }
+struct Comparison<'a> {
+    session: &'a Session<'a>,
+    node: &'a Manifest,
+    variants: Vec<&'a Variant>,
+    switches: BTreeMap<String, bool>,
 }
 
-/// Compares each variant with dist/. Returns whether there is a difference.
-fn dist(
-    session: &Session<'_>,
-    node: &Manifest,
-    variants: &[&Variant],
-    switches: &BTreeMap<String, bool>,
-) -> Result<bool> {
-    let (mut found, mut compared) = (false, 0);
-    for variant in variants {
-        let id = Names::of(node, variant, &variant.version)?.id;
-        let paths = [session.dist.node_definition(&id), session.dist.image_definition(&id)];
-        if !paths.iter().any(|path| path.is_file()) {
-            continue;
+impl Comparison<'_> {
+    /// Compares each variant with dist/. Returns whether there is a difference.
+    fn with_dist(&self) -> Result<bool> {
+        let (dist, ui) = (&self.session.dist, self.session.ui);
+        let (mut found, mut compared) = (false, false);
+        for variant in &self.variants {
+            let id = self.id(variant)?;
+            let paths = [dist.node_definition(&id), dist.image_definition(&id)];
+            if !paths.iter().any(|path| path.is_file()) {
+                continue;
+            }
+            let old = paths.map(|path| (std::fs::read_to_string(&path).unwrap_or_default(), path));
+            let definitions = self.render(variant, &old[1].0)?;
+            for ((old, path), new) in old.iter().zip([&definitions.node, &definitions.image]) {
+                found |= show(ui, path, old, new, variant)?;
+            }
+            compared = true;
         }
-        let old = paths.map(|path| (std::fs::read_to_string(&path).unwrap_or_default(), path));
-        let definitions = render(session, node, variant, switches, &old[1].0)?;
-        for ((old, path), new) in old.iter().zip([&definitions.node, &definitions.image]) {
-            found |= show(session, path, old, new, variant)?;
+        if !compared {
+            let node = &self.node.node;
+            ui.note(format_args!("dist/ has no definitions of {node} yet; `cargo xtask inspect` writes them"));
         }
-        compared += 1;
+        Ok(found)
     }
-    if compared == 0 {
-        session
-            .ui
-            .note(format_args!("dist/ has no definitions of {} yet; `cargo xtask inspect` writes them", node.node));
+
+    /// Compares one file with the definition of its kind. Returns whether there is a difference.
+    fn against(&self, file: &Path) -> Result<bool> {
+        let old = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let document = Document::read(old.as_bytes());
+        let id = match (document.as_node(), document.as_image()) {
+            (Some(node), _) => node.id.as_ref(),
+            (_, Some(image)) => image.id.as_ref(),
+            _ => None,
+        };
+        let has_that_id = |variant: &&&Variant| {
+            let own = self.id(variant).ok();
+            own.zip(id).is_some_and(|(own, id)| own == id.value)
+        };
+        let variant = self.variants.iter().find(has_that_id).or(self.variants.first());
+        let variant = variant.context("the node has no variant")?;
+        let definitions = self.render(variant, &old)?;
+        let new = if document.as_image().is_some() { &definitions.image } else { &definitions.node };
+        show(self.session.ui, file, &old, new, variant)
     }
-    Ok(found)
-}
 
-/// Compares one file with the definition of its kind. Returns whether there is a difference.
-fn against(
-    session: &Session<'_>,
-    node: &Manifest,
-    variants: &[&Variant],
-    switches: &BTreeMap<String, bool>,
-    file: &Path,
-) -> Result<bool> {
-    let old = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let document = Document::read(old.as_bytes());
-    let id = match (document.as_node(), document.as_image()) {
-        (Some(node), _) => node.id.as_ref(),
-        (_, Some(image)) => image.id.as_ref(),
-        _ => None,
-    };
-    let has_that_id = |variant: &&&Variant| {
-        let names = Names::of(node, variant, &variant.version).ok();
-        names.zip(id).is_some_and(|(names, id)| names.id == id.value)
-    };
-    let variant = variants.iter().find(has_that_id).or(variants.first()).context("the node has no variant")?;
-    let definitions = render(session, node, variant, switches, &old)?;
-    let new = if document.as_image().is_some() { &definitions.image } else { &definitions.node };
-    show(session, file, &old, new, variant)
-}
+    fn id(&self, variant: &Variant) -> Result<String> {
+        Ok(Names::of(self.node, variant, &variant.version)?.id)
+    }
 
-/// The definitions as they would be for the image ID in the image definition `old`.
-fn render(
-    session: &Session<'_>,
-    node: &Manifest,
-    variant: &Variant,
-    switches: &BTreeMap<String, bool>,
-    old: &str,
-) -> Result<Definitions> {
-    let document = Document::read(old.as_bytes());
-    let stated = document.as_image().and_then(|image| Digest::parse(&image.sha256.as_ref()?.value));
-    let image_id = stated.unwrap_or_else(definitions::unknown_image_id);
-    variant_definitions::render(&session.repository, node, variant, switches, &image_id)
+    /// The definitions as they would be for the image ID in the image definition `old`.
+    fn render(&self, variant: &Variant, old: &str) -> Result<Definitions> {
+        let document = Document::read(old.as_bytes());
+        let stated = document.as_image().and_then(|image| Digest::parse(&image.sha256.as_ref()?.value));
+        let image_id = stated.unwrap_or_else(definitions::unknown_image_id);
+        variant_definitions::render(&self.session.repository, self.node, variant, &self.switches, &image_id)
+    }
 }
 
 /// Prints the difference. Returns whether there is one.
-fn show(session: &Session<'_>, path: &Path, old: &str, new: &str, variant: &Variant) -> Result<bool> {
+fn show(ui: &Ui, path: &Path, old: &str, new: &str, variant: &Variant) -> Result<bool> {
     if old == new {
         return Ok(false);
     }
-    let ui = session.ui;
     ui.result(ui.paint_result("1", &format!("--- {}", path.display())))?;
     ui.result(ui.paint_result("1", &format!("+++ as rendered now, variant {}", variant.name)))?;
     let diff = TextDiff::from_lines(old, new);

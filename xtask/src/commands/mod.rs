@@ -1,18 +1,17 @@
-//! One file per subcommand, with its `Args` and its `run`; and what they share: `args`, `session`, `ended`, `flow`,
-//! `servers`, `running_nodes` and `variant_definitions`.
+//! One file per subcommand, with its `Args` and its `run`; and what they share: `args`, `session`, `flow`, `servers`,
+//!, `running_nodes` and `variant_definitions`.
 
 pub mod args;
 pub mod build;
 pub mod builder;
 pub mod clean;
 pub mod cml;
+pub mod consoles;
 pub mod diff;
-pub mod ended;
 pub mod flow;
 pub mod inspect;
 pub mod lint;
 pub mod list;
-pub mod logs;
 pub mod new;
 mod outcome;
 pub mod run;
@@ -22,8 +21,12 @@ mod saved_nodes;
 mod servers;
 pub mod session;
 pub mod setup;
-pub mod shell;
 pub mod stop;
 pub mod upload;
 pub(crate) mod variant_definitions;
 pub mod verify;
+
+/// A command that has printed everything already, and ends with this exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("ended with exit code {0}")]
+pub struct Ended(pub u8);

@@ -35,10 +35,10 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
         None => (&own, own.node(None)?),
     };
     let files = copies(from, source, &session.repository.root, name.as_str())?;
-    for Copy { path, .. } in &files {
+    for (path, _) in &files {
         anyhow::ensure!(!path.exists(), "{} already exists: choose another name", path.display());
     }
-    for Copy { path, text } in files.iter().chain(&shared(from, source, &session.repository.root)?) {
+    for (path, text) in files.iter().chain(&shared(from, source, &session.repository.root)?) {
         write(path, text)?;
         session.ui.result(path.display())?;
     }
@@ -51,11 +51,8 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     Ok(())
 }
 
-/// A file to be written.
-struct Copy {
-    path: PathBuf,
-    text: Vec<u8>,
-}
+/// A file to be written: where, and its content.
+type Copy = (PathBuf, Vec<u8>);
 
 fn copies(from: &Repository, source: &Manifest, root: &Path, name: &str) -> Result<Vec<Copy>> {
     let (old, folder) = (source.node.as_str(), from.folder(source));
@@ -67,15 +64,12 @@ fn copies(from: &Repository, source: &Manifest, root: &Path, name: &str) -> Resu
             path if path.starts_with("Dockerfile") => edited(text, |text| dockerfile(text, old, name)),
             _ => text,
         };
-        let path = root.join("docker").join(name).join(&file.path);
-        copies.push(Copy { path, text });
+        copies.push((root.join("docker").join(name).join(&file.path), text));
     }
-    let template =
-        source.node_definition.as_ref().map_or_else(|| format!("{old}.yaml"), |path| path.as_str().to_owned());
-    let text = edited(read(&from.root.join("node-definitions").join(template))?, |text| {
+    let text = edited(read(&from.root.join("node-definitions").join(source.node_template()))?, |text| {
         text.replace(&format!("\"{old}-\""), &format!("\"{name}-\""))
     });
-    copies.push(Copy { path: root.join("node-definitions").join(format!("{name}.yaml")), text });
+    copies.push((root.join("node-definitions").join(format!("{name}.yaml")), text));
     Ok(copies)
 }
 
@@ -85,7 +79,7 @@ fn shared(from: &Repository, source: &Manifest, root: &Path) -> Result<Vec<Copy>
     for file in from.common_files(source)? {
         let path = root.join("docker").join(&file.path);
         if !path.exists() {
-            copies.push(Copy { path, text: read(&file.origin)? });
+            copies.push((path, read(&file.origin)?));
         }
     }
     Ok(copies)

@@ -29,7 +29,7 @@ pub struct ServerArgs {
     #[arg(long, value_enum, hide_possible_values = true, default_value_t = Via::Auto)]
     via: Via,
     /// The SHA-256 fingerprint of the server's certificate, as shown on the server; it is remembered
-    #[arg(long, value_name = "SHA256", value_parser = fingerprint, conflicts_with = "insecure")]
+    #[arg(long, value_name = "SHA256", value_parser = Fingerprint::parse, conflicts_with = "insecure")]
     fingerprint: Option<Fingerprint>,
     /// Do not verify the server's identity; never remembered
     #[arg(long)]
@@ -165,8 +165,4 @@ impl<'a> Target<'a> {
         controller.log_out().await;
         result
     }
-}
-
-fn fingerprint(text: &str) -> Result<Fingerprint, String> {
-    Fingerprint::parse(text).map_err(|error| format!("{error:#}"))
 }

@@ -44,10 +44,6 @@ pub(crate) fn render_version(
         description: &node.description,
         switches,
     };
-    let node_template = match &node.node_definition {
-        Some(path) => path.as_str().to_owned(),
-        None => format!("{}.yaml", node.node),
-    };
     let image_template = node.image_definition.as_ref().map_or("container.yaml", |path| path.as_str());
-    definitions::render(&repository.root, &node_template, image_template, &facts)
+    definitions::render(&repository.root, &node.node_template(), image_template, &facts)
 }

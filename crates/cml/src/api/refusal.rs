@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::remote_text::{self, excerpt};
 
 /// The controller understood a request and refused it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{request} was refused ({status}): {reason}")]
 pub struct Refused {
     pub status: u16,
     /// The controller's own explanation.
@@ -13,14 +14,6 @@ pub struct Refused {
     /// What was asked of which server.
     pub request: String,
 }
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} was refused ({}): {}", self.request, self.status, self.reason)
-    }
-}
-
-impl std::error::Error for Refused {}
 
 /// Whether the controller said that there is no such thing.
 pub fn is_absent(error: &anyhow::Error) -> bool {

@@ -19,16 +19,9 @@ pub const PORT: u16 = 1122;
 const USER: &str = "admin";
 
 /// The connection is gone; a new one may work.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct ConnectionLost(pub String);
-
-impl std::fmt::Display for ConnectionLost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConnectionLost {}
 
 /// The user to log in as: the one named in the address, else `CML_SSH_USER`, else `admin`.
 pub fn user(access: &Access, named: Option<&str>) -> String {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::commands::ended::Ended;
+use crate::commands::Ended;
 use crate::commands::session::Session;
 use crate::engine::connect::choice::EngineChoice;
 use crate::engine::connect::find::Finder;

@@ -1,4 +1,4 @@
-//! `cargo xtask shell` and `console`: the two consoles of a running node, as in CML.
+//! `cargo xtask shell`, `console` and `logs`: the two consoles of a running node, as in CML.
 
 use std::io::IsTerminal;
 
@@ -14,8 +14,17 @@ pub struct Args {
     node: Option<String>,
 }
 
+#[derive(clap::Args)]
+pub struct LogsArgs {
+    #[command(flatten)]
+    which: Args,
+    /// Continue until the node exits, or Ctrl-C
+    #[arg(long, short)]
+    follow: bool,
+}
+
 /// Opens the second console: the definition's `shell`, in the node.
-pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+pub async fn shell(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine().await?;
     let node = running_nodes::find(&engine, args.node.as_deref()).await?;
     let shell = node.labels.get(labels::SHELL).filter(|shell| !shell.is_empty());
@@ -39,4 +48,13 @@ pub async fn console(session: &Session<'_>, args: Args) -> Result<()> {
     let was_left = code != 0 && matches!(engine.process_of(&node.id).await, Ok(Ok(_)));
     anyhow::ensure!(code == 0 || was_left, "the console of {} exited with code {code}", node.name);
     Ok(())
+}
+
+/// Shows what the node has printed on its first console.
+pub async fn logs(session: &Session<'_>, args: LogsArgs) -> Result<()> {
+    let engine = session.engine().await?;
+    let node = running_nodes::find(&engine, args.which.node.as_deref()).await?;
+    let follow = args.follow.then_some("--follow");
+    let args: Vec<&str> = std::iter::once("logs").chain(follow).chain([node.id.as_str()]).collect();
+    running_nodes::hand_over(session, &engine, &args)
 }
