@@ -36,10 +36,7 @@ struct ManifestEntry {
 }
 
 impl Contents {
-    /// Reads an archive to the very end of `export`.
-    ///
-    /// # Errors
-    /// If it cannot be read, is not an image archive, or does not contain what it names.
+    /// Reads an archive to the very end of `export`. Refuses one that does not contain what it names.
     pub(super) fn read(export: impl Read) -> Result<Self> {
         // Not to limit it, but to count what is read.
         let mut export = export.take(u64::MAX);

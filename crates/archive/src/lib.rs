@@ -45,27 +45,18 @@ pub struct Archive {
     pub size: u64,
 }
 
-/// Reads an uncompressed export to its end and says what is in it.
-///
-/// # Errors
-/// If it is not an image archive, or contradicts itself.
+/// What is in an uncompressed export, which is read to its end. Refuses one that contradicts itself.
 pub fn examine(export: impl Read) -> Result<Contents> {
     Contents::read(export)
 }
 
-/// Reads an archive, `.tar` or `.tar.gz`, and says what is in it.
-///
-/// # Errors
-/// As [`examine`]; or if the file cannot be read.
+/// The same for a file, `.tar` or `.tar.gz`.
 pub fn examine_file(path: &std::path::Path) -> Result<Contents> {
     examine(open(path)?)
 }
 
 /// Compresses an export into `out` and examines it in the same pass. Full names of its image, as
 /// Podman writes them, are shortened to the tag that CML's Docker should see.
-///
-/// # Errors
-/// As [`examine`]; or if `out` cannot be written, for example because the disk is full.
 pub fn compress(export: impl Read, out: File) -> Result<(Archive, File)> {
     let mut gzip: ParCompress<Mgzip, _> = ParCompressBuilder::new()
         .num_threads(threads())

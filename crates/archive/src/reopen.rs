@@ -28,9 +28,6 @@ pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
 
 /// Copies an archive, but gives its image the tag `tag` and no other: a tag in it may be that of an
 /// image which the engine has already, and that would lose it.
-///
-/// # Errors
-/// If it is not an image archive, or `to` cannot be written.
 pub fn retag(from: impl Read, tag: &str, to: impl Write) -> Result<()> {
     let (mut from, mut to) = (tar::Archive::new(from), tar::Builder::new(to));
     let mut tagged = false;

@@ -9,6 +9,9 @@ use serde::Serialize;
 use cml::Address;
 use text::printable;
 
+const TIME_ZONE: &str = "[A-Za-z][A-Za-z0-9_+/-]{0,63}";
+const LOCALE: &str = "[A-Za-z][A-Za-z0-9_.@-]{0,63}";
+
 /// What the build machine takes over.
 #[derive(Clone, Debug, Serialize)]
 pub struct Environment {
@@ -23,10 +26,8 @@ pub struct Environment {
     pub server_user: String,
 }
 
-/// The SSH public keys in `files`; without files, those in `~/.ssh/*.pub`.
-///
-/// # Errors
-/// If a given file has no public key, or contains something else, such as a private key.
+/// The SSH public keys in `files`; without files, those in `~/.ssh/*.pub`. Refuses a given file that has no public key,
+/// or contains something else, such as a private key.
 pub fn keys(files: &[PathBuf]) -> Result<Vec<String>> {
     let mut keys = Vec::new();
     if files.is_empty() {
@@ -62,54 +63,39 @@ fn read_keys(path: &Path) -> Result<Vec<String>> {
 
 /// A line `TYPE BASE64 [COMMENT]`. An error does not repeat it: it may be a private key.
 fn key(line: &str) -> Result<String> {
-    let mut words = line.split_whitespace();
-    let (kind, body) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let known = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-sha2-"].iter().any(|start| kind.starts_with(start));
-    let base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
-    ensure!(
-        known && body.len() >= 32 && body.chars().all(base64) && !line.chars().any(char::is_control),
-        "a line is not a public key"
-    );
+    let is_key = is(line, r"(ssh|ecdsa-sha2|sk-ssh|sk-ecdsa-sha2)-\S* +[A-Za-z0-9+/=]{32,}( .*)?");
+    ensure!(is_key && !line.chars().any(char::is_control), "a line is not a public key");
     Ok(line.to_owned())
 }
 
 /// The given time zone; else this machine's, by `TZ`, `/etc/localtime` or `/etc/timezone`; else UTC.
 pub fn time_zone(given: Option<&str>) -> Result<String> {
     if let Some(name) = given {
-        ensure!(is_time_zone(name), "`{}` is not a time zone; an example is `Asia/Tokyo`", printable(name));
+        ensure!(is(name, TIME_ZONE), "`{}` is not a time zone; an example is `Asia/Tokyo`", printable(name));
         return Ok(name.to_owned());
     }
     let variable = std::env::var("TZ").ok().map(|text| text.trim_start_matches(':').to_owned());
     let link = || Some(std::fs::canonicalize("/etc/localtime").ok()?.to_str()?.split_once("/zoneinfo/")?.1.to_owned());
     let file = || Some(std::fs::read_to_string("/etc/timezone").ok()?.trim().to_owned());
-    let found = variable.filter(|name| is_time_zone(name)).or_else(link).or_else(file);
-    Ok(found.filter(|name| is_time_zone(name)).unwrap_or_else(|| "Etc/UTC".to_owned()))
-}
-
-fn is_time_zone(name: &str) -> bool {
-    is_short_word(name, "_+-/")
+    let found = variable.filter(|name| is(name, TIME_ZONE)).or_else(link).or_else(file);
+    Ok(found.filter(|name| is(name, TIME_ZONE)).unwrap_or_else(|| "Etc/UTC".to_owned()))
 }
 
 /// The given locale; else this machine's, by `LC_ALL` or `LANG`; else `C.UTF-8`.
 pub fn locale(given: Option<&str>) -> Result<String> {
     if let Some(name) = given {
-        ensure!(is_locale(name), "`{}` is not a locale; an example is `ja_JP.UTF-8`", printable(name));
+        ensure!(is(name, LOCALE), "`{}` is not a locale; an example is `ja_JP.UTF-8`", printable(name));
         return Ok(name.to_owned());
     }
     let set = ["LC_ALL", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     // Today's programs expect UTF-8.
-    let set = set.filter(|name| is_locale(name) && !matches!(name.as_str(), "C" | "POSIX"));
+    let set = set.filter(|name| is(name, LOCALE) && !matches!(name.as_str(), "C" | "POSIX"));
     Ok(set.unwrap_or_else(|| "C.UTF-8".to_owned()))
 }
 
-fn is_locale(name: &str) -> bool {
-    is_short_word(name, "_-.@")
-}
-
-/// A letter, then letters, digits and `signs`.
-fn is_short_word(name: &str, signs: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || signs.contains(c);
-    name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.len() <= 64 && name.chars().all(allowed)
+/// Whether all of `text` matches a regular expression.
+fn is(text: &str, pattern: &str) -> bool {
+    regex_lite::Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(text))
 }
 
 /// Where the build machine clones this repository from.
@@ -131,9 +117,7 @@ pub fn origin(address: &str) -> Result<Origin> {
     let allowed = |c: char| c.is_ascii_graphic() && !"'\"\\`$<>|;&".contains(c);
     let last = url.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let folder = last.strip_suffix(".git").unwrap_or(last);
-    let is_folder = !folder.is_empty()
-        && !folder.starts_with(['.', '-'])
-        && folder.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let is_folder = is(folder, "[A-Za-z0-9_][A-Za-z0-9._-]*");
     ensure!(url.chars().all(allowed) && is_folder, "`{}` is not the URL of a repository", shown());
     Ok(Origin { folder: folder.to_owned(), url })
 }
@@ -163,10 +147,8 @@ fn public_url(address: &str) -> Result<String> {
     }
 }
 
-/// The server's host name or address as the build machine reaches it: the given one, else that of `address`.
-///
-/// # Errors
-/// If it means the build machine itself there, such as `localhost`.
+/// The server's host name or address as the build machine reaches it: the given one, else that of `address`. Refuses
+/// one that means the build machine itself there, such as `localhost`.
 pub fn server(given: Option<&str>, address: &Address) -> Result<String> {
     let host = match given {
         Some(text) => Address::parse(text)?.host,
@@ -178,27 +160,20 @@ pub fn server(given: Option<&str>, address: &Address) -> Result<String> {
         "for the build machine, `{host}` is the build machine itself; give the address by which it reaches the server \
          with --server-address HOST"
     );
-    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_:".contains(c);
-    ensure!(host.chars().all(allowed), "`{}` is not the name of a server", printable(&host));
+    ensure!(is(&host, "[A-Za-z0-9._:-]*"), "`{}` is not the name of a server", printable(&host));
     Ok(host)
 }
 
 /// Checks the user's name on the server, which is written into the build machine's ssh configuration.
 pub fn check_server_user(name: &str) -> Result<()> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    ensure!(
-        name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && name.chars().all(allowed),
-        "`{}` is not a user name (CML_SSH_USER)",
-        printable(name)
-    );
+    ensure!(is(name, "[A-Za-z0-9_][A-Za-z0-9._-]*"), "`{}` is not a user name (CML_SSH_USER)", printable(name));
     Ok(())
 }
 
 /// Checks a user name as Ubuntu does; it must not be one that every Ubuntu has.
 pub fn check_user(name: &str) -> Result<()> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     ensure!(
-        name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') && name.len() <= 32 && name.chars().all(allowed),
+        is(name, "[a-z_][a-z0-9_-]{0,31}"),
         "`{}` is not a valid user name: up to 32 of a-z, 0-9, `_` and `-`, starting with a letter or `_`",
         printable(name)
     );

@@ -6,10 +6,7 @@ use crate::NODE_DEFINITION;
 use cml::api::definitions::Image;
 use text::printable;
 
-/// The image definition with that id; without an id, the newest Ubuntu 24.04.
-///
-/// # Errors
-/// If the server does not have it; the error lists those that it has.
+/// The image definition with that id; without an id, the newest Ubuntu 24.04. The error lists those that there are.
 pub fn choose<'a>(images: &'a [Image], asked: Option<&str>, server: &str) -> Result<&'a Image> {
     if let Some(id) = asked {
         let named = images.iter().find(|image| image.id == id);

@@ -40,9 +40,7 @@ impl Timeout {
 }
 
 /// Starts the lab if it is not running, and waits until its machine reports that it is ready.
-///
-/// # Errors
-/// If the controller refuses, or the machine is not ready in time; the error then shows the end of its console.
+/// If it is not ready in time, the error shows the end of its console.
 pub async fn start(
     controller: &Controller<'_>,
     lab: &Lab,

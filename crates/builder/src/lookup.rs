@@ -59,10 +59,7 @@ fn own(lab: &Lab, nodes: &[Node]) -> Option<BuildMachine> {
     Some(BuildMachine { node: machine.id.clone(), user, added })
 }
 
-/// The lab to work on, if there is one.
-///
-/// # Errors
-/// If several fit, or the given id is not that of a lab which this project made.
+/// The lab to work on, if there is one. Fails if several fit, or this project did not make the one with the given id.
 pub fn select(found: Vec<Found>, title: &str, id: Option<&str>) -> Result<Option<(Lab, BuildMachine)>> {
     let all = found.len();
     let mut own: Vec<(Lab, BuildMachine)> =

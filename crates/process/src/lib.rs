@@ -9,9 +9,6 @@ use xshell::Cmd;
 use ui::Ui;
 
 /// Runs a program to its end. Its output goes to stderr: stdout is for the result of the user's command.
-///
-/// # Errors
-/// If it cannot be started, or fails.
 pub fn run(ui: &Ui, cmd: Cmd<'_>) -> Result<()> {
     let (text, mut command) = prepare(ui, cmd);
     let status = command.stdout(io::stderr()).status().with_context(|| cannot_run(&text))?;
@@ -19,10 +16,7 @@ pub fn run(ui: &Ui, cmd: Cmd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program and returns what it printed to stdout, trimmed.
-///
-/// # Errors
-/// If it cannot be started, or fails; then with what it printed to stderr.
+/// What a program prints to stdout, trimmed. If it fails, the error has what it printed to stderr.
 pub fn read(ui: &Ui, cmd: Cmd<'_>) -> Result<String> {
     let (text, mut command) = prepare(ui, cmd);
     let output = command.output().with_context(|| cannot_run(&text))?;
@@ -32,9 +26,6 @@ pub fn read(ui: &Ui, cmd: Cmd<'_>) -> Result<String> {
 }
 
 /// Hands the terminal over to a program until it ends, and returns its exit code.
-///
-/// # Errors
-/// If it cannot be started.
 pub fn hand_over(ui: &Ui, cmd: Cmd<'_>) -> Result<i32> {
     let (text, mut command) = prepare(ui, cmd);
     let status = command.status().with_context(|| cannot_run(&text))?;

@@ -16,18 +16,19 @@ use catalog::labels;
 /// The node that this program uses itself.
 pub(super) const HELPER: &str = "link-helper";
 
-/// The image of the container that links the nodes of a lab, built if necessary. Its recipe is a node's,
-/// and comes with this program.
-///
-/// # Errors
-/// If it cannot be built, or the engine cannot run containers here.
+/// The image of the container that links the nodes of a lab, built if necessary.
 pub(crate) async fn helper_image(session: &Session<'_>, consent: Consent) -> Result<String> {
     session.ensure_engine(consent).await?.must_run_containers()?;
+    own_image(session, HELPER, consent).await
+}
+
+/// The image of a node that comes with this program, built if necessary.
+pub(crate) async fn own_image(session: &Session<'_>, node: &str, consent: Consent) -> Result<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
     let quiet = session.ui.quiet();
     let own = session.elsewhere(&quiet, &root, &root.join("dist"))?;
     let recipe = RecipeArgs { yes: consent == Consent::Given, ..RecipeArgs::default() };
-    let args = NodeArgs { recipe, ..NodeArgs::of(HELPER) };
+    let args = NodeArgs { recipe, ..NodeArgs::of(node) };
     Ok(Built::up_to_date(&own, &args).await?.plan.names.image)
 }
 

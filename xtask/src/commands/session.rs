@@ -56,9 +56,6 @@ impl<'a> Session<'a> {
     }
 
     /// The command's engine: one connection, however often it is asked for.
-    ///
-    /// # Errors
-    /// If there is none; the error says what to do.
     pub(crate) async fn engine(&self) -> Result<Engine> {
         self.engine_if_any().await.map_err(Unreachable::explain)
     }
@@ -69,9 +66,6 @@ impl<'a> Session<'a> {
     }
 
     /// The command's engine, after installing and starting what is missing, with consent.
-    ///
-    /// # Errors
-    /// If something is still missing; the error says what to do.
     pub(crate) async fn ensure_engine(&self, consent: Consent) -> Result<Engine> {
         if self.is_set_up.get() {
             return self.engine().await;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use xshell::{Shell, cmd};
 
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::Built;
@@ -74,9 +75,10 @@ struct Copy {
 impl Copy {
     fn of(session: &Session<'_>, built: &Built) -> Result<Self> {
         let copy = Self { folder: tempfile::tempdir_in(&session.cache)?, node: built.plan.node.clone() };
-        for name in ["docker", "node-definitions", "image-definitions"] {
-            copy_folder(&session.repository.root.join(name), &copy.folder.path().join(name))?;
-        }
+        let folders =
+            ["docker", "node-definitions", "image-definitions"].map(|name| session.repository.root.join(name));
+        let (sh, to) = (Shell::new()?, copy.folder.path());
+        cmd!(sh, "cp -aL {folders...} {to}").quiet().run()?;
         copy.edit("node.yaml", |text| {
             let own = text.replace("\nimage: \"", "\nimage: \"cml-nodes-bench/").replace("\nid: \"", "\nid: \"bench-");
             // The one-stage image is far larger, and has nothing that the checks look for.
@@ -132,18 +134,4 @@ impl Copy {
         built.engine.remove_image(&built.plan.names.image).await?;
         Ok(time)
     }
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }

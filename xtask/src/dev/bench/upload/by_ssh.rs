@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-use crate::commands::args::{NodeArgs, RecipeArgs};
-use crate::commands::flow::{Built, Saved};
+use crate::commands::args::NodeArgs;
+use crate::commands::flow::Saved;
+use crate::commands::running_nodes::own_image;
 use crate::commands::session::Session;
 use crate::dev::bench::figures::{Figure, Times, figure, ratio};
 use crate::dev::bench::upload::{Uploaded, upload};
+use crate::setup::Consent;
 
 /// The container's recipe, next to the link helper's.
 const HOST: &str = "cml-host";
@@ -27,8 +29,7 @@ pub async fn measure(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Res
         session.ui.headline(format_args!("upload, round {round} of {rounds}"));
         server.forget()?;
         // Both without the login: an upload logs in once for everything.
-        let login = server.login()?;
-        scp.0.push(server.scp(archive)?.saturating_sub(login));
+        scp.0.push(server.scp(archive)?);
         server.forget()?;
         let done = server.upload(session, &[])?;
         whole.0.push(done.time);
@@ -64,7 +65,7 @@ struct Server {
 
 impl Server {
     async fn start(session: &Session<'_>) -> Result<Self> {
-        let image = image(session).await?;
+        let image = own_image(session, HOST, Consent::Given).await?;
         let folder = tempfile::tempdir_in(&session.cache)?;
         let name = format!("cml-nodes-bench-{}", std::process::id());
         let sh = Shell::new()?;
@@ -127,18 +128,14 @@ impl Server {
         self.sh("rm -rf /var/tmp/*")
     }
 
+    /// The time that scp takes, less that of the login.
     fn scp(&self, archive: &Path) -> Result<Duration> {
         let (sh, ssh, port) = (Shell::new()?, self.ssh(), &self.port);
         let since = Instant::now();
-        cmd!(sh, "scp -q -S {ssh} -P {port} {archive} admin@127.0.0.1:/var/tmp/").quiet().run()?;
-        Ok(since.elapsed())
-    }
-
-    fn login(&self) -> Result<Duration> {
-        let (sh, ssh, port) = (Shell::new()?, self.ssh(), &self.port);
-        let since = Instant::now();
         cmd!(sh, "{ssh} -p {port} admin@127.0.0.1 true").quiet().run()?;
-        Ok(since.elapsed())
+        let (login, since) = (since.elapsed(), Instant::now());
+        cmd!(sh, "scp -q -S {ssh} -P {port} {archive} admin@127.0.0.1:/var/tmp/").quiet().run()?;
+        Ok(since.elapsed().saturating_sub(login))
     }
 
     fn upload(&self, session: &Session<'_>, further: &[&str]) -> Result<Uploaded> {
@@ -156,12 +153,4 @@ impl Drop for Server {
             let _ = cmd!(sh, "docker rm --force --volumes {name}").quiet().ignore_stdout().ignore_stderr().run();
         }
     }
-}
-
-async fn image(session: &Session<'_>) -> Result<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("helper");
-    let quiet = session.ui.quiet();
-    let own = session.elsewhere(&quiet, &root, &root.join("dist"))?;
-    let args = NodeArgs { recipe: RecipeArgs { yes: true, ..RecipeArgs::default() }, ..NodeArgs::of(HOST) };
-    Ok(Built::up_to_date(&own, &args).await?.plan.names.image)
 }
