@@ -4,6 +4,7 @@
 //! archive says is checked against its own digests.
 
 mod contents;
+mod pack;
 mod reference;
 mod reopen;
 
@@ -17,6 +18,7 @@ use gzp::par::compress::{Compression, ParCompress, ParCompressBuilder};
 use gzp::{GzpError, ZWriter};
 
 pub use contents::Contents;
+pub use pack::pack;
 pub use reference::shortened;
 pub use reopen::{open, retag};
 
@@ -77,18 +79,6 @@ pub fn compress(export: impl Read, out: File) -> Result<(Archive, File)> {
     let size = hashed.written;
     let (file, digest) = hashed.finish();
     Ok((Archive { contents, digest, size }, file))
-}
-
-/// A small tar file of these files, which belong to root and can be read by all.
-pub fn pack<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> io::Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (name, content) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(content.len() as u64);
-        tar.append_data(&mut header, name, content)?;
-    }
-    tar.into_inner()
 }
 
 fn threads() -> usize {

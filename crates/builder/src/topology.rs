@@ -81,8 +81,8 @@ fn render(folder: &Path, name: &str, context: &tera::Context) -> Result<String> 
         .map_err(|error| anyhow!("{} is not a valid template: {error}", folder.join(name).display()))
 }
 
-/// `{{ text | quoted }}`: one YAML scalar in ASCII, whatever the text contains. JSON's way of quoting would not do: YAML
-/// has other printable characters, and does not join surrogate pairs.
+/// `{{ text | quoted }}`: one YAML scalar in ASCII, whatever the text contains. JSON's way of quoting would not do:
+/// YAML has other printable characters, and does not join surrogate pairs.
 fn quoted(text: &str, _: Kwargs, _: &State<'_>) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {
