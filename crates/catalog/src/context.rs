@@ -2,7 +2,7 @@
 //!
 //! Nothing in it depends on the machine (order, times, owners), so that the same inputs give the same layers.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use digests::Digest;
 
-/// A file of the build context.
 #[derive(Clone, Debug, Serialize)]
 pub struct ContextFile {
     /// Its path in the context, with `/`.
@@ -58,18 +57,14 @@ fn scan_into(root: &Path, path: &Path, files: &mut Vec<ContextFile>) -> Result<(
     }
     let name = path.strip_prefix(root)?.to_str();
     let name = name.with_context(|| format!("{}: the file name is not UTF-8", path.display()))?;
-    let kind = Kind::of(path, &metadata).with_context(unreadable)?;
+    let kind = if metadata.is_symlink() {
+        Kind::Link { target: std::fs::read_link(path).with_context(unreadable)? }
+    } else {
+        let executable = metadata.permissions().mode() & 0o100 != 0;
+        Kind::File { executable, digest: Digest::of_file(path).with_context(unreadable)? }
+    };
     files.push(ContextFile { path: name.to_owned(), origin: path.to_owned(), kind });
     Ok(())
-}
-
-impl Kind {
-    fn of(path: &Path, metadata: &Metadata) -> std::io::Result<Self> {
-        if metadata.is_symlink() {
-            return Ok(Self::Link { target: std::fs::read_link(path)? });
-        }
-        Ok(Self::File { executable: metadata.permissions().mode() & 0o100 != 0, digest: Digest::of_file(path)? })
-    }
 }
 
 /// Writes the context. Every entry belongs to root and has the time `epoch` (Unix seconds).

@@ -12,10 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::names::{InnerPath, Name, Pattern};
 use crate::scene::Scene;
 
-/// The manifest's file name.
 pub const MANIFEST: &str = "node.yaml";
 
-/// The manifest of a node.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -215,7 +213,7 @@ impl Manifest {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
         let manifest: Self = serde_yaml::from_str(&text).map_err(|error| located(path, &text, &error))?;
-        manifest.check(path)?;
+        manifest.check(path).map_err(|error| anyhow!("{}: {error}", path.display()))?;
         Ok(manifest)
     }
 
@@ -233,9 +231,9 @@ impl Manifest {
 
     /// The switches, with these values. Fails with the most similar name.
     pub fn switches_with(&self, values: &BTreeMap<String, bool>) -> Result<BTreeMap<String, bool>> {
-        let names = || self.switches.keys().map(String::as_str);
         if let Some(name) = values.keys().find(|name| !self.switches.contains_key(*name)) {
-            anyhow::bail!("node {} has no switch `{name}`: {}", self.node, text::near(name, names()));
+            let near = text::near(name, self.switches.keys().map(String::as_str));
+            anyhow::bail!("node {} has no switch `{name}`: {near}", self.node);
         }
         Ok(self.switches.iter().chain(values).map(|(name, value)| (name.clone(), *value)).collect())
     }
@@ -244,31 +242,20 @@ impl Manifest {
         let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
         anyhow::ensure!(
             folder == self.node.as_str(),
-            "{}: `node: {}` must be the name of its folder, `{}`",
-            path.display(),
+            "`node: {}` must be the name of its folder, `{}`",
             self.node,
             folder.display()
         );
         for (index, variant) in self.variants.iter().enumerate() {
             let again = self.variants[..index].iter().any(|other| other.name == variant.name);
-            anyhow::ensure!(
-                !again,
-                "{}: variants[{index}].name: another variant is called `{}`",
-                path.display(),
-                variant.name
-            );
-            let dockerfile = path.with_file_name(variant.dockerfile.as_str());
-            anyhow::ensure!(
-                dockerfile.is_file(),
-                "{}: variants[{index}].dockerfile: there is no file {}",
-                path.display(),
-                dockerfile.display()
-            );
+            anyhow::ensure!(!again, "variants[{index}].name: another variant is called `{}`", variant.name);
+            let file = path.with_file_name(variant.dockerfile.as_str());
+            anyhow::ensure!(file.is_file(), "variants[{index}].dockerfile: there is no file {}", file.display());
         }
         for (index, scene) in self.scenes.iter().enumerate() {
-            scene.check().map_err(|error| anyhow!("{}: {error}", path.display()))?;
+            scene.check().map_err(anyhow::Error::msg)?;
             let again = self.scenes[..index].iter().any(|other| other.name == scene.name);
-            anyhow::ensure!(!again, "{}: two scenes are called `{}`", path.display(), scene.name);
+            anyhow::ensure!(!again, "two scenes are called `{}`", scene.name);
         }
         Ok(())
     }
@@ -310,10 +297,8 @@ fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D, key: &s
 
 fn a_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let reason = String::deserialize(from)?;
-    if reason.trim().is_empty() {
-        return Err(de::Error::custom("`reason` is empty: say why the rule does not apply to this node"));
-    }
-    Ok(reason)
+    let empty = || de::Error::custom("`reason` is empty: say why the rule does not apply to this node");
+    if reason.trim().is_empty() { Err(empty()) } else { Ok(reason) }
 }
 
 fn cml_platform() -> String {

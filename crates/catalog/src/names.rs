@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A short lower-case name of a node, variant or source. Safe in paths, tags and labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct Name(String);
 
 impl Name {
@@ -25,12 +25,6 @@ impl TryFrom<String> for Name {
             return Ok(Self(text));
         }
         Err(format!("`{text}` is not a name: use up to 32 of a-z, 0-9 and `-`, with a letter first"))
-    }
-}
-
-impl From<Name> for String {
-    fn from(name: Name) -> Self {
-        name.0
     }
 }
 

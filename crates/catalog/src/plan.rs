@@ -19,7 +19,6 @@ use digests::Digest;
 /// Raise it when this program starts to build a different image from the same data.
 const RECIPE_FORMAT: u32 = 1;
 
-/// What is built, and from what.
 #[derive(Clone, Debug)]
 pub struct BuildPlan {
     pub node: String,

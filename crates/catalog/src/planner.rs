@@ -34,7 +34,6 @@ pub struct Overrides {
     pub refresh: bool,
 }
 
-/// Makes plans.
 pub struct Planner<'a> {
     pub repository: &'a Repository,
     pub sources: Sources<'a>,
@@ -56,10 +55,7 @@ impl<'a> Planner<'a> {
     pub fn check(&self, node: &Manifest, overrides: &Overrides) -> Result<()> {
         node.switches_with(&overrides.switches)?;
         refuse_reserved(overrides.build_args.keys())?;
-        match &overrides.source {
-            Some(spec) => self.sources.check_given(spec),
-            None => Ok(()),
-        }
+        overrides.source.as_ref().map_or(Ok(()), |spec| self.sources.check_given(spec))
     }
 
     /// The plan of a variant; `None` if it needs a source that is not on this machine and the network must not be used.
@@ -188,12 +184,8 @@ impl Draft<'_> {
     /// The version that the source itself states, if it does: an image must not have another version's name.
     fn version(&self, main: Option<&Pin>) -> Result<String> {
         let asked = self.overrides.version.as_deref();
-        let stated = match (main, &self.node.version_from) {
-            (Some(pin @ (Pin::Git(_) | Pin::Tarball { .. })), Some(from)) => {
-                Some(self.planner.sources.version(pin, from)?)
-            }
-            _ => None,
-        };
+        let main = main.filter(|pin| !matches!(pin, Pin::Package(_))).zip(self.node.version_from.as_ref());
+        let stated = main.map(|(pin, from)| self.planner.sources.version(pin, from)).transpose()?;
         match (stated, asked) {
             (Some(stated), Some(asked)) if stated != asked => {
                 bail!("--version is {asked}, but the source is version {stated}")
@@ -244,12 +236,10 @@ fn fill_reference(reference: &str, version: &str) -> Result<String> {
 }
 
 fn refuse_reserved<'a>(mut keys: impl Iterator<Item = &'a String>) -> Result<()> {
-    match keys.find(|key| RESERVED.contains(&key.as_str())) {
-        Some(key) => {
-            bail!("the build argument {key} is set by this program, from --base, --source, --version and --no-cache")
-        }
-        None => Ok(()),
+    if let Some(key) = keys.find(|key| RESERVED.contains(&key.as_str())) {
+        bail!("the build argument {key} is set by this program, from --base, --source, --version and --no-cache");
     }
+    Ok(())
 }
 
 /// `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/source-date-epoch/>), else the time of the source's
@@ -258,10 +248,7 @@ fn epoch(main: Option<&Pin>) -> Result<u64> {
     if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
         return given.parse().with_context(|| format!("SOURCE_DATE_EPOCH must be a number of seconds, not `{given}`"));
     }
-    Ok(match main {
-        Some(Pin::Git(pin)) => pin.time,
-        _ => FIXED_EPOCH,
-    })
+    Ok(if let Some(Pin::Git(pin)) = main { pin.time } else { FIXED_EPOCH })
 }
 
 #[cfg(test)]

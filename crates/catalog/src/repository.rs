@@ -12,7 +12,7 @@ use crate::variant_names::Names;
 /// The node that commands use when none is named, if the repository has it.
 const DEFAULT_NODE: &str = "frr";
 
-/// The folder below `docker/` that holds what nodes share, and the folder of the build context where they find it.
+/// What nodes share: a folder below `docker/`, and a folder in the build context.
 const COMMON: &str = "common";
 
 pub struct Repository {
@@ -71,7 +71,7 @@ impl Repository {
         Ok(())
     }
 
-    /// The node of that name; without a name `frr`, or the only one there is.
+    /// The node of that name; without a name [`DEFAULT_NODE`], or the only one there is.
     pub fn node(&self, name: Option<&str>) -> Result<&Manifest> {
         let only = self.nodes.keys().next().filter(|_| self.nodes.len() == 1);
         let name = match (name, only) {
@@ -86,7 +86,6 @@ impl Repository {
         })
     }
 
-    /// All nodes, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Manifest> {
         self.nodes.values()
     }
@@ -95,7 +94,6 @@ impl Repository {
         self.nodes.keys().map(String::as_str)
     }
 
-    /// The folder of a node.
     pub fn folder(&self, node: &Manifest) -> PathBuf {
         self.root.join("docker").join(node.node.as_str())
     }
@@ -128,9 +126,8 @@ impl Repository {
         for node in self.nodes() {
             for variant in &node.variants {
                 let claimant = format!("docker/{}/{MANIFEST}, variant {}", node.node, variant.name);
-                let path = self.folder(node).join(MANIFEST);
                 let names = Names::of(node, variant, &variant.version)
-                    .with_context(|| format!("{}, variant {}", path.display(), variant.name))?;
+                    .with_context(|| self.root.join(&claimant).display().to_string())?;
                 for claim in [format!("id `{}`", names.id), format!("image `{}`", names.image)] {
                     if let Some(other) = claimed.insert(claim.to_lowercase(), claimant.clone()) {
                         bail!("two nodes claim the {claim}: {other}, and {claimant}");
@@ -146,19 +143,19 @@ impl Repository {
         let folder = self.shared.join(COMMON);
         for node in self.nodes().filter(|node| !node.common.is_empty()) {
             let own = self.folder(node);
-            let manifest = own.join(MANIFEST);
+            let manifest = own.join(MANIFEST).display().to_string();
             if let Some(entry) = node.common.iter().find(|entry| !folder.join(entry.as_str()).exists()) {
                 let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
                 let names: BTreeSet<String> = entries.map(|entry| entry.file_name().display().to_string()).collect();
                 let near = text::near(entry.as_str(), names.iter().map(String::as_str));
-                bail!("{}: common: there is no {}: {near}", manifest.display(), folder.join(entry.as_str()).display());
+                bail!("{manifest}: common: there is no {}: {near}", folder.join(entry.as_str()).display());
             }
+            let own = own.join(COMMON);
             anyhow::ensure!(
-                !own.join(COMMON).exists(),
-                "{}: common: the build finds the shared files in {COMMON}/, but the node has a folder of that name: \
-                 rename {}",
-                manifest.display(),
-                own.join(COMMON).display()
+                !own.exists(),
+                "{manifest}: common: the build finds the shared files in {COMMON}/, but the node has a folder of that \
+                 name: rename {}",
+                own.display()
             );
         }
         Ok(())

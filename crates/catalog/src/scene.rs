@@ -68,7 +68,6 @@ pub struct Expectation {
     pub exit: Exit,
 }
 
-/// How a command must exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Code(i64),
@@ -216,10 +215,8 @@ impl RawStep {
     }
 
     fn take_then(&mut self) -> Result<Option<Then>, String> {
-        if self.then.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(Then { run: args(&mut self.then, "then")?, expected: self.take_expected()? }))
+        let then = self.then.is_some();
+        then.then(|| Ok(Then { run: args(&mut self.then, "then")?, expected: self.take_expected()? })).transpose()
     }
 
     fn take_nodes(&mut self) -> Result<Vec<Name>, String> {
@@ -272,18 +269,11 @@ fn args(value: &mut Option<Vec<Pattern>>, key: &str) -> Result<Vec<Pattern>, Str
 impl Scene {
     /// Refuses links and steps that name a node which the scene does not have.
     pub fn check(&self) -> Result<(), String> {
-        let used = self.links.iter().flatten().chain(self.steps.iter().flat_map(Step::nodes));
-        for name in used {
-            if !self.nodes.contains_key(name) {
-                let known = self.nodes.keys().map(Name::as_str);
-                return Err(format!(
-                    "scene `{}` has no node `{name}`: {}",
-                    self.name,
-                    text::near(name.as_str(), known)
-                ));
-            }
-        }
-        Ok(())
+        let mut used = self.links.iter().flatten().chain(self.steps.iter().flat_map(Step::nodes));
+        used.find(|name| !self.nodes.contains_key(name)).map_or(Ok(()), |name| {
+            let near = text::near(name.as_str(), self.nodes.keys().map(Name::as_str));
+            Err(format!("scene `{}` has no node `{name}`: {near}", self.name))
+        })
     }
 }
 

@@ -48,16 +48,9 @@ impl<'a> Sources<'a> {
         }
         self.ui.note(format_args!("fetching {url} {reference}"));
         let refspec = format!("+{reference}:{pin}");
-        process::run(
-            self.ui,
-            cmd!(sh, "git -C {repository} fetch --quiet --depth 1 --no-tags {url} {refspec}").quiet(),
-        )
-        .with_context(|| {
-            format!(
-                "could not fetch {url} {reference}; is the network up? \
-                     To use a copy on this machine: --source PATH#{reference}"
-            )
-        })?;
+        let fetch = cmd!(sh, "git -C {repository} fetch --quiet --depth 1 --no-tags {url} {refspec}").quiet();
+        let advice = format!("is the network up? To use a copy on this machine: --source PATH#{reference}");
+        process::run(self.ui, fetch).with_context(|| format!("could not fetch {url} {reference}; {advice}"))?;
         self.pin(&repository, url, reference, &pin)
     }
 
@@ -142,20 +135,18 @@ impl<'a> Sources<'a> {
     /// The version that the source itself states.
     pub fn version(&self, pin: &Pin, from: &VersionFrom) -> Result<String> {
         let file = from.file.as_str();
+        let sh = &self.shell;
         let text = match pin {
             Pin::Package(_) => bail!("the version of a package is known only inside the build"),
-            Pin::Git(pin) => self.file_of_commit(pin, file),
+            Pin::Git(GitPin { repository, commit, .. }) => {
+                process::read(self.ui, cmd!(sh, "git -C {repository} show {commit}:{file}"))
+            }
             Pin::Tarball { path, .. } => self.file_of_tarball(path, file),
         };
         let text = text.with_context(|| format!("{} has no file {file}; is it the right source?", pin.describe()))?;
         from.pattern
             .find(&text)
             .ok_or_else(|| anyhow!("{file} of {} does not state a version that `version_from` matches", pin.describe()))
-    }
-
-    fn file_of_commit(&self, pin: &GitPin, file: &str) -> Result<String> {
-        let (sh, repository, object) = (&self.shell, &pin.repository, format!("{}:{file}", pin.commit));
-        process::read(self.ui, cmd!(sh, "git -C {repository} show {object}"))
     }
 
     fn file_of_tarball(&self, path: &Path, file: &str) -> Result<String> {
@@ -173,12 +164,11 @@ impl<'a> Sources<'a> {
             Pin::Package(_) => Ok(None),
             Pin::Tarball { path, .. } => Ok(Some(path.clone())),
             Pin::Git(pin) => {
-                let (sh, repository, commit) = (&self.shell, &pin.repository, &pin.commit);
-                let (file, prefix) = (scratch.join(format!("{name}.tar")), format!("--prefix={name}/"));
-                process::read(
-                    self.ui,
-                    cmd!(sh, "git -C {repository} archive --format=tar {prefix} --output={file} {commit}"),
-                )?;
+                let (sh, file, GitPin { repository, commit, .. }) =
+                    (&self.shell, scratch.join(format!("{name}.tar")), pin);
+                let archive =
+                    cmd!(sh, "git -C {repository} archive --format=tar --prefix={name}/ --output={file} {commit}");
+                process::read(self.ui, archive)?;
                 Ok(Some(file))
             }
         }

@@ -7,9 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256 digest.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct Digest(String);
 
 impl Digest {
@@ -20,9 +19,7 @@ impl Digest {
 
     /// The digest of a file, read in pieces.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        let mut hashing = HashingWriter::new(io::sink());
-        io::copy(&mut std::fs::File::open(path)?, &mut hashing)?;
-        Ok(hashing.finish().1)
+        of_reader(&mut std::fs::File::open(path)?)
     }
 
     /// Reads 64 hex digits, with or without `sha256:` before them.
@@ -67,12 +64,6 @@ impl TryFrom<String> for Digest {
     }
 }
 
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.0
-    }
-}
-
 /// Passes everything on to `W`, and computes its digest and length on the way.
 pub struct HashingWriter<W> {
     inner: W,
@@ -106,9 +97,6 @@ impl<W: Write> Write for HashingWriter<W> {
 }
 
 /// Digests a reader to its end.
-///
-/// # Errors
-/// What reading yields.
 pub fn of_reader(reader: &mut impl Read) -> io::Result<Digest> {
     let mut hashing = HashingWriter::new(io::sink());
     io::copy(reader, &mut hashing)?;
