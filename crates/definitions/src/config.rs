@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::finding::{Example, Finding, Rule};
 use crate::schema::NodeDefinition;
 use crate::yaml::{self, Mark, Node};
 
-/// What the file is called.
 pub(crate) const NAME: &str = "config.json";
 
 /// The words with which a Go template action that has no value begins.
@@ -55,7 +55,6 @@ pub(crate) static CONFIG_JSON: Rule = Rule::error(
     Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0"}}"#)),
 );
 
-/// What `config.json` says.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     pub docker: Docker,
@@ -201,9 +200,8 @@ pub(crate) enum Reading {
 impl ConfigFile {
     pub fn of(definition: &NodeDefinition) -> Reading {
         let files = definition.files();
-        let is_it =
-            |file: &crate::schema::node::ConfigurationFile| file.name.as_ref().is_some_and(|it| it.value == NAME);
-        let Some(index) = files.iter().position(is_it) else { return Reading::Missing };
+        let config = files.iter().position(|file| file.name.as_ref().is_some_and(|it| it.value == NAME));
+        let Some(index) = config else { return Reading::Missing };
         let path = format!("configuration.provisioning.files[{index}].content");
         let Some(content) = files[index].content.clone() else {
             return Reading::Wrong(Finding::new(&CONFIG_JSON, files[index].at, path, "config.json is empty"));
@@ -280,9 +278,9 @@ struct Values<'a> {
 impl Values<'_> {
     fn config(&mut self) -> Config {
         for object in [&[][..], &["docker"]] {
-            self.typed(object, "an object", |value| value.is_object().then_some(()));
+            self.typed::<serde_json::Map<String, Value>>(object, "an object");
         }
-        self.typed(&["busybox"], "true or false", Value::as_bool);
+        self.typed::<bool>(&["busybox"], "true or false");
         Config {
             docker: Docker {
                 image: self.text(&["docker", "image"]),
@@ -296,14 +294,14 @@ impl Values<'_> {
             },
             shell: self.text(&["shell"]),
             day0cmd: self.list(&["day0cmd"]),
-            device_name_map: self.typed(&["device_name_map"], "an object of strings", text_map).unwrap_or_default(),
+            device_name_map: self.typed(&["device_name_map"], "an object of strings").unwrap_or_default(),
         }
     }
 
     /// The value at `steps`. As in Go, null is the same as absent.
-    fn typed<T>(&mut self, steps: &[&str], expected: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    fn typed<T: DeserializeOwned>(&mut self, steps: &[&str], expected: &str) -> Option<T> {
         let value = steps.iter().try_fold(self.json, |value, step| value.get(step)).filter(|value| !value.is_null())?;
-        let read = read(value);
+        let read = T::deserialize(value).ok();
         if read.is_none() {
             let message = format!("expected {expected}, found {}", describe(value));
             self.findings.push(self.places.finding(&CONFIG_JSON, steps, message));
@@ -312,21 +310,12 @@ impl Values<'_> {
     }
 
     fn text(&mut self, steps: &[&str]) -> Option<String> {
-        self.typed(steps, "a string", text)
+        self.typed(steps, "a string")
     }
 
     fn list(&mut self, steps: &[&str]) -> Vec<String> {
-        let read = |value: &Value| value.as_array()?.iter().map(text).collect();
-        self.typed(steps, "a list of strings", read).unwrap_or_default()
+        self.typed(steps, "a list of strings").unwrap_or_default()
     }
-}
-
-fn text(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_owned)
-}
-
-fn text_map(value: &Value) -> Option<BTreeMap<String, String>> {
-    value.as_object()?.iter().map(|(key, value)| Some((key.clone(), text(value)?))).collect()
 }
 
 fn describe(value: &Value) -> &'static str {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use serde::Serialize;
 use tera::{Kwargs, State, Tera, Value};
 
 use crate::document::Document;
@@ -12,7 +13,7 @@ use crate::yaml::Mark;
 use digests::Digest;
 
 /// What a template can use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Facts<'a> {
     pub id: &'a str,
     /// The image's tag.
@@ -81,8 +82,8 @@ impl Templates {
     pub fn render(&self, name: &str, facts: &Facts<'_>) -> Result<Rendered> {
         let path = self.folder.join(name);
         anyhow::ensure!(self.sources.contains_key(name), "there is no template {}", path.display());
-        let text =
-            self.tera.render(name, &context(facts)).map_err(|error| located(&self.folder, &self.sources, &error))?;
+        let text = tera::Context::from_serialize(facts).and_then(|context| self.tera.render(name, &context));
+        let text = text.map_err(|error| located(&self.folder, &self.sources, &error))?;
         let origin = Origin::new(&self.sources, name, &text);
         let document = Document::read(text.as_bytes());
         Ok(Rendered { path, text, document, origin })
@@ -94,31 +95,14 @@ fn located(folder: &Path, sources: &HashMap<String, String>, error: &tera::Error
     use tera::ErrorKind::{RenderingError, SyntaxError};
     match error.kind() {
         SyntaxError(report) | RenderingError(report) => {
-            let (path, at) = (folder.join(report.filename()), report.span());
-            let source =
-                sources.get(report.filename()).and_then(|text| text.lines().nth(at.start_line.saturating_sub(1)));
-            let (line, column) = (at.start_line, at.start_col + 1);
+            let (path, line, column) =
+                (folder.join(report.filename()), report.span().start_line, report.span().start_col + 1);
+            let source = sources.get(report.filename()).and_then(|text| text.lines().nth(line.saturating_sub(1)));
             let source = source.unwrap_or_default().trim();
             anyhow!("{}:{line}:{column}: {}\n  {source}", path.display(), report.message())
         }
         _ => anyhow!("the templates in {} are wrong: {error}", folder.display()),
     }
-}
-
-fn context(facts: &Facts<'_>) -> tera::Context {
-    let mut context = tera::Context::new();
-    context.insert("id", facts.id);
-    context.insert("image", facts.image);
-    context.insert("image_id", facts.image_id.hex());
-    context.insert("archive", facts.archive);
-    context.insert("node", facts.node);
-    context.insert("variant", facts.variant);
-    context.insert("version", facts.version);
-    context.insert("label", facts.label);
-    context.insert("title", facts.title);
-    context.insert("description", facts.description);
-    context.insert("switches", facts.switches);
-    context
 }
 
 /// `{{ text | json }}`: quoted so that it is one scalar in YAML as in JSON.

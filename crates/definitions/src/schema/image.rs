@@ -53,7 +53,7 @@ impl ImageDefinition {
         // A name that is wrong has been reported already.
         if !has_tag && !fields.has("disk_image") {
             let message = "the key `disk_image` is missing; it or `docker_tag` must name the image";
-            fields.report(&rules::SOURCE, "disk_image", message, None);
+            fields.report(&rules::SOURCE, "disk_image", message);
         }
     }
 

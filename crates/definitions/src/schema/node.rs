@@ -96,11 +96,9 @@ impl NodeDefinition {
             _ => 0,
         };
         if ports.value > most {
+            let (at, path) = (ports.at, "device.interfaces.serial_ports");
             let message = format!("{driver} has at most {most} serial ports, found {}", ports.value);
-            let at = ports.at;
-            fields
-                .reader
-                .inside("device.interfaces.serial_ports", |reader| reader.report(&rules::DOMAIN, at, message, None));
+            fields.reader.inside(path, |reader| reader.report(&rules::DOMAIN, at, message, None));
         }
     }
 }
@@ -136,12 +134,8 @@ fn parameters(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<BTreeMap<Stri
             continue;
         };
         if key.contains(['\n', '\r']) {
-            reader.report(
-                &rules::PATTERN,
-                entry.key.at,
-                format!("expected a key on one line, found {}", quoted(&key)),
-                None,
-            );
+            let message = format!("expected a key on one line, found {}", quoted(&key));
+            reader.report(&rules::PATTERN, entry.key.at, message, None);
         }
         reader.inside(format_args!(".{key}"), |reader| or_null(any_text)(reader, &entry.value));
         read.insert(key.into_owned(), entry.value.clone());
@@ -192,12 +186,8 @@ impl LinuxNative {
         };
         for key in needed {
             if !fields.has(key) {
-                fields.report(
-                    &rules::DOMAIN,
-                    key,
-                    format!("the key `{key}` is missing; {} requires it", driver.value),
-                    None,
-                );
+                let message = format!("the key `{key}` is missing; {} requires it", driver.value);
+                fields.report(&rules::DOMAIN, key, message);
             }
         }
     }
@@ -308,7 +298,7 @@ impl Interfaces {
         let has_zero = self.has_loopback_zero.as_ref().is_some_and(|has| has.value);
         if has_zero && !fields.has("loopback") {
             let message = "the key `loopback` is missing; it is required if `has_loopback_zero` is true";
-            fields.report(&rules::DOMAIN, "loopback", message, None);
+            fields.report(&rules::DOMAIN, "loopback", message);
         }
     }
 }

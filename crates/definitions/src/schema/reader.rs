@@ -44,31 +44,9 @@ impl<'f> Reader<'f> {
         Some(object)
     }
 
-    /// Reads a list of at least `least` elements (0 or 1).
-    pub fn list<T>(
-        &mut self,
-        node: &Node,
-        least: usize,
-        read: impl Fn(&mut Self, &Arc<Node>) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let Some(items) = node.list() else {
-            return self.wrong_type(node, "a list", None);
-        };
-        if items.len() < least {
-            self.report(&rules::LENGTH, node.at, "expected at least one element, found an empty list", None);
-        }
-        let read_all = items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| self.inside(format_args!("[{index}]"), |reader| read(reader, item)));
-        // All elements are checked; those that are wrong are left out.
-        Some(read_all.flatten().collect())
-    }
-
     /// Reads something whose path is this one and `step`.
     pub fn inside<T>(&mut self, step: impl std::fmt::Display, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
-        // Writing to a string can't fail.
         let _ = write!(self.path, "{step}");
         let value = read(self);
         self.path.truncate(length);
@@ -97,10 +75,7 @@ impl Fields<'_, '_> {
         read: impl FnOnce(&mut Reader<'_>, &Arc<Node>) -> Option<T>,
     ) -> Option<T> {
         if self.map.get(key).is_none() {
-            let at = self.at;
-            self.reader.inside_key(key, |reader| {
-                reader.report(&rules::REQUIRED, at, format!("the key `{key}` is missing"), None)
-            });
+            self.report(&rules::REQUIRED, key, format!("the key `{key}` is missing"));
         }
         self.optional(key, read)
     }
@@ -126,10 +101,10 @@ impl Fields<'_, '_> {
         self.get(key).is_some_and(|node| !matches!(node.value, Value::Null))
     }
 
-    /// Reports a problem with a key that depends on other keys.
-    pub fn report(&mut self, rule: &'static Rule, key: &str, message: impl Into<String>, help: Option<String>) {
+    /// Reports a key that is missing, or does not agree with others.
+    pub fn report(&mut self, rule: &'static Rule, key: &str, message: impl Into<String>) {
         let at = self.map.get(key).map_or(self.at, |entry| entry.value.at);
-        self.reader.inside_key(key, |reader| reader.report(rule, at, message, help));
+        self.reader.inside_key(key, |reader| reader.report(rule, at, message, None));
     }
 
     fn report_unknown(self) {
@@ -160,7 +135,17 @@ pub(super) fn list<T>(
     least: usize,
     read: impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<T>,
 ) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<Vec<T>> {
-    move |reader, node| reader.list(node, least, &read)
+    move |reader, node| {
+        let Some(items) = node.list() else {
+            return reader.wrong_type(node, "a list", None);
+        };
+        if items.len() < least {
+            reader.report(&rules::LENGTH, node.at, "expected at least one element, found an empty list", None);
+        }
+        let read_one = |(index, item)| reader.inside(format_args!("[{index}]"), |reader| read(reader, item));
+        // All elements are checked; those that are wrong are left out.
+        Some(items.iter().enumerate().filter_map(read_one).collect())
+    }
 }
 
 /// A mapping of the schema: a struct whose fields have the names of its keys, and a function that reads it. Each field
