@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use indicatif::ProgressBar;
 use tokio::sync::Mutex;
 
+use crate::address::Address;
+use crate::archive_file::ArchiveFile;
 use crate::fingerprint::Fingerprint;
 use crate::secret::Secret;
 use crate::settings::Settings;
@@ -62,6 +65,11 @@ impl Access {
         };
         let password = Secret::new(self.ui.ask_secret(&format!("Password of {user} on {server}: ")).await?);
         Ok(typed.insert((user, password)).clone())
+    }
+
+    /// Shows on the terminal how many bytes of an archive have been sent.
+    pub fn counter_of(&self, archive: &ArchiveFile, server: &Address) -> ProgressBar {
+        self.ui.byte_counter(format!("{server}: sending {} ({})", archive.name, text::size(archive.size)))
     }
 
     /// Warns that the identity of a server is not verified.

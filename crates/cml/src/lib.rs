@@ -11,7 +11,6 @@ pub mod archive_file;
 pub mod bundle;
 pub mod fingerprint;
 pub mod known;
-pub mod progress;
 pub mod remote_text;
 pub mod report;
 pub mod secret;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use hyper::Method;
+use hyper::http::request::Builder;
+use indicatif::ProgressBar;
 use retry::Retry;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,17 +18,14 @@ use tokio::sync::Mutex;
 use crate::access::Access;
 use crate::address::Address;
 use crate::api::first_contact;
-use crate::api::http::{Answer, RequestBody, RequestError, Server};
+use crate::api::http::{self, Answer, RequestBody, RequestError, Server, authority};
 use crate::api::proxy::Proxy;
 use crate::api::refusal::{self, Refused};
 use crate::api::trust::{PinningVerifier, Trust};
 use crate::archive_file::ArchiveFile;
-use crate::progress::Progress;
 use crate::remote_text::excerpt;
 use crate::secret::Secret;
 use crate::version;
-
-const PORT: u16 = 443;
 
 /// How often a request is sent again to a server that is too busy to answer it.
 const RETRIES: u32 = 3;
@@ -58,7 +57,7 @@ pub(super) enum Content<'a> {
     Nothing,
     Json(String),
     Yaml(&'a str),
-    File(&'a ArchiveFile, &'a Progress),
+    File(&'a ArchiveFile, &'a ProgressBar),
 }
 
 impl<'a> Controller<'a> {
@@ -90,13 +89,9 @@ impl<'a> Controller<'a> {
 
     /// A controller that has not been contacted yet.
     fn at(access: &'a Access, address: &Address, trust: Trust) -> Result<Self> {
-        let authority = authority(address);
         let server = Server {
-            name: address.to_string(),
-            host: address.host.clone(),
-            port: address.port.unwrap_or(PORT),
-            proxy: Proxy::for_server(&authority)?,
-            authority,
+            address: address.clone(),
+            proxy: Proxy::for_server(&authority(address))?,
             verifier: PinningVerifier::new(trust, access.settings.authorities.as_deref())?,
             idle_timeout: access.idle_timeout,
         };
@@ -229,19 +224,19 @@ impl<'a> Controller<'a> {
         if let Some(token) = token {
             head = head.header("authorization", format!("Bearer {}", token.reveal()));
         }
+        let mut counter = &ProgressBar::hidden();
         let (head, body) = match content {
-            Content::Nothing => (head, RequestBody::text("")),
-            Content::Json(text) => (head.header("content-type", "application/json"), RequestBody::text(text)),
+            Content::Nothing => (head, http::text("")),
+            Content::Json(text) => (head.header("content-type", "application/json"), http::text(text)),
             // Without a type, as CML's own client sends it: the controller looks at the text itself.
-            Content::Yaml(text) => (head, RequestBody::text(text)),
+            Content::Yaml(text) => (head, http::text(text)),
             Content::File(archive, progress) => {
                 progress.reset();
-                let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-                let head = head.header("content-type", kind).header("x-original-file-name", &archive.name);
-                (head, multipart(archive, progress))
+                counter = progress;
+                multipart(head, archive, progress)
             }
         };
-        self.server.request(head, body).await
+        self.server.request(head, body, counter).await
     }
 
     /// Why a request should be sent again, and the pause that the server asks for; nothing if it should not.
@@ -290,19 +285,17 @@ fn is_success(answer: &Answer) -> bool {
     (200..300).contains(&answer.status)
 }
 
-/// `HOST:PORT`, by which its certificate is remembered.
-fn authority(address: &Address) -> String {
-    format!("{}:{}", address.url_host(), address.port.unwrap_or(PORT))
-}
-
 /// The archive as the only part, `field0`, of a form. The form is complete only if the file is still the saved one.
-fn multipart(archive: &ArchiveFile, progress: &Progress) -> RequestBody {
+fn multipart(request: Builder, archive: &ArchiveFile, progress: &ProgressBar) -> (Builder, RequestBody) {
     let name = archive.name.replace(['"', '\r', '\n'], "_");
     let head = Bytes::from(format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"field0\"; filename=\"{name}\"\r\n\
          Content-Type: application/gzip\r\n\r\n"
     ));
     let tail = Bytes::from(format!("\r\n--{BOUNDARY}--\r\n"));
-    let size = (head.len() + tail.len()) as u64 + archive.size;
-    RequestBody::new(archive.stream(0, Sha256::new(), head, tail), size, progress)
+    let request = request
+        .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))
+        .header("content-length", (head.len() + tail.len()) as u64 + archive.size)
+        .header("x-original-file-name", &archive.name);
+    (request, http::pieces(archive.stream(0, Sha256::new(), head, tail), progress))
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use hyper::Method;
+use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,7 +11,6 @@ use crate::api::http::segment;
 use crate::api::refusal::{Refused, is_absent};
 use crate::archive_file::ArchiveFile;
 use crate::bundle::{Definition, Kind};
-use crate::progress::Progress;
 use crate::standing::Standing;
 
 /// A node of a lab.
@@ -92,7 +92,7 @@ impl Controller<'_> {
 
     /// Sends the archive to the drop folder. The request is broken off before its end if the file is no longer the one
     /// that was saved.
-    pub async fn upload(&self, archive: &ArchiveFile, progress: &Progress) -> Result<()> {
+    pub async fn upload(&self, archive: &ArchiveFile, progress: &ProgressBar) -> Result<()> {
         let what = format!("sending {}", archive.name);
         self.call(&Method::POST, "images/upload", Content::File(archive, progress), &what).await.map(drop)
     }

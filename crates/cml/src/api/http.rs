@@ -3,15 +3,16 @@
 //! hyper and rustls come with the engine's client anyway. Connections are not kept open: an upload of minutes may lie
 //! between two requests, and a new connection costs a few milliseconds.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, SizeHint};
+use futures_util::{TryStreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
+use indicatif::ProgressBar;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -19,10 +20,12 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::address::Address;
 use crate::api::proxy::Proxy;
 use crate::api::trust::{PinningVerifier, Trust};
 use crate::fingerprint::Fingerprint;
-use crate::progress::Progress;
+
+const PORT: u16 = 443;
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,13 +38,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// An HTTPS server.
 pub struct Server {
-    /// As messages name it.
-    pub name: String,
-    pub host: String,
-    pub port: u16,
-    /// `HOST:PORT`, as URLs write it.
-    pub authority: String,
-    /// The proxy on the way to it.
+    pub address: Address,
     pub proxy: Option<Proxy>,
     pub verifier: Arc<PinningVerifier>,
     pub idle_timeout: Duration,
@@ -67,47 +64,19 @@ pub enum RequestError {
     Failed(String),
 }
 
-/// What is sent, in pieces as they come, and counted.
-pub struct RequestBody {
-    pieces: mpsc::Receiver<anyhow::Result<Bytes>>,
-    size: u64,
-    left: u64,
-    progress: Progress,
+/// What is sent with a request.
+pub type RequestBody = UnsyncBoxBody<Bytes, anyhow::Error>;
+
+pub fn text(text: &str) -> RequestBody {
+    Full::new(Bytes::copy_from_slice(text.as_bytes())).map_err(|never| match never {}).boxed_unsync()
 }
 
-impl RequestBody {
-    pub fn new(pieces: mpsc::Receiver<anyhow::Result<Bytes>>, size: u64, progress: &Progress) -> Self {
-        Self { pieces, size, left: size, progress: progress.clone() }
-    }
-
-    pub fn text(text: &str) -> Self {
-        let (sender, pieces) = mpsc::channel(1);
-        // There is room for one piece.
-        let _ = sender.try_send(Ok(Bytes::copy_from_slice(text.as_bytes())));
-        Self::new(pieces, text.len() as u64, &Progress::default())
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = anyhow::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<anyhow::Result<Frame<Bytes>>>> {
-        let next = ready!(self.pieces.poll_recv(cx));
-        if let Some(Ok(piece)) = &next {
-            self.left = self.left.saturating_sub(piece.len() as u64);
-            self.progress.add(piece.len() as u64);
-        }
-        Poll::Ready(next.map(|piece| piece.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.size)
-    }
+/// Pieces as they come, counted by `progress`.
+pub fn pieces(mut pieces: mpsc::Receiver<anyhow::Result<Bytes>>, progress: &ProgressBar) -> RequestBody {
+    let progress = progress.clone();
+    let pieces = stream::poll_fn(move |task| pieces.poll_recv(task));
+    let counted = pieces.inspect_ok(move |piece| progress.inc(piece.len() as u64));
+    StreamBody::new(counted.map_ok(Frame::data)).boxed_unsync()
 }
 
 impl Server {
@@ -116,15 +85,15 @@ impl Server {
         &self,
         head: hyper::http::request::Builder,
         body: RequestBody,
+        progress: &ProgressBar,
     ) -> Result<Answer, RequestError> {
-        let progress = body.progress.clone();
         let stream = self.connect().await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.failure(&error))?;
         let request = head.body(body).map_err(|error| RequestError::Failed(error.to_string()))?;
         let exchange = async {
             let answer = sender.send_request(request).await.map_err(|error| self.failure(&error))?;
-            self.read(answer, &progress).await
+            self.read(answer, progress).await
         };
         // The connection is driven here, so that it ends with the request however that ends.
         let driven = async {
@@ -137,7 +106,7 @@ impl Server {
                 }
             }
         };
-        self.until_stalled(&progress, driven).await
+        self.until_stalled(progress, driven).await
     }
 
     async fn connect(&self) -> Result<TlsStream<TcpStream>, RequestError> {
@@ -145,7 +114,8 @@ impl Server {
         let stream = connecting.await.unwrap_or_else(|_| Err("it does not accept the connection".to_owned()));
         let stream = stream.map_err(|why| self.unreachable(&why))?;
         let _ = stream.set_nodelay(true);
-        let name = ServerName::try_from(self.host.clone()).map_err(|error| self.unreachable(&error.to_string()))?;
+        let name =
+            ServerName::try_from(self.address.host.clone()).map_err(|error| self.unreachable(&error.to_string()))?;
         let config = self.verifier.client_config().map_err(|error| RequestError::Failed(format!("{error:#}")))?;
         let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
         match tokio::time::timeout(self.idle_timeout, handshake).await {
@@ -156,9 +126,11 @@ impl Server {
 
     async fn connect_tcp(&self) -> Result<TcpStream, String> {
         let Some(proxy) = &self.proxy else {
-            return TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| error.to_string());
+            return TcpStream::connect((self.address.host.as_str(), port(&self.address)))
+                .await
+                .map_err(|error| error.to_string());
         };
-        let tunnel = proxy.tunnel_to(&self.authority).await;
+        let tunnel = proxy.tunnel_to(&authority(&self.address)).await;
         tunnel.map_err(|error| format!("through the proxy {} (HTTPS_PROXY): {}", proxy.name(), chain(error.as_ref())))
     }
 
@@ -169,7 +141,7 @@ impl Server {
         let about_certificate = matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_)));
         match self.verifier.seen().filter(|_| about_certificate) {
             Some(fingerprint) => {
-                let is_pinned_another = matches!(self.verifier.trust(), Trust::Pinned(_));
+                let is_pinned_another = matches!(self.verifier.trust, Trust::Pinned(_));
                 RequestError::Untrusted { fingerprint, is_pinned_another, why }
             }
             None => self.unreachable(&format!("no TLS connection: {why}")),
@@ -177,7 +149,7 @@ impl Server {
     }
 
     fn unreachable(&self, why: &str) -> RequestError {
-        RequestError::Unreachable(format!("cannot reach {}: {why}", self.name))
+        RequestError::Unreachable(format!("cannot reach {}: {why}", self.address))
     }
 
     fn failure(&self, error: &hyper::Error) -> RequestError {
@@ -185,26 +157,26 @@ impl Server {
         if error.is_user() {
             return RequestError::Failed(chain(error));
         }
-        RequestError::Unreachable(format!("the connection to {} was lost: {}", self.name, chain(error)))
+        RequestError::Unreachable(format!("the connection to {} was lost: {}", self.address, chain(error)))
     }
 
     fn silent(&self) -> RequestError {
         let seconds = self.idle_timeout.as_secs();
-        RequestError::Failed(format!("{} has been silent for {seconds} s (--timeout)", self.name))
+        RequestError::Failed(format!("{} has been silent for {seconds} s (--timeout)", self.address))
     }
 
     /// Does `work`, but gives up when no byte has moved for the idle timeout.
     async fn until_stalled<T>(
         &self,
-        progress: &Progress,
+        progress: &ProgressBar,
         work: impl Future<Output = Result<T, RequestError>>,
     ) -> Result<T, RequestError> {
         let mut work = std::pin::pin!(work);
         loop {
-            let before = progress.bytes();
+            let before = progress.position();
             match tokio::time::timeout(self.idle_timeout, &mut work).await {
                 Ok(result) => return result,
-                Err(_) if progress.bytes() == before => return Err(self.silent()),
+                Err(_) if progress.position() == before => return Err(self.silent()),
                 Err(_) => {}
             }
         }
@@ -213,7 +185,7 @@ impl Server {
     async fn read(
         &self,
         answer: hyper::Response<hyper::body::Incoming>,
-        progress: &Progress,
+        progress: &ProgressBar,
     ) -> Result<Answer, RequestError> {
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = answer.status().as_u16();
@@ -223,11 +195,11 @@ impl Server {
         while let Some(frame) = incoming.frame().await {
             let frame = frame.map_err(|error| self.failure(&error))?;
             if let Some(piece) = frame.data_ref() {
-                progress.add(piece.len() as u64);
+                progress.inc(piece.len() as u64);
                 body.extend_from_slice(piece);
             }
             if body.len() > LARGEST_ANSWER {
-                let why = format!("the answer of {} has more than {LARGEST_ANSWER} bytes", self.name);
+                let why = format!("the answer of {} has more than {LARGEST_ANSWER} bytes", self.address);
                 return Err(RequestError::Failed(why));
             }
         }
@@ -235,6 +207,15 @@ impl Server {
         let is_html = says_html || start.eq_ignore_ascii_case(b"<html") || start.eq_ignore_ascii_case(b"<!doc");
         Ok(Answer { status, body, is_html, retry_after })
     }
+}
+
+fn port(address: &Address) -> u16 {
+    address.port.unwrap_or(PORT)
+}
+
+/// `HOST:PORT`, by which a server's certificate is remembered.
+pub fn authority(address: &Address) -> String {
+    format!("{}:{}", address.url_host(), port(address))
 }
 
 /// An error with its causes, in one line.

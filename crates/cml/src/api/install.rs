@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use indicatif::ProgressBar;
 
 use crate::access::{Access, Options};
 use crate::api::controller::Controller;
@@ -15,7 +16,6 @@ use crate::api::refusal::is_rejection;
 use crate::api::undo::{Undo, UndoLog};
 use crate::bundle::{Bundle, Kind};
 use crate::known::InstallRecord;
-use crate::progress::{Progress, with_bar};
 use crate::report::{InstallState, NodeReport};
 use crate::space;
 use crate::standing::{Standing, check_installed};
@@ -165,13 +165,13 @@ impl Installation<'_> {
             return Ok(());
         }
         let (archive, access) = (&self.bundle.archive, self.controller.access);
-        let (since, progress) = (Instant::now(), Progress::default());
-        let label = format!("{}: sending {} ({})", self.controller.address, archive.name, text::size(archive.size));
-        let sending = with_bar(access, &label, &progress, self.controller.upload(archive, &progress));
+        let since = Instant::now();
+        let progress = access.counter_of(archive, &self.controller.address);
         let sent = tokio::select! {
-            sent = sending => sent,
+            sent = self.controller.upload(archive, &progress) => sent,
             () = interrupted_while_sending(archive.size, &progress, access) => Err(Interrupted.into()),
         };
+        progress.finish_and_clear();
         if sent.as_ref().is_err_and(is_rejection) {
             // A controller that rejected the file has not stored it: a file of that name is not ours.
             self.undo.0.retain(|step| !matches!(step, Undo::RemoveUpload));
@@ -245,9 +245,9 @@ impl Installation<'_> {
 
 /// Ends at Ctrl-C while the archive is sent. Once it is sent completely this does not end: the answer is waited for,
 /// since the controller may accept the file even if this program does not wait.
-async fn interrupted_while_sending(size: u64, progress: &Progress, access: &Access) {
+async fn interrupted_while_sending(size: u64, progress: &ProgressBar, access: &Access) {
     access.ui.interrupt().asked().await;
-    if progress.bytes() > size {
+    if progress.position() > size {
         std::future::pending::<()>().await;
     }
 }

@@ -30,7 +30,7 @@ pub enum Trust {
 /// Verifies a server's certificate by its pin or by authorities, and keeps the fingerprint that it saw.
 #[derive(Debug)]
 pub struct PinningVerifier {
-    trust: Trust,
+    pub trust: Trust,
     authorities: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Fingerprint>>,
@@ -56,10 +56,6 @@ impl PinningVerifier {
     /// The certificate that the server showed, if the handshake came so far.
     pub fn seen(&self) -> Option<Fingerprint> {
         self.seen.lock().ok()?.clone()
-    }
-
-    pub fn trust(&self) -> &Trust {
-        &self.trust
     }
 
     pub fn client_config(self: &Arc<Self>) -> Result<ClientConfig> {

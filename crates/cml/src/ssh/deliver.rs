@@ -8,7 +8,6 @@ use retry::Retry;
 use crate::access::{Access, Options};
 use crate::address::Address;
 use crate::bundle::Bundle;
-use crate::progress::{Progress, with_bar};
 use crate::report::{InstallState, NodeReport};
 use crate::space;
 use crate::ssh::about::{About, IMAGES};
@@ -135,8 +134,7 @@ async fn transfer_and_install(
 /// Copies a node's files to the folder, and logs in again if the connection is lost. Returns the bytes of the archive
 /// that were sent, and how long the last attempt took to send them.
 async fn transfer_node(ssh: &mut Ssh<'_>, folder: &TransferFolder, node: &Pending<'_>) -> Result<(u64, Duration)> {
-    let progress = Progress::default();
-    let (at, archive) = (ssh.address.clone(), &node.bundle.archive.name);
+    let (at, archive, mut sent) = (ssh.address.clone(), &node.bundle.archive.name, 0);
     let incomplete = || {
         format!(
             "{archive} did not arrive completely on {at}; \
@@ -145,8 +143,8 @@ async fn transfer_node(ssh: &mut Ssh<'_>, folder: &TransferFolder, node: &Pendin
     };
     let mut retry = Retry::times(RECONNECTS, Duration::from_secs(1));
     loop {
-        let error = match transfer_once(ssh, folder, node, &progress).await {
-            Ok(time) => return Ok((progress.bytes(), time)),
+        let error = match transfer_once(ssh, folder, node, &mut sent).await {
+            Ok(time) => return Ok((sent, time)),
             Err(error) => error,
         };
         let is_lost = error.chain().any(|cause| cause.is::<ConnectionLost>());
@@ -159,19 +157,17 @@ async fn transfer_node(ssh: &mut Ssh<'_>, folder: &TransferFolder, node: &Pendin
     }
 }
 
-async fn transfer_once(
-    ssh: &Ssh<'_>,
-    folder: &TransferFolder,
-    node: &Pending<'_>,
-    progress: &Progress,
-) -> Result<Duration> {
+/// Adds to `sent` the bytes that the connection has accepted, even if it was lost then.
+async fn transfer_once(ssh: &Ssh<'_>, folder: &TransferFolder, node: &Pending<'_>, sent: &mut u64) -> Result<Duration> {
     folder.create(ssh).await?;
     folder.write_definitions(ssh, node.bundle).await?;
     if node.has_archive {
         return Ok(Duration::ZERO);
     }
     let archive = &node.bundle.archive;
-    let label = format!("{}: sending {} ({})", ssh.address, archive.name, text::size(archive.size));
-    let path = folder.archive(node.bundle);
-    with_bar(ssh.access, &label, progress, transfer::send(ssh, archive, &path, progress)).await
+    let progress = ssh.access.counter_of(archive, &ssh.address);
+    let time = transfer::send(ssh, archive, &folder.archive(node.bundle), &progress).await;
+    *sent += progress.position();
+    progress.finish_and_clear();
+    time
 }

@@ -5,13 +5,13 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use indicatif::ProgressBar;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
 use crate::access::Access;
 use crate::address::Address;
-use crate::progress::Progress;
 use crate::remote_text::last_line;
 use crate::ssh::askpass::PasswordServer;
 use crate::ssh::command::{ConnectionLost, explain, password, show, ssh, start, user};
@@ -105,7 +105,7 @@ impl<'a> Ssh<'a> {
         script: &str,
         arguments: &[&str],
         mut pieces: mpsc::Receiver<Result<Bytes>>,
-        progress: &Progress,
+        progress: &ProgressBar,
     ) -> Result<()> {
         let mut child = self.start(&shell::command(script, arguments))?;
         let mut stdin = child.stdin.take().context("ssh has no input")?;
@@ -114,7 +114,7 @@ impl<'a> Ssh<'a> {
         while let Some(piece) = pieces.recv().await {
             let piece = piece?;
             match tokio::time::timeout(timeout, stdin.write_all(&piece)).await {
-                Ok(Ok(())) => progress.add(piece.len() as u64),
+                Ok(Ok(())) => progress.inc(piece.len() as u64),
                 // The script has ended; its output says why.
                 Ok(Err(_)) => break,
                 Err(_) => bail!(ConnectionLost(format!(

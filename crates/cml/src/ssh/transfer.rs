@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use indicatif::ProgressBar;
 use sha2::{Digest as _, Sha256};
 
 use crate::archive_file::{ArchiveFile, hex};
-use crate::progress::Progress;
 use crate::remote_text::last_line;
 use crate::ssh::session::Ssh;
 use digests::Digest;
@@ -34,7 +34,7 @@ pub async fn write(ssh: &Ssh<'_>, path: &str, text: &str) -> Result<()> {
 }
 
 /// Sends the archive to `path`; returns how long its bytes took. The archive must still be the one that was saved.
-pub async fn send(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str, progress: &Progress) -> Result<Duration> {
+pub async fn send(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str, progress: &ProgressBar) -> Result<Duration> {
     let there = ssh.read(THERE, &[path, &archive.size.to_string()]).await?;
     let (length, digest) = read_there(&there);
     let start = hash_start(archive, length).await?;
