@@ -8,17 +8,10 @@ use serde_json::Value;
 
 use crate::api::controller::{Content, Controller};
 use crate::api::http::segment;
-use crate::api::refusal::{Refused, is_absent};
+use crate::api::refusal::is_absent;
 use crate::archive_file::ArchiveFile;
 use crate::bundle::{Definition, Kind};
 use crate::standing::Standing;
-
-/// A node of a lab.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabNode {
-    pub lab: String,
-    pub node: String,
-}
 
 /// What the list of image definitions says of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -76,8 +69,8 @@ impl Controller<'_> {
     /// The IDs of the image definitions that belong to a node definition.
     pub async fn images_of(&self, id: &str) -> Result<Vec<String>> {
         let path = format!("{}/image_definitions", path(Kind::Node, id));
-        let images: Vec<Value> = self.get(&path, "listing image definitions").await?;
-        Ok(images.iter().filter_map(|image| image.get("id")?.as_str()).map(str::to_owned).collect())
+        let images: Vec<Image> = self.get(&path, "listing image definitions").await?;
+        Ok(images.into_iter().map(|image| image.id).collect())
     }
 
     /// All image definitions.
@@ -103,22 +96,6 @@ impl Controller<'_> {
         self.call(&Method::DELETE, &path, Content::Nothing, &what).await.map(drop)
     }
 
-    /// The nodes with this node definition in all labs that this user may see.
-    pub async fn nodes_with(&self, node_definition: &str) -> Result<Vec<LabNode>> {
-        let labs: Vec<String> = self.get("labs?show_all=true", "listing the labs").await?;
-        let mut nodes = Vec::new();
-        for lab in labs {
-            let path = format!("labs/{}/topology?exclude_configurations=true", segment(&lab));
-            match self.get::<Value>(&path, "reading a lab").await {
-                Ok(topology) => nodes.extend(nodes_in(&topology, node_definition)),
-                // It was deleted in the meantime, or belongs to another user.
-                Err(error) if error.is::<Refused>() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(nodes)
-    }
-
     /// Free bytes on the controller's disk, if the controller reports them.
     pub async fn free_space(&self) -> Result<Option<u64>> {
         let stats: Value = self.get("system_stats", "asking for free space").await?;
@@ -136,24 +113,4 @@ fn collection(kind: Kind) -> &'static str {
 
 fn path(kind: Kind, id: &str) -> String {
     format!("{}/{}", collection(kind), segment(id))
-}
-
-fn nodes_in(topology: &Value, node_definition: &str) -> Vec<LabNode> {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("?").to_owned();
-    let lab = text(topology.pointer("/lab/title").or_else(|| topology.get("lab_title")));
-    let nodes = topology.get("nodes").and_then(Value::as_array).into_iter().flatten();
-    let found = nodes.filter(|node| node.get("node_definition").and_then(Value::as_str) == Some(node_definition));
-    found.map(|node| LabNode { lab: lab.clone(), node: text(node.get("label")) }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nodes_with_a_definition_are_found_in_topologies() {
-        let topology = serde_json::json!({"lab": {"title": "L"}, "nodes": [
-            {"label": "r1", "node_definition": "frr-10-4"}, {"label": "pc", "node_definition": "alpine"}]});
-        assert_eq!(nodes_in(&topology, "frr-10-4"), [LabNode { lab: "L".into(), node: "r1".into() }]);
-    }
 }

@@ -10,10 +10,9 @@ use crate::standing::means_the_same;
 /// Fails if labs have nodes with this node definition.
 pub async fn check_unused(controller: &Controller<'_>, id: &str, force: bool) -> Result<()> {
     let nodes = if force { Vec::new() } else { controller.nodes_with(id).await? };
-    let mut list: Vec<String> =
-        nodes.iter().take(5).map(|node| format!("`{}` in the lab `{}`", node.node, node.lab)).collect();
-    if nodes.len() > list.len() {
-        list.push(format!("and {} more", nodes.len() - list.len()));
+    let mut list = nodes.clone();
+    if nodes.len() > 5 {
+        list.splice(5.., [format!("and {} more", nodes.len() - 5)]);
     }
     ensure!(
         nodes.is_empty(),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::api::controller::{Content, Controller};
@@ -15,9 +16,11 @@ use crate::remote_text::excerpt;
 const LOG_LINES: u32 = 2000;
 
 /// The state of a lab or of one of its nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum RunState {
     /// Never started, or wiped.
+    #[serde(rename = "DEFINED_ON_CORE")]
     Defined,
     Stopped,
     /// A node that waits to be started.
@@ -26,21 +29,11 @@ pub enum RunState {
     Started,
     /// A node that showed a text of `boot.completed` on its console.
     Booted,
+    #[serde(untagged)]
     Other(String),
 }
 
 impl RunState {
-    fn parse(text: &str) -> Self {
-        match text {
-            "DEFINED_ON_CORE" => Self::Defined,
-            "STOPPED" => Self::Stopped,
-            "QUEUED" => Self::Queued,
-            "STARTED" => Self::Started,
-            "BOOTED" => Self::Booted,
-            other => Self::Other(excerpt(other, 40)),
-        }
-    }
-
     pub fn is_running(&self) -> bool {
         matches!(self, Self::Queued | Self::Started | Self::Booted)
     }
@@ -55,28 +48,59 @@ impl std::fmt::Display for RunState {
             Self::Queued => "queued",
             Self::Started => "started",
             Self::Booted => "booted",
-            Self::Other(text) => text,
+            Self::Other(text) => return f.write_str(&excerpt(text, 40)),
         })
     }
 }
 
 /// A lab without its nodes and links.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Lab {
     pub id: String,
+    #[serde(rename = "lab_title")]
     pub title: String,
+    #[serde(rename = "lab_description", default, deserialize_with = "or_default")]
     pub description: String,
     pub state: RunState,
+    #[serde(default)]
     pub created: String,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Topology {
+    lab: Heading,
+    nodes: Vec<Node>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Heading {
+    title: String,
+}
+
 /// A node of a lab.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Node {
     pub id: String,
     pub label: String,
     pub node_definition: String,
+    #[serde(deserialize_with = "or_default")]
     pub tags: Vec<String>,
+}
+
+/// CML writes `null` for some values that are absent.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+impl Topology {
+    /// The nodes with a node definition, as messages name them.
+    fn nodes_with<'a>(&'a self, node_definition: &'a str) -> impl Iterator<Item = String> + 'a {
+        let nodes = self.nodes.iter().filter(move |node| node.node_definition == node_definition);
+        nodes.map(|node| format!("`{}` in the lab `{}`", node.label, self.lab.title))
+    }
 }
 
 impl Controller<'_> {
@@ -87,25 +111,32 @@ impl Controller<'_> {
 
     /// A lab, if it exists.
     pub async fn lab(&self, id: &str) -> Result<Option<Lab>> {
-        let Some(lab) = self.find::<Value>(&format!("labs/{}", segment(id)), "reading a lab").await? else {
-            return Ok(None);
-        };
-        let text = |key: &str| lab.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Some(Lab {
-            id: id.to_owned(),
-            title: text("lab_title"),
-            description: text("lab_description"),
-            state: RunState::parse(&text("state")),
-            created: text("created"),
-        }))
+        self.find(&format!("labs/{}", segment(id)), "reading a lab").await
     }
 
     /// The nodes of a lab; none if it does not exist any more.
     pub async fn nodes(&self, lab: &str) -> Result<Vec<Node>> {
+        Ok(self.topology(lab).await?.unwrap_or_default().nodes)
+    }
+
+    async fn topology(&self, lab: &str) -> Result<Option<Topology>> {
         let path = format!("labs/{}/topology?exclude_configurations=true", segment(lab));
-        let answer = self.find::<Value>(&path, "reading a lab's nodes").await?.unwrap_or_default();
-        let nodes = answer.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
-        Ok(nodes.iter().map(node).collect())
+        self.find(&path, "reading a lab's nodes").await
+    }
+
+    /// The nodes with this node definition in all labs that this user may see, as messages name them.
+    pub async fn nodes_with(&self, node_definition: &str) -> Result<Vec<String>> {
+        let labs: Vec<String> = self.get("labs?show_all=true", "listing the labs").await?;
+        let mut nodes = Vec::new();
+        for lab in labs {
+            match self.topology(&lab).await {
+                Ok(topology) => nodes.extend(topology.unwrap_or_default().nodes_with(node_definition)),
+                // It belongs to another user.
+                Err(error) if error.is::<Refused>() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(nodes)
     }
 
     /// Creates a lab from a topology; returns its ID.
@@ -147,8 +178,8 @@ impl Controller<'_> {
     pub async fn node_state(&self, lab: &str, node: &str) -> Result<Option<RunState>> {
         let path = format!("labs/{}/lab_element_state", segment(lab));
         let answer = self.find::<Value>(&path, "asking for the lab's state").await?.unwrap_or_default();
-        let state = answer.get("nodes").and_then(|nodes| nodes.get(node)).and_then(Value::as_str);
-        Ok(state.map(RunState::parse))
+        let state = answer.get("nodes").and_then(|nodes| nodes.get(node));
+        Ok(state.and_then(|state| RunState::deserialize(state).ok()))
     }
 
     /// The addresses that the controller has seen a node use, IPv4 first.
@@ -198,17 +229,6 @@ impl Controller<'_> {
     }
 }
 
-fn node(value: &Value) -> Node {
-    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let tags = value.get("tags").and_then(Value::as_array).into_iter().flatten();
-    Node {
-        id: text("id"),
-        label: text("label"),
-        node_definition: text("node_definition"),
-        tags: tags.filter_map(Value::as_str).map(str::to_owned).collect(),
-    }
-}
-
 /// Fails if CML would not accept a lab's title.
 pub fn check_title(title: &str) -> Result<()> {
     let plain = !title.chars().any(char::is_control);
@@ -225,9 +245,19 @@ mod tests {
 
     #[test]
     fn an_unknown_state_is_shown_printable() {
-        assert_eq!(RunState::parse("BOOTED"), RunState::Booted);
-        assert_eq!(RunState::parse("\x1b[31mRED").to_string(), "\u{fffd}[31mRED");
+        let read = |text: &str| serde_json::from_value::<RunState>(text.into()).unwrap();
+        assert_eq!([read("BOOTED"), read("DEFINED_ON_CORE")], [RunState::Booted, RunState::Defined]);
+        assert_eq!(read("\x1b[31mRED").to_string(), "\u{fffd}[31mRED");
         assert!(RunState::Queued.is_running() && !RunState::Stopped.is_running());
+    }
+
+    #[test]
+    fn nodes_with_a_definition_are_found_in_topologies() {
+        let topology = serde_json::json!({"lab": {"title": "L"}, "nodes": [
+            {"id": "n0", "label": "r1", "node_definition": "frr-10-4"},
+            {"id": "n1", "label": "pc", "node_definition": "alpine", "tags": null}]});
+        let topology: Topology = serde_json::from_value(topology).unwrap();
+        assert_eq!(topology.nodes_with("frr-10-4").collect::<Vec<_>>(), ["`r1` in the lab `L`"]);
     }
 
     #[test]
