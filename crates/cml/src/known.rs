@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
+use crate::bundle::Standing;
 use crate::fingerprint::Fingerprint;
-use crate::standing::Standing;
 use digests::Digest;
 
 const PINS: &str = "known_controllers";

@@ -17,7 +17,6 @@ pub mod secret;
 pub mod settings;
 pub mod space;
 pub mod ssh;
-pub mod standing;
 pub mod version;
 
 pub use access::{Access, Options};

@@ -1,6 +1,7 @@
 //! The version of CML, and what depends on it.
 
 use anyhow::{Result, ensure};
+use serde::Deserialize;
 
 use crate::address::Address;
 
@@ -9,6 +10,15 @@ pub const OLDEST: Version = Version { major: 2, minor: 9 };
 
 /// The first CML where each image definition can name its own image tag. [docs/cml.md 3]
 pub const WITH_IMAGE_TAGS: Version = Version { major: 2, minor: 10 };
+
+/// What CML says about itself, without a login. [docs/cml.md 2]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SystemInformation {
+    /// Unknown while CML is starting.
+    pub version: Option<String>,
+    pub ready: bool,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {

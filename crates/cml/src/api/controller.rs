@@ -11,7 +11,6 @@ use hyper::http::request::Builder;
 use indicatif::ProgressBar;
 use retry::Retry;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
@@ -25,7 +24,7 @@ use crate::api::trust::{PinningVerifier, Trust};
 use crate::archive_file::ArchiveFile;
 use crate::remote_text::excerpt;
 use crate::secret::Secret;
-use crate::version;
+use crate::version::{self, SystemInformation};
 
 /// How often a request is sent again to a server that is too busy to answer it.
 const RETRIES: u32 = 3;
@@ -112,10 +111,9 @@ impl<'a> Controller<'a> {
             let (at, status, title) = (&self.address, answer.status, refusal::title(&answer.body));
             bail!("{what}: {at} answered ({status}): {title}; is this a CML controller?");
         }
-        let information: Value = self.json(answer, what).context("is this a CML controller?")?;
-        let version = information.get("version").and_then(Value::as_str);
-        self.version = excerpt(version.context("it does not give its version; is it a CML controller?")?, 40);
-        self.ready = information.get("ready").and_then(Value::as_bool).unwrap_or(false);
+        let information: SystemInformation = self.json(answer, what).context("is this a CML controller?")?;
+        let version = information.version.context("it does not give its version; is it a CML controller?")?;
+        (self.version, self.ready) = (excerpt(&version, 40), information.ready);
         Ok(())
     }
 

@@ -10,8 +10,7 @@ use crate::api::controller::{Content, Controller};
 use crate::api::http::segment;
 use crate::api::refusal::is_absent;
 use crate::archive_file::ArchiveFile;
-use crate::bundle::{Definition, Kind};
-use crate::standing::Standing;
+use crate::bundle::{Definition, Kind, Standing};
 
 /// What the list of image definitions says of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

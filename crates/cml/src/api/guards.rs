@@ -3,9 +3,8 @@
 use anyhow::{Result, ensure};
 
 use crate::api::controller::Controller;
-use crate::bundle::{Definition, Kind};
+use crate::bundle::{Definition, Kind, means_the_same};
 use crate::known::InstallRecord;
-use crate::standing::means_the_same;
 
 /// Fails if labs have nodes with this node definition.
 pub async fn check_unused(controller: &Controller<'_>, id: &str, force: bool) -> Result<()> {

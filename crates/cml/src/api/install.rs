@@ -14,11 +14,10 @@ use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
 use crate::api::refusal::is_rejection;
 use crate::api::undo::{Undo, UndoLog};
-use crate::bundle::{Bundle, Kind};
+use crate::bundle::{Bundle, Kind, Standing, check_installed};
 use crate::known::InstallRecord;
 use crate::report::{InstallState, NodeReport};
 use crate::space;
-use crate::standing::{Standing, check_installed};
 use ui::interrupt::Interrupted;
 
 /// An installation under way.

@@ -3,9 +3,8 @@
 use anyhow::Result;
 
 use crate::api::controller::Controller;
-use crate::bundle::{Bundle, Definition, Kind};
+use crate::bundle::{Bundle, Definition, Kind, means_the_same};
 use crate::known::InstallRecord;
-use crate::standing::means_the_same;
 
 /// How a step that was taken is undone.
 pub enum Undo {

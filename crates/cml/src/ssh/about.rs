@@ -1,10 +1,10 @@
 //! What a server says about itself.
 
 use anyhow::Result;
-use serde_json::Value;
 
 use crate::remote_text::excerpt;
 use crate::ssh::session::Ssh;
+use crate::version::SystemInformation;
 
 /// The folder whose disk nodes are installed on.
 pub const IMAGES: &str = "/var/lib/libvirt/images";
@@ -31,11 +31,8 @@ impl About {
     pub async fn read(ssh: &Ssh<'_>) -> Result<Self> {
         let text = ssh.read(ABOUT, &[]).await?;
         let (free, rest) = text.split_once('\n').unwrap_or((&text, ""));
-        let information: Value = serde_json::from_str(rest.trim()).unwrap_or_default();
-        Ok(Self {
-            version: information.get("version").and_then(Value::as_str).map(|text| excerpt(text, 40)),
-            ready: information.get("ready").and_then(Value::as_bool).unwrap_or(false),
-            free: free.trim().parse::<u64>().unwrap_or(0) * 1024,
-        })
+        let information: SystemInformation = serde_json::from_str(rest.trim()).unwrap_or_default();
+        let version = information.version.map(|text| excerpt(&text, 40));
+        Ok(Self { version, ready: information.ready, free: free.trim().parse::<u64>().unwrap_or(0) * 1024 })
     }
 }

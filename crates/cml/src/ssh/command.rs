@@ -1,4 +1,6 @@
 //! The command line of the system's own `ssh`, and what its errors mean.
+//!
+//! A remote script is a constant of this program, in POSIX sh; what comes from outside is passed as quoted arguments.
 
 use std::process::Stdio;
 
@@ -10,7 +12,6 @@ use crate::address::Address;
 use crate::remote_text::last_line;
 use crate::secret::Secret;
 use crate::settings::SECRETS;
-use crate::ssh::shell;
 use crate::ssh::socket_folder::SocketFolder;
 
 /// CML's port for ssh; 22 is its console server. [docs/cml.md 2]
@@ -67,7 +68,7 @@ pub fn start(command: &mut Command) -> Result<Child> {
 pub fn show(access: &Access, command: &Command) {
     let arguments: Vec<_> = command.as_std().get_args().map(|argument| argument.to_string_lossy()).collect();
     let arguments: Vec<&str> = arguments.iter().map(|argument| &**argument).collect();
-    access.ui.command(format_args!("ssh {}", shell::words(&arguments)));
+    access.ui.command(format_args!("ssh {}", words(&arguments)));
 }
 
 /// The error for a login that failed with these messages of ssh.
@@ -94,6 +95,21 @@ pub fn explain(address: &Address, user: &str, stderr: &str) -> anyhow::Error {
     anyhow!(ConnectionLost(format!("cannot reach {address} by ssh: {last}")))
 }
 
+/// A word for a POSIX shell.
+pub fn quote(word: &str) -> String {
+    shell_escape::unix::escape(word.into()).into_owned()
+}
+
+/// The command that runs a script with arguments `$1`, `$2`, ….
+pub fn sh(script: &str, arguments: &[&str]) -> String {
+    words(&[&["sh", "-c", script, "sh"], arguments].concat())
+}
+
+/// Words, quoted where necessary.
+pub fn words(words: &[&str]) -> String {
+    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +124,15 @@ mod tests {
         );
         assert!(explained("admin@cml: Permission denied (publickey,password).").contains("CML_SSH_PASS"));
         assert!(explained("ssh: connect to host cml port 1122: Connection refused").contains("cockpit"));
+    }
+
+    #[test]
+    fn arguments_survive_a_shell() {
+        let argument = "it's a \"test\" $HOME; `x` !\n";
+        for prefix in ["", "env "] {
+            let command = format!("{prefix}{}", sh("printf %s \"$1\"", &[argument]));
+            let output = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), argument, "{command}");
+        }
     }
 }

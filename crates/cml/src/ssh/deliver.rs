@@ -7,7 +7,7 @@ use retry::Retry;
 
 use crate::access::{Access, Options};
 use crate::address::Address;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, check_installed};
 use crate::report::{InstallState, NodeReport};
 use crate::space;
 use crate::ssh::about::{About, IMAGES};
@@ -18,7 +18,6 @@ use crate::ssh::installed::Installed;
 use crate::ssh::script;
 use crate::ssh::session::Ssh;
 use crate::ssh::transfer;
-use crate::standing::check_installed;
 use crate::version;
 
 /// How often a lost connection is opened again.

@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 
 use crate::address::Address;
 use crate::bundle::Bundle;
+use crate::ssh::command::{PORT, quote};
 use crate::ssh::session::Ssh;
-use crate::ssh::shell;
 use crate::ssh::transfer;
 
 /// The install script. Everything that must not be left half done is in it, so that it also serves a user who copies
@@ -84,11 +84,11 @@ impl TransferFolder {
 
     /// The command that a user types to install what is in the folder.
     pub fn command_to_install(&self, ssh: &Ssh<'_>, restart: bool) -> String {
-        let (script, port) = (self.script(), ssh.address.port.unwrap_or(crate::ssh::command::PORT));
+        let (script, port) = (self.script(), ssh.address.port.unwrap_or(PORT));
         let sudo = if ssh.is_root() { "" } else { "sudo " };
         let restart = if restart { " --restart" } else { "" };
         // Once for the shell here, once for the one there.
-        let script = shell::quote(&shell::quote(&script));
+        let script = quote(&quote(&script));
         format!("ssh -t -p {port} {}@{} {sudo}sh {script}{restart}", ssh.user, ssh.address.host)
     }
 }

@@ -1,11 +1,9 @@
 //! What is installed on a server under a node's ID, as its files say.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::bundle::{Bundle, Definition};
-use crate::remote_text::last_line;
+use crate::bundle::{Bundle, Definition, Standing};
 use crate::ssh::session::Ssh;
-use crate::standing::Standing;
 
 /// Prints the archive's digest (`?` if it cannot be read, `-` if it is absent), and whether an installation was
 /// interrupted.
@@ -65,9 +63,9 @@ impl Installed {
 
 async fn definition(ssh: &Ssh<'_>, path: &str) -> Result<Option<Definition>> {
     let output = ssh.run(SHOW, &[path]).await?;
-    match output.code {
-        0 => Ok(Some(Definition::read(output.stdout).with_context(|| format!("{path} on {}", ssh.address))?)),
-        ABSENT => Ok(None),
-        _ => bail!("{}: cannot read {path}: {}", ssh.address, last_line(&output.stderr)),
+    if output.code == ABSENT {
+        return Ok(None);
     }
+    ssh.check(&output).with_context(|| format!("cannot read {path}"))?;
+    Definition::read(output.stdout).with_context(|| format!("{path} on {}", ssh.address)).map(Some)
 }

@@ -9,7 +9,6 @@ pub mod folder;
 pub mod installed;
 pub mod script;
 pub mod session;
-pub mod shell;
 pub mod socket_folder;
 mod sudo;
 pub mod transfer;

@@ -14,8 +14,7 @@ use crate::access::Access;
 use crate::address::Address;
 use crate::remote_text::last_line;
 use crate::ssh::askpass::PasswordServer;
-use crate::ssh::command::{ConnectionLost, explain, password, show, ssh, start, user};
-use crate::ssh::shell;
+use crate::ssh::command::{ConnectionLost, explain, password, sh, show, ssh, start, user};
 use crate::ssh::socket_folder::SocketFolder;
 
 /// The exit code of ssh itself, when its connection fails.
@@ -84,12 +83,7 @@ impl<'a> Ssh<'a> {
 
     /// Runs a script of POSIX sh without input. A script that fails is not an error.
     pub async fn run(&self, script: &str, arguments: &[&str]) -> Result<Output> {
-        self.run_command(&shell::command(script, arguments), b"").await
-    }
-
-    /// The same with input, which is not shown.
-    pub async fn run_with(&self, script: &str, arguments: &[&str], input: &[u8]) -> Result<Output> {
-        self.run_command(&shell::command(script, arguments), input).await
+        self.run_command(&sh(script, arguments), "").await
     }
 
     /// What a script prints. It must succeed.
@@ -99,15 +93,22 @@ impl<'a> Ssh<'a> {
         Ok(output.stdout)
     }
 
-    /// Runs a script with pieces of input as they come. Fails if the server accepts none for the idle timeout.
-    pub async fn feed(
+    /// Runs a command line that is quoted already. The input is not shown.
+    pub(super) async fn run_command(&self, command: &str, input: impl Into<Bytes>) -> Result<Output> {
+        let (sender, pieces) = mpsc::channel(1);
+        sender.send(Ok(input.into())).await?;
+        drop(sender);
+        self.feed(command, pieces, &ProgressBar::hidden()).await
+    }
+
+    /// The same with pieces of input as they come. Fails if the server accepts none for the idle timeout.
+    pub(super) async fn feed(
         &self,
-        script: &str,
-        arguments: &[&str],
+        command: &str,
         mut pieces: mpsc::Receiver<Result<Bytes>>,
         progress: &ProgressBar,
-    ) -> Result<()> {
-        let mut child = self.start(&shell::command(script, arguments))?;
+    ) -> Result<Output> {
+        let mut child = self.start(command)?;
         let mut stdin = child.stdin.take().context("ssh has no input")?;
         let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
         let timeout = self.access.idle_timeout;
@@ -126,25 +127,14 @@ impl<'a> Ssh<'a> {
         }
         drop(stdin);
         let (stdout, stderr) = (stdout.await, stderr.await);
-        self.check(&self.ended(&mut child, stdout, stderr).await?)
+        let status = child.wait().await.context("waiting for ssh")?;
+        self.output(status.code(), stdout, stderr)
     }
 
     /// Fails with the end of stderr if the command failed.
     pub fn check(&self, output: &Output) -> Result<()> {
         ensure!(output.code == 0, "{}: {}", self.address, last_line(&output.stderr));
         Ok(())
-    }
-
-    /// Runs a command line that is quoted already.
-    pub(super) async fn run_command(&self, command: &str, input: &[u8]) -> Result<Output> {
-        let mut child = self.start(command)?;
-        let mut stdin = child.stdin.take().context("ssh has no input")?;
-        let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
-        // A command may end without reading its input.
-        let _ = stdin.write_all(input).await;
-        drop(stdin);
-        let (stdout, stderr) = (stdout.await, stderr.await);
-        self.ended(&mut child, stdout, stderr).await
     }
 
     /// `ssh` through the first connection. If that is gone, it asks nothing and opens no other.
@@ -159,11 +149,6 @@ impl<'a> Ssh<'a> {
         command.args([&self.address.host, remote]);
         show(self.access, &command);
         start(&mut command)
-    }
-
-    async fn ended(&self, child: &mut Child, stdout: String, stderr: String) -> Result<Output> {
-        let status = child.wait().await.context("waiting for ssh")?;
-        self.output(status.code(), stdout, stderr)
     }
 
     pub(super) fn output(&self, code: Option<i32>, stdout: String, stderr: String) -> Result<Output> {

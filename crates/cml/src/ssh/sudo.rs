@@ -5,9 +5,8 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::remote_text::last_line;
-use crate::ssh::command::{password, show};
+use crate::ssh::command::{password, sh, show};
 use crate::ssh::session::{Output, Ssh};
-use crate::ssh::shell;
 
 /// What sudo says when it refuses.
 const REFUSALS: [&str; 6] = [
@@ -26,15 +25,15 @@ impl Ssh<'_> {
         if self.is_root() {
             return self.run(script, arguments).await;
         }
-        let after = |prefix: &str| shell::command_after(prefix, script, arguments);
+        let after = |prefix: &str| format!("{prefix} {}", sh(script, arguments));
         if self.run("sudo -n true", &[]).await?.code == 0 {
-            return self.run_command(&after("sudo -n"), b"").await;
+            return self.run_command(&after("sudo -n"), "").await;
         }
         match password(self.access, &self.user) {
             Some(password) => {
                 // `-k`: otherwise a password that sudo does not need would be input of the script.
                 let input = format!("{}\n", password.reveal());
-                let output = self.run_command(&after("sudo -k -S -p ''"), input.as_bytes()).await?;
+                let output = self.run_command(&after("sudo -k -S -p ''"), input).await?;
                 self.check_accepted_by_sudo(&output)?;
                 Ok(output)
             }

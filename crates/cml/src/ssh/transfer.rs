@@ -5,13 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use indicatif::ProgressBar;
 use sha2::{Digest as _, Sha256};
 
 use crate::archive_file::{ArchiveFile, hex};
-use crate::remote_text::last_line;
+use crate::ssh::command::sh;
 use crate::ssh::session::Ssh;
 use digests::Digest;
 
@@ -28,9 +28,8 @@ const START_AGAIN: &str = r#"set -e; mkdir -p "$(dirname "$1")"; : >"$1"; exec c
 
 /// Writes a small file.
 pub async fn write(ssh: &Ssh<'_>, path: &str, text: &str) -> Result<()> {
-    let output = ssh.run_with(WRITE, &[path], text.as_bytes()).await?;
-    ensure!(output.code == 0, "{}: cannot write {path}: {}", ssh.address, last_line(&output.stderr));
-    Ok(())
+    let output = ssh.run_command(&sh(WRITE, &[path]), text.to_owned()).await?;
+    ssh.check(&output).with_context(|| format!("cannot write {path}"))
 }
 
 /// Sends the archive to `path`; returns how long its bytes took. The archive must still be the one that was saved.
@@ -46,8 +45,9 @@ pub async fn send(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str, progress: &P
     let (script, from, hash) = if is_start { (APPEND, length, start) } else { (START_AGAIN, 0, Sha256::new()) };
     let since = Instant::now();
     let pieces = archive.stream(from, hash, Bytes::new(), Bytes::new());
-    let sent = ssh.feed(script, &[path], pieces, progress).await;
-    sent.with_context(|| format!("sending {} to {}", archive.name, ssh.address))?;
+    let sent = ssh.feed(&sh(script, &[path]), pieces, progress).await;
+    sent.and_then(|output| ssh.check(&output))
+        .with_context(|| format!("sending {} to {}", archive.name, ssh.address))?;
     let time = since.elapsed();
     check(ssh, archive, path).await?;
     Ok(time)
