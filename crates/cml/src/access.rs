@@ -22,16 +22,13 @@ pub struct Options {
     pub dry_run: bool,
     /// By ssh: install what was transferred.
     pub install: bool,
-    /// By ssh: restart CML afterwards.
     pub restart: bool,
 }
 
 pub struct Access {
     pub ui: Ui,
     pub settings: Settings,
-    /// How long a silent server is waited for.
     pub idle_timeout: Duration,
-    /// `--insecure`: no server's identity is verified.
     pub insecure: bool,
     /// `--fingerprint`: the certificate's fingerprint as the user read it on the server.
     pub fingerprint: Option<Fingerprint>,
@@ -72,7 +69,6 @@ impl Access {
         self.ui.byte_counter(format!("{server}: sending {} ({})", archive.name, text::size(archive.size)))
     }
 
-    /// Warns that the identity of a server is not verified.
     pub fn warn_insecure(&self, server: impl std::fmt::Display) {
         self.ui.warn(format_args!(
             "--insecure: the identity of {server} is not verified; whatever answers there receives the password"

@@ -6,7 +6,6 @@ use std::fmt;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-/// The way in that an address chooses by its scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {

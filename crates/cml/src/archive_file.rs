@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 
 use digests::Digest;
 
-/// Bytes that are read at a time.
 const PIECE: usize = 256 << 10;
 
 #[derive(Clone, Debug)]
@@ -67,7 +66,6 @@ impl ArchiveFile {
         }
     }
 
-    /// The hash of the first `length` bytes.
     pub fn hash_start(&self, length: u64) -> Result<Sha256> {
         let (mut file, mut hash, mut piece) = (self.open()?.take(length), Sha256::new(), vec![0; PIECE]);
         loop {
@@ -78,7 +76,6 @@ impl ArchiveFile {
         }
     }
 
-    /// Fails unless `hash` is that of the saved archive.
     pub fn check(&self, hash: &Sha256) -> Result<()> {
         ensure!(hex(hash) == self.digest.hex(), self.changed());
         Ok(())
@@ -95,7 +92,6 @@ impl ArchiveFile {
     }
 }
 
-/// The digest of what has been hashed so far.
 pub fn hex(hash: &Sha256) -> String {
     hex::encode(hash.clone().finalize())
 }

@@ -8,12 +8,10 @@ use crate::archive_file::ArchiveFile;
 use definitions::compare;
 use digests::Digest;
 
-/// The three artefacts of a node, as `save` left them.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     /// Of both definitions.
     pub id: String,
-    /// The node of this repository.
     pub node: String,
     pub node_definition: Definition,
     pub image_definition: Definition,
@@ -31,7 +29,6 @@ impl Bundle {
     }
 }
 
-/// The kind of a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Node,
@@ -42,7 +39,6 @@ impl Kind {
     pub const BOTH: [Self; 2] = [Self::Node, Self::Image];
 }
 
-/// As messages name it.
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

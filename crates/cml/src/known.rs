@@ -61,7 +61,6 @@ pub struct InstallRecord {
     /// Both definitions after the last installation, as the controller returned them.
     #[serde(rename = "left")]
     pub installed: Option<Standing>,
-    /// What that installation replaced.
     pub replaced: Option<Standing>,
     /// What an installation that has not ended yet is replacing.
     #[serde(rename = "begun")]
@@ -97,7 +96,6 @@ fn server_folder(state_folder: &Path, server: &Address) -> PathBuf {
     state_folder.join("installed").join(file_name(&server.to_string()))
 }
 
-/// A text as a file name.
 pub fn file_name(text: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
     text.trim_start_matches('.').chars().map(plain).collect()

@@ -1,8 +1,9 @@
 //! The result of a command for each node on a server, for the terminal and for `--json`.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-/// The result for one node on one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NodeReport {
     pub id: String,
@@ -11,23 +12,18 @@ pub struct NodeReport {
     pub details: Vec<String>,
     /// Bytes of the archive that were sent.
     pub sent: u64,
-    /// How long sending them took.
     pub millis: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstallState {
-    /// The server does not have the node.
     Absent,
-    /// The server has exactly this node.
     Same,
-    /// The server has a different version of the node.
     Differs,
     Installed,
     /// Copied to the server, to be installed by hand.
     Transferred,
-    /// With `--dry-run`.
     WouldInstall,
     Removed,
     RolledBack,
@@ -68,6 +64,10 @@ impl NodeReport {
         self
     }
 
+    pub fn count_sent(&mut self, bytes: u64, time: Duration) {
+        (self.sent, self.millis) = (bytes, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    }
+
     /// A removal or rollback that was only planned.
     pub fn dry_run(id: &str, reversal: Reversal) -> Self {
         Self::new(id, reversal.result()).with(vec!["nothing was done (--dry-run)".to_owned()])
@@ -90,7 +90,6 @@ impl Reversal {
         }
     }
 
-    /// The node's state afterwards.
     pub fn result(self) -> InstallState {
         match self {
             Self::Remove => InstallState::Removed,

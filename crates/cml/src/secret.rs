@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-/// A password or a token. It cannot be printed by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

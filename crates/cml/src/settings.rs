@@ -13,10 +13,8 @@ use crate::secret::Secret;
 
 const FILE: &str = ".virlrc";
 
-/// Variables that hold passwords and tokens.
 pub const SECRETS: [&str; 5] = ["VIRL2_PASS", "VIRL_PASSWORD", "VIRL2_JWT", "CML_SSH_PASS", "CML_BUILDER_PASS"];
 
-/// What the environment and `.virlrc` say.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub url: Option<String>,
@@ -35,7 +33,6 @@ impl Settings {
         Self::from_sources(|name| std::env::var(name).ok(), &folders)
     }
 
-    /// The folders are the working folder and the home folder.
     fn from_sources(variable: impl Fn(&str) -> Option<String>, folders: &[PathBuf]) -> Result<Self> {
         let files = folders.iter().map(|folder| read_file(folder)).collect::<Result<Vec<_>>>()?;
         // In files, the client knows only the first name of each.

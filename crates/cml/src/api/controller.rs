@@ -34,7 +34,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause, even if `Retry-After` asks for more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a logout may take.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 const BOUNDARY: &str = "cml-nodes-7d1c5b1e4a3f49b2";
@@ -45,7 +44,6 @@ pub struct Controller<'a> {
     pub address: Address,
     server: Server,
     base: String,
-    /// As the controller writes it.
     pub version: String,
     pub ready: bool,
     token: Mutex<Option<Secret>>,
@@ -74,10 +72,10 @@ impl<'a> Controller<'a> {
                     }
                     return Ok(controller);
                 }
-                Err(RequestError::Untrusted { fingerprint, is_pinned_another: true, .. }) => {
+                Err(RequestError::Untrusted { fingerprint, .. }) if matches!(trust, Trust::Pinned(_)) => {
                     return Err(first_contact::changed(&authority, &fingerprint));
                 }
-                Err(RequestError::Untrusted { fingerprint, why, .. }) => {
+                Err(RequestError::Untrusted { fingerprint, why }) => {
                     first_contact::ask(access, &authority, &fingerprint, &why).await?;
                     trust = Trust::Pinned(fingerprint);
                 }
@@ -86,7 +84,6 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// A controller that has not been contacted yet.
     fn at(access: &'a Access, address: &Address, trust: Trust) -> Result<Self> {
         let server = Server {
             address: address.clone(),
@@ -172,7 +169,6 @@ impl<'a> Controller<'a> {
         self.accepted(answer, what)
     }
 
-    /// The JSON that a GET returns.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, what: &str) -> Result<T> {
         self.json(&self.call(&Method::GET, path, Content::Nothing, what).await?, what)
     }
@@ -271,7 +267,7 @@ impl<'a> Controller<'a> {
 
     fn explain(&self, error: RequestError) -> anyhow::Error {
         match error {
-            RequestError::Untrusted { fingerprint, why, .. } => {
+            RequestError::Untrusted { fingerprint, why } => {
                 anyhow!("{} now shows another certificate, {fingerprint}: {why}", self.address)
             }
             RequestError::Unreachable(why) | RequestError::Failed(why) => anyhow!(why),

@@ -12,7 +12,6 @@ use crate::api::refusal::is_absent;
 use crate::archive_file::ArchiveFile;
 use crate::bundle::{Definition, Kind, Standing};
 
-/// What the list of image definitions says of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Image {
@@ -22,13 +21,11 @@ pub struct Image {
 }
 
 impl Controller<'_> {
-    /// What the controller has under an ID.
     pub async fn standing(&self, id: &str) -> Result<Standing> {
         let node = self.definition(Kind::Node, id).await?;
         Ok(Standing { node, image: self.definition(Kind::Image, id).await? })
     }
 
-    /// A definition, if the controller has it.
     pub async fn definition(&self, kind: Kind, id: &str) -> Result<Option<Definition>> {
         let what = format!("reading the {kind} {id}");
         let answer = match self.call(&Method::GET, &path(kind, id), Content::Nothing, &what).await {
@@ -42,7 +39,6 @@ impl Controller<'_> {
         Definition::read(text).with_context(unreadable).map(Some)
     }
 
-    /// Creates a definition, or replaces the one with the same ID.
     pub async fn write_definition(&self, kind: Kind, id: &str, definition: &Definition, replace: bool) -> Result<()> {
         let (method, verb) = if replace { (Method::PUT, "replacing") } else { (Method::POST, "creating") };
         let what = format!("{verb} the {kind} {id}");
@@ -65,19 +61,16 @@ impl Controller<'_> {
         self.call(&Method::PUT, &path, Content::Json(read_only.to_string()), &what).await.map(drop)
     }
 
-    /// The IDs of the image definitions that belong to a node definition.
     pub async fn images_of(&self, id: &str) -> Result<Vec<String>> {
         let path = format!("{}/image_definitions", path(Kind::Node, id));
         let images: Vec<Image> = self.get(&path, "listing image definitions").await?;
         Ok(images.into_iter().map(|image| image.id).collect())
     }
 
-    /// All image definitions.
     pub async fn images(&self) -> Result<Vec<Image>> {
         self.get("image_definitions", "listing image definitions").await
     }
 
-    /// The names of the files in the drop folder.
     pub async fn drop_folder(&self) -> Result<Vec<String>> {
         self.get("list_image_definition_drop_folder", "listing the drop folder").await
     }

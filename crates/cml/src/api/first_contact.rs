@@ -23,7 +23,6 @@ pub fn trust_in(access: &Access, server: &str) -> Result<Trust> {
     Ok(pinned.map_or(Trust::Authorities, Trust::Pinned))
 }
 
-/// Pins the certificate, unless it is pinned already.
 pub fn remember(access: &Access, server: &str, fingerprint: &Fingerprint) -> Result<()> {
     if known::pinned(&access.state_folder, server)?.as_ref() != Some(fingerprint) {
         let path = known::pin(&access.state_folder, server, fingerprint)?;
@@ -53,7 +52,6 @@ pub async fn ask(access: &Access, server: &str, fingerprint: &Fingerprint, why: 
     remember(access, server, fingerprint)
 }
 
-/// The error for a server whose certificate is not the pinned one.
 pub fn changed(server: &str, fingerprint: &Fingerprint) -> anyhow::Error {
     anyhow::anyhow!(
         "{server} does not show the certificate that is pinned for it, but one with the fingerprint {fingerprint}\n\

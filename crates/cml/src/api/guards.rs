@@ -6,7 +6,6 @@ use crate::api::controller::Controller;
 use crate::bundle::{Definition, Kind, means_the_same};
 use crate::known::InstallRecord;
 
-/// Fails if labs have nodes with this node definition.
 pub async fn check_unused(controller: &Controller<'_>, id: &str, force: bool) -> Result<()> {
     let nodes = if force { Vec::new() } else { controller.nodes_with(id).await? };
     let mut list = nodes.clone();

@@ -17,17 +17,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::address::Address;
 use crate::api::proxy::Proxy;
-use crate::api::trust::{PinningVerifier, Trust};
+use crate::api::trust::PinningVerifier;
 use crate::fingerprint::Fingerprint;
 
 const PORT: u16 = 443;
 
-/// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest answer that is read: all definitions of a large server are some megabytes.
@@ -36,7 +36,6 @@ const LARGEST_ANSWER: usize = 64 << 20;
 /// Everything but the unreserved characters of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// An HTTPS server.
 pub struct Server {
     pub address: Address,
     pub proxy: Option<Proxy>,
@@ -53,18 +52,18 @@ pub struct Answer {
     pub retry_after: Option<u64>,
 }
 
-/// Why there was no answer.
 #[derive(Debug)]
 pub enum RequestError {
-    /// Its certificate is not accepted.
-    Untrusted { fingerprint: Fingerprint, is_pinned_another: bool, why: String },
+    Untrusted {
+        fingerprint: Fingerprint,
+        why: String,
+    },
     /// There was no connection, or it ended too early: another try may succeed.
     Unreachable(String),
     /// The server was silent for too long, or the request could not be made because a file has changed.
     Failed(String),
 }
 
-/// What is sent with a request.
 pub type RequestBody = UnsyncBoxBody<Bytes, anyhow::Error>;
 
 pub fn text(text: &str) -> RequestBody {
@@ -91,22 +90,14 @@ impl Server {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.failure(&error))?;
         let request = head.body(body).map_err(|error| RequestError::Failed(error.to_string()))?;
+        // Dropped, and with it the connection, when the request ends, however it ends.
+        let mut connections = JoinSet::new();
+        connections.spawn(connection);
         let exchange = async {
             let answer = sender.send_request(request).await.map_err(|error| self.failure(&error))?;
             self.read(answer, progress).await
         };
-        // The connection is driven here, so that it ends with the request however that ends.
-        let driven = async {
-            let (mut exchange, mut connection) = (std::pin::pin!(exchange), std::pin::pin!(connection));
-            let mut is_closed = false;
-            loop {
-                tokio::select! {
-                    answer = &mut exchange => return answer,
-                    _ = &mut connection, if !is_closed => is_closed = true,
-                }
-            }
-        };
-        self.until_stalled(progress, driven).await
+        self.until_stalled(progress, exchange).await
     }
 
     async fn connect(&self) -> Result<TlsStream<TcpStream>, RequestError> {
@@ -140,10 +131,7 @@ impl Server {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let about_certificate = matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_)));
         match self.verifier.seen().filter(|_| about_certificate) {
-            Some(fingerprint) => {
-                let is_pinned_another = matches!(self.verifier.trust, Trust::Pinned(_));
-                RequestError::Untrusted { fingerprint, is_pinned_another, why }
-            }
+            Some(fingerprint) => RequestError::Untrusted { fingerprint, why },
             None => self.unreachable(&format!("no TLS connection: {why}")),
         }
     }

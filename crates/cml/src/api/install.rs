@@ -13,14 +13,13 @@ use crate::access::{Access, Options};
 use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
 use crate::api::refusal::is_rejection;
-use crate::api::undo::{Undo, UndoLog};
+use crate::api::undo::{Undo, undo};
 use crate::bundle::{Bundle, Kind, Standing, check_installed};
 use crate::known::InstallRecord;
 use crate::report::{InstallState, NodeReport};
 use crate::space;
 use ui::interrupt::Interrupted;
 
-/// An installation under way.
 struct Installation<'a> {
     controller: &'a Controller<'a>,
     bundle: &'a Bundle,
@@ -28,9 +27,9 @@ struct Installation<'a> {
     record: InstallRecord,
     /// An earlier run of this machine was interrupted.
     resumes: bool,
-    undo: UndoLog,
-    sent: u64,
-    millis: u64,
+    /// How to undo the steps that were taken, the last one at the end.
+    steps: Vec<Undo>,
+    report: NodeReport,
 }
 
 /// Makes the controller have exactly this node. On failure the steps of this run are undone, and the error says so.
@@ -48,31 +47,30 @@ pub async fn install(controller: &Controller<'_>, bundle: &Bundle, options: Opti
         }
         return Ok(NodeReport::new(id, InstallState::Same));
     }
-    let undo = UndoLog::default();
-    let mut installation = Installation { controller, bundle, options, record, resumes, undo, sent: 0, millis: 0 };
+    let report = NodeReport::new(id, InstallState::WouldInstall).with(details);
+    let mut installation = Installation { controller, bundle, options, record, resumes, steps: Vec::new(), report };
     installation.check(&standing).await?;
     if options.dry_run {
-        return Ok(NodeReport::new(id, InstallState::WouldInstall).with(details));
+        return Ok(installation.report);
     }
     // From here on Ctrl-C does not end this program at once: the steps are undone first.
     let _hold = access.ui.interrupt().hold();
     let result = installation.run(&standing).await;
-    let Installation { record, undo, sent, millis, .. } = installation;
+    let Installation { record, steps, report, .. } = installation;
     match result {
         Ok(now) => {
             record.finish(now)?;
-            Ok(NodeReport { sent, millis, ..NodeReport::new(id, InstallState::Installed) }.with(details))
+            Ok(NodeReport { state: InstallState::Installed, ..report })
         }
         Err(error) if error.is::<Interrupted>() => {
-            let result = undo.undo(controller, bundle, record, error).await;
+            let result = undo(steps, controller, bundle, record, error).await;
             access.ui.note(format_args!("{result:#}"));
             Err(Interrupted.into())
         }
-        Err(error) => Err(undo.undo(controller, bundle, record, error).await),
+        Err(error) => Err(undo(steps, controller, bundle, record, error).await),
     }
 }
 
-/// How the controller's node compares with the one here.
 pub async fn status(controller: &Controller<'_>, bundle: &Bundle) -> Result<NodeReport> {
     let standing = controller.standing(&bundle.id).await?;
     Ok(NodeReport::compare(&bundle.id, standing.is_absent(), standing.differences(bundle)))
@@ -142,12 +140,12 @@ impl Installation<'_> {
         match theirs {
             Some(theirs) => {
                 if theirs.is_read_only(kind) {
-                    self.undo.0.push(Undo::SetReadOnly(kind));
+                    self.steps.push(Undo::SetReadOnly(kind));
                     controller.set_read_only(kind, id, false).await?;
                 }
-                self.undo.0.push(Undo::Restore(kind, theirs.clone()));
+                self.steps.push(Undo::Restore(kind, theirs.clone()));
             }
-            None => self.undo.0.push(Undo::Delete(kind)),
+            None => self.steps.push(Undo::Delete(kind)),
         }
         controller.write_definition(kind, id, self.bundle.definition(kind), theirs.is_some()).await
     }
@@ -159,7 +157,7 @@ impl Installation<'_> {
         }
         let is_uploaded = self.is_uploaded_already().await?;
         self.check_interrupt()?;
-        self.undo.0.push(Undo::RemoveUpload);
+        self.steps.push(Undo::RemoveUpload);
         if is_uploaded {
             return Ok(());
         }
@@ -173,11 +171,10 @@ impl Installation<'_> {
         progress.finish_and_clear();
         if sent.as_ref().is_err_and(is_rejection) {
             // A controller that rejected the file has not stored it: a file of that name is not ours.
-            self.undo.0.retain(|step| !matches!(step, Undo::RemoveUpload));
+            self.steps.retain(|step| !matches!(step, Undo::RemoveUpload));
         }
         sent?;
-        self.millis = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.sent = archive.size;
+        self.report.count_sent(archive.size, since.elapsed());
         self.record.uploaded = Some(archive.digest.clone());
         self.record.write()
     }
@@ -226,7 +223,7 @@ impl Installation<'_> {
         if !controller.drop_folder().await?.contains(&self.bundle.archive.name) {
             if standing.image.is_some() {
                 // The old archive is gone, so that nothing can be undone any more.
-                self.undo.0.clear();
+                self.steps.clear();
             }
             return Ok(());
         }
@@ -237,7 +234,7 @@ impl Installation<'_> {
             controller.address
         );
         controller.delete_definition(Kind::Image, id).await?;
-        self.undo.0.clear();
+        self.steps.clear();
         controller.write_definition(Kind::Image, id, &self.bundle.image_definition, false).await
     }
 }

@@ -12,7 +12,6 @@ use crate::api::http::segment;
 use crate::api::refusal::{Refused, is_absent};
 use crate::remote_text::excerpt;
 
-/// How many lines of a console's log are requested.
 const LOG_LINES: u32 = 2000;
 
 /// The state of a lab or of one of its nodes.
@@ -39,7 +38,6 @@ impl RunState {
     }
 }
 
-/// As messages name it.
 impl std::fmt::Display for RunState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -79,7 +77,6 @@ struct Heading {
     title: String,
 }
 
-/// A node of a lab.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Node {
@@ -109,7 +106,6 @@ impl Controller<'_> {
         self.get("labs", "listing the labs").await
     }
 
-    /// A lab, if it exists.
     pub async fn lab(&self, id: &str) -> Result<Option<Lab>> {
         self.find(&format!("labs/{}", segment(id)), "reading a lab").await
     }
@@ -174,7 +170,6 @@ impl Controller<'_> {
         }
     }
 
-    /// The state of one node, if it exists.
     pub async fn node_state(&self, lab: &str, node: &str) -> Result<Option<RunState>> {
         let path = format!("labs/{}/lab_element_state", segment(lab));
         let answer = self.find::<Value>(&path, "asking for the lab's state").await?.unwrap_or_default();

@@ -44,7 +44,6 @@ impl Proxy {
         format!("{host}:{port}")
     }
 
-    /// Opens a connection to `server` through the proxy.
     pub async fn tunnel_to(&self, server: &str) -> Result<TcpStream> {
         let mut tunnel = Tunnel::new(self.uri.clone(), HttpConnector::new());
         if let Some(authorization) = &self.authorization {

@@ -9,7 +9,6 @@ use crate::remote_text::{self, excerpt};
 #[error("{request} was refused ({status}): {reason}")]
 pub struct Refused {
     pub status: u16,
-    /// The controller's own explanation.
     pub reason: String,
     /// What was asked of which server.
     pub request: String,

@@ -16,21 +16,19 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::fingerprint::Fingerprint;
 
-/// Which certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Those signed by an authority that this machine knows.
     Authorities,
     /// This one, and those signed by an authority.
     Pinned(Fingerprint),
-    /// Any.
     Any,
 }
 
 /// Verifies a server's certificate by its pin or by authorities, and keeps the fingerprint that it saw.
 #[derive(Debug)]
 pub struct PinningVerifier {
-    pub trust: Trust,
+    trust: Trust,
     authorities: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Fingerprint>>,

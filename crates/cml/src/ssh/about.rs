@@ -20,7 +20,6 @@ END"#;
 
 #[derive(Clone, Debug, Default)]
 pub struct About {
-    /// Unknown while CML is starting.
     pub version: Option<String>,
     pub ready: bool,
     /// Free bytes on the disk of [`IMAGES`].

@@ -12,7 +12,6 @@ use anyhow::{Context, Result};
 
 use crate::secret::Secret;
 
-/// Names the socket.
 const VARIABLE: &str = "CML_NODES_ASKPASS";
 
 /// Whether ssh has started this program to ask for a password; then the password has been printed.
@@ -61,7 +60,6 @@ impl PasswordServer {
         Ok(Self { socket })
     }
 
-    /// The environment variables that ssh needs.
     pub fn environment(&self) -> Result<[(&'static str, std::ffi::OsString); 3]> {
         let program = std::env::current_exe().context("cannot find the path of this program")?;
         Ok([

@@ -36,7 +36,6 @@ pub fn password(access: &Access, user: &str) -> Option<Secret> {
     settings.ssh_password.clone().or_else(|| settings.password.clone().filter(|_| is_same))
 }
 
-/// `ssh` with all options that every connection needs.
 pub fn ssh(access: &Access, address: &Address, user: &str, folder: &SocketFolder) -> Command {
     let mut command = Command::new("ssh");
     let socket = format!("ControlPath={}/c", folder.path().display());
@@ -64,7 +63,6 @@ pub fn start(command: &mut Command) -> Result<Child> {
     command.spawn().context("cannot start ssh; is it installed (package openssh-client)?")
 }
 
-/// Shows the command with `--verbose`.
 pub fn show(access: &Access, command: &Command) {
     let arguments: Vec<_> = command.as_std().get_args().map(|argument| argument.to_string_lossy()).collect();
     let arguments: Vec<&str> = arguments.iter().map(|argument| &**argument).collect();
@@ -95,7 +93,6 @@ pub fn explain(address: &Address, user: &str, stderr: &str) -> anyhow::Error {
     anyhow!(ConnectionLost(format!("cannot reach {address} by ssh: {last}")))
 }
 
-/// A word for a POSIX shell.
 pub fn quote(word: &str) -> String {
     shell_escape::unix::escape(word.into()).into_owned()
 }

@@ -20,10 +20,8 @@ use crate::ssh::session::Ssh;
 use crate::ssh::transfer;
 use crate::version;
 
-/// How often a lost connection is opened again.
 const RECONNECTS: u32 = 2;
 
-/// A node that has to be transferred.
 struct Pending<'a> {
     bundle: &'a Bundle,
     has_archive: bool,
@@ -67,7 +65,6 @@ pub async fn deliver(
     Ok((about.version, reports))
 }
 
-/// How the server's node compares with the one here.
 pub async fn status(ssh: &Ssh<'_>, bundle: &Bundle) -> Result<NodeReport> {
     let installed = Installed::read(ssh, &bundle.id).await?;
     Ok(NodeReport::compare(&bundle.id, installed.is_absent(), installed.differences(bundle)))
@@ -108,8 +105,7 @@ async fn transfer_and_install(
     let folder = TransferFolder::of_bundles(ssh, &bundles);
     for node in pending {
         let (sent, time) = transfer_node(ssh, &folder, node).await?;
-        let report = &mut reports[node.report];
-        (report.sent, report.millis) = (sent, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        reports[node.report].count_sent(sent, time);
     }
     folder.complete(ssh, &bundles).await?;
     if !options.install {

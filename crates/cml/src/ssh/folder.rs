@@ -46,7 +46,6 @@ impl TransferFolder {
         Self { path: format!("{parent}/cml-nodes-{name}") }
     }
 
-    /// Where a bundle's archive belongs.
     pub fn archive(&self, bundle: &Bundle) -> String {
         format!("{}/virl-base-images/{}/{}", self.path, bundle.id, bundle.archive.name)
     }
@@ -93,7 +92,6 @@ impl TransferFolder {
     }
 }
 
-/// The content of SHA256SUMS.
 fn sums(bundles: &[&Bundle]) -> String {
     let of = |bundle: &&Bundle| {
         let id = &bundle.id;

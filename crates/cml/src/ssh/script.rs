@@ -13,7 +13,6 @@ use crate::ssh::about::About;
 use crate::ssh::folder::TransferFolder;
 use crate::ssh::session::Ssh;
 
-/// How long CML may take to be ready after a restart.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Runs the script as root; returns what it printed. If it fails, the server has what it had before.

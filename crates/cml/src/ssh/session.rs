@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use indicatif::ProgressBar;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
@@ -23,7 +23,6 @@ const SSH_FAILED: i32 = 255;
 /// How many bytes of the output of ssh and of remote commands are kept, at least.
 const OUTPUT_KEPT: usize = 64 << 10;
 
-/// A login that works.
 pub struct Ssh<'a> {
     pub access: &'a Access,
     pub address: Address,
@@ -34,7 +33,6 @@ pub struct Ssh<'a> {
     _master: Child,
 }
 
-/// The result of a remote command.
 #[derive(Debug)]
 pub struct Output {
     pub code: i32,
@@ -110,23 +108,26 @@ impl<'a> Ssh<'a> {
     ) -> Result<Output> {
         let mut child = self.start(command)?;
         let mut stdin = child.stdin.take().context("ssh has no input")?;
-        let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
         let timeout = self.access.idle_timeout;
-        while let Some(piece) = pieces.recv().await {
-            let piece = piece?;
-            match tokio::time::timeout(timeout, stdin.write_all(&piece)).await {
-                Ok(Ok(())) => progress.inc(piece.len() as u64),
-                // The script has ended; its output says why.
-                Ok(Err(_)) => break,
-                Err(_) => bail!(ConnectionLost(format!(
-                    "{} has accepted no data for {} s (--timeout)",
-                    self.address,
-                    timeout.as_secs()
-                ))),
+        let feeding = async {
+            while let Some(piece) = pieces.recv().await {
+                let piece = piece?;
+                match tokio::time::timeout(timeout, stdin.write_all(&piece)).await {
+                    Ok(Ok(())) => progress.inc(piece.len() as u64),
+                    // The script has ended; its output says why.
+                    Ok(Err(_)) => break,
+                    Err(_) => bail!(ConnectionLost(format!(
+                        "{} has accepted no data for {} s (--timeout)",
+                        self.address,
+                        timeout.as_secs()
+                    ))),
+                }
             }
-        }
-        drop(stdin);
-        let (stdout, stderr) = (stdout.await, stderr.await);
+            drop(stdin);
+            Ok(())
+        };
+        let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+        let ((), stdout, stderr) = tokio::try_join!(feeding, stdout, stderr)?;
         let status = child.wait().await.context("waiting for ssh")?;
         self.output(status.code(), stdout, stderr)
     }
@@ -175,20 +176,17 @@ async fn first_line(access: &Access, address: &Address, master: &mut Child, asks
     Ok(line.trim().to_owned())
 }
 
-/// Reads a stream in the background; returns its end.
-fn collect(stream: Option<impl tokio::io::AsyncRead + Unpin + Send + 'static>) -> impl Future<Output = String> + Send {
-    let reading = tokio::spawn(async move {
-        let (mut kept, mut piece) = (Vec::new(), [0; 8192]);
-        let Some(mut stream) = stream else { return kept };
-        while let Ok(read @ 1..) = stream.read(&mut piece).await {
-            kept.extend_from_slice(&piece[..read]);
-            if kept.len() > 16 * OUTPUT_KEPT {
-                kept.drain(..kept.len() - OUTPUT_KEPT);
-            }
+/// The end of what comes from a stream.
+async fn collect(stream: Option<impl AsyncRead + Unpin>) -> Result<String> {
+    let mut stream = stream.context("ssh has no output")?;
+    let (mut kept, mut piece) = (Vec::new(), [0; 8192]);
+    while let Ok(read @ 1..) = stream.read(&mut piece).await {
+        kept.extend_from_slice(&piece[..read]);
+        if kept.len() > 16 * OUTPUT_KEPT {
+            kept.drain(..kept.len() - OUTPUT_KEPT);
         }
-        kept
-    });
-    async move { String::from_utf8_lossy(&reading.await.unwrap_or_default()).into_owned() }
+    }
+    Ok(String::from_utf8_lossy(&kept).into_owned())
 }
 
 /// Reads the messages of ssh in the background; returns their beginning. The one about a new host is shown at once.

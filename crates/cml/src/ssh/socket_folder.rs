@@ -14,7 +14,6 @@ use tempfile::TempDir;
 const PREFIX: &str = "cml-ssh-";
 const LOCK: &str = "lock";
 
-/// Removed when dropped.
 pub struct SocketFolder {
     folder: TempDir,
     /// Held as long as the folder is used.

@@ -8,7 +8,6 @@ use crate::remote_text::last_line;
 use crate::ssh::command::{password, sh, show};
 use crate::ssh::session::{Output, Ssh};
 
-/// What sudo says when it refuses.
 const REFUSALS: [&str; 6] = [
     "incorrect password",
     "no password was provided",

@@ -26,7 +26,6 @@ const APPEND: &str = r#"set -e; mkdir -p "$(dirname "$1")"; exec cat >>"$1""#;
 
 const START_AGAIN: &str = r#"set -e; mkdir -p "$(dirname "$1")"; : >"$1"; exec cat >>"$1""#;
 
-/// Writes a small file.
 pub async fn write(ssh: &Ssh<'_>, path: &str, text: &str) -> Result<()> {
     let output = ssh.run_command(&sh(WRITE, &[path]), text.to_owned()).await?;
     ssh.check(&output).with_context(|| format!("cannot write {path}"))

@@ -43,9 +43,8 @@ echo "ssh=$(systemctl is-enabled ssh.service 2>/dev/null)"
 pub struct Facts {
     /// Sysctls as they are now.
     pub now: BTreeMap<String, String>,
-    /// Sysctls at the next boot, and when their file was written, in Unix seconds.
+    /// Sysctls at the next boot, and when their file was written. All times are in Unix seconds.
     pub boot: BTreeMap<String, (String, u64)>,
-    /// When dockerd was started, in Unix seconds.
     pub dockerd: Option<u64>,
     pub other: BTreeMap<String, String>,
 }

@@ -17,14 +17,10 @@ pub const MODULES_FILE: &str = "/etc/modules-load.d/cml-nodes.conf";
 pub const IPV4: &str = "net.ipv4.ip_forward";
 pub const IPV6: &str = "net.ipv6.conf.all.forwarding";
 
-/// What nodes need from a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// IPv4 forwarding on the host.
     pub ipv4: bool,
-    /// IPv6 forwarding on the host.
     pub ipv6: bool,
-    /// The kernel module `vrf`.
     pub vrf: bool,
     /// A command that sets up the network after the start.
     pub day0: bool,
@@ -39,7 +35,6 @@ impl Needs {
         Self { ipv4: sets(IPV4), ipv6: sets(IPV6), vrf: sets("net.vrf."), day0, archive }
     }
 
-    /// What two nodes need together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -56,7 +51,6 @@ impl Needs {
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     Fine,
-    /// Worth knowing.
     Note,
     /// A node that needs it would not start, or not work.
     Wrong,

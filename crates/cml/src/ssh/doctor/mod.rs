@@ -40,7 +40,6 @@ pub fn needs_reboot(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.fix.is_some())
 }
 
-/// Writes the files, as root.
 pub async fn apply(ssh: &Ssh<'_>, changes: &[Change]) -> Result<()> {
     for Change { path, text } in changes {
         let script = r#"umask 022; printf %s "$2" >"$1.part" && mv -f "$1.part" "$1""#;
