@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, ensure};
 use rustls::crypto::ring;
 use sha_crypt::{Algorithm, Params, PasswordHasher, ShaCrypt};
 
-use cml::secret::Secret;
+use cml::Secret;
 
 /// The minimum length. The machine's sshd accepts passwords, and the lab's network may be large.
 const SHORTEST: usize = 8;

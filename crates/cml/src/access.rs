@@ -7,11 +7,7 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use tokio::sync::Mutex;
 
-use crate::address::Address;
-use crate::archive_file::ArchiveFile;
-use crate::fingerprint::Fingerprint;
-use crate::secret::Secret;
-use crate::settings::Settings;
+use crate::{Address, ArchiveFile, Fingerprint, Secret, Settings};
 use ui::Ui;
 
 /// What a command may do on a server.

@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
-use crate::bundle::Standing;
-use crate::fingerprint::Fingerprint;
+use crate::{Address, Fingerprint, Standing};
 use digests::Digest;
 
 const PINS: &str = "known_controllers";

@@ -4,24 +4,27 @@
 //! script installs them as root. Both take a [`Bundle`], which is a plain value: this crate knows nothing of engines,
 //! and asks nothing of the code that made the files.
 
-pub mod access;
-pub mod address;
+mod access;
+mod address;
 pub mod api;
-pub mod archive_file;
-pub mod bundle;
-pub mod fingerprint;
+mod archive_file;
+mod bundle;
+mod fingerprint;
 pub mod known;
-pub mod remote_text;
-pub mod report;
-pub mod secret;
-pub mod settings;
-pub mod space;
+mod remote_text;
+mod report;
+mod secret;
+mod settings;
+mod space;
 pub mod ssh;
-pub mod version;
+mod version;
 
 pub use access::{Access, Options};
-pub use address::Address;
+pub use address::{Address, Scheme};
 pub use archive_file::ArchiveFile;
-pub use bundle::{Bundle, Definition, Kind};
-pub use report::Reversal;
+pub use bundle::{Bundle, Definition, Kind, Standing};
+pub use fingerprint::Fingerprint;
+pub use known::InstallRecord;
+pub use report::{InstallState, NodeReport, Reversal};
+pub use secret::Secret;
 pub use settings::Settings;

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::address::Address;
-use crate::secret::Secret;
+use crate::{Address, Secret};
 
 const FILE: &str = ".virlrc";
 

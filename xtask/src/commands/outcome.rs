@@ -5,9 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use serde::{Serialize, Serializer};
 
-use cml::Address;
-use cml::address::Scheme;
-use cml::report::{InstallState, NodeReport};
+use cml::{Address, InstallState, NodeReport, Scheme};
 use ui::Ui;
 use ui::interrupt::Interrupted;
 

@@ -8,10 +8,8 @@ use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
 use crate::commands::outcome::Outcome;
-use cml::address::Scheme;
 use cml::api::Controller;
-use cml::fingerprint::Fingerprint;
-use cml::{Access, Address, Settings, known};
+use cml::{Access, Address, Fingerprint, Scheme, Settings, known};
 use files::Lock;
 use ui::Ui;
 

@@ -8,10 +8,9 @@ use crate::commands::outcome::{Outcome, conclude};
 use crate::commands::saved_nodes;
 use crate::commands::servers::{self, ServerArgs, Target};
 use crate::commands::session::Session;
-use cml::address::Scheme;
 use cml::api::Controller;
 use cml::ssh::doctor::Needs;
-use cml::{Bundle, Options, api, ssh};
+use cml::{Bundle, Options, Scheme, api, ssh};
 
 #[derive(clap::Args)]
 pub struct Args {

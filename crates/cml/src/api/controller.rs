@@ -14,17 +14,14 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
-use crate::access::Access;
-use crate::address::Address;
 use crate::api::first_contact;
 use crate::api::http::{self, Answer, RequestBody, RequestError, Server, authority};
 use crate::api::proxy::Proxy;
 use crate::api::refusal::{self, Refused};
 use crate::api::trust::{PinningVerifier, Trust};
-use crate::archive_file::ArchiveFile;
 use crate::remote_text::excerpt;
-use crate::secret::Secret;
 use crate::version::{self, SystemInformation};
+use crate::{Access, Address, ArchiveFile, Secret};
 
 /// How often a request is sent again to a server that is too busy to answer it.
 const RETRIES: u32 = 3;

@@ -9,8 +9,7 @@ use serde_json::Value;
 use crate::api::controller::{Content, Controller};
 use crate::api::http::segment;
 use crate::api::refusal::is_absent;
-use crate::archive_file::ArchiveFile;
-use crate::bundle::{Definition, Kind, Standing};
+use crate::{ArchiveFile, Definition, Kind, Standing};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]

@@ -2,10 +2,9 @@
 
 use anyhow::{Result, bail, ensure};
 
-use crate::access::Access;
 use crate::api::trust::Trust;
-use crate::fingerprint::Fingerprint;
 use crate::known;
+use crate::{Access, Fingerprint};
 
 const COMPARE: &str = "To print the true one, run this on the server: \
                        openssl s_client -connect localhost:443 </dev/null | openssl x509 -noout -fingerprint -sha256";

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 
 use crate::api::controller::Controller;
-use crate::bundle::{Definition, Kind, means_the_same};
-use crate::known::InstallRecord;
+use crate::bundle::means_the_same;
+use crate::{Definition, InstallRecord, Kind};
 
 pub async fn check_unused(controller: &Controller<'_>, id: &str, force: bool) -> Result<()> {
     let nodes = if force { Vec::new() } else { controller.nodes_with(id).await? };

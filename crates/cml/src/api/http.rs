@@ -21,10 +21,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::address::Address;
 use crate::api::proxy::Proxy;
 use crate::api::trust::PinningVerifier;
-use crate::fingerprint::Fingerprint;
+use crate::{Address, Fingerprint};
 
 const PORT: u16 = 443;
 

@@ -9,15 +9,13 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use indicatif::ProgressBar;
 
-use crate::access::{Access, Options};
 use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
 use crate::api::refusal::is_rejection;
 use crate::api::undo::{Undo, undo};
-use crate::bundle::{Bundle, Kind, Standing, check_installed};
-use crate::known::InstallRecord;
-use crate::report::{InstallState, NodeReport};
+use crate::bundle::check_installed;
 use crate::space;
+use crate::{Access, Bundle, InstallRecord, InstallState, Kind, NodeReport, Options, Standing};
 use ui::interrupt::Interrupted;
 
 struct Installation<'a> {

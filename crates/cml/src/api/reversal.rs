@@ -2,12 +2,9 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::access::Options;
 use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
-use crate::bundle::{Kind, Standing};
-use crate::known::InstallRecord;
-use crate::report::{InstallState, NodeReport, Reversal};
+use crate::{InstallRecord, InstallState, Kind, NodeReport, Options, Reversal, Standing};
 
 pub async fn reverse(
     controller: &Controller<'_>,

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use crate::api::controller::Controller;
-use crate::bundle::{Bundle, Definition, Kind, means_the_same};
-use crate::known::InstallRecord;
+use crate::bundle::means_the_same;
+use crate::{Bundle, Definition, InstallRecord, Kind};
 
 pub enum Undo {
     Delete(Kind),

@@ -7,12 +7,10 @@ use std::process::Stdio;
 use anyhow::{Context, Result, anyhow};
 use tokio::process::{Child, Command};
 
-use crate::access::Access;
-use crate::address::Address;
 use crate::remote_text::last_line;
-use crate::secret::Secret;
 use crate::settings::SECRETS;
 use crate::ssh::socket_folder::SocketFolder;
+use crate::{Access, Address, Secret};
 
 /// CML's port for ssh; 22 is its console server. [docs/cml.md 2]
 pub const PORT: u16 = 1122;

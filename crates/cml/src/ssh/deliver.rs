@@ -5,10 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use retry::Retry;
 
-use crate::access::{Access, Options};
-use crate::address::Address;
-use crate::bundle::{Bundle, check_installed};
-use crate::report::{InstallState, NodeReport};
+use crate::bundle::check_installed;
 use crate::space;
 use crate::ssh::about::{About, IMAGES};
 use crate::ssh::command::ConnectionLost;
@@ -19,6 +16,7 @@ use crate::ssh::script;
 use crate::ssh::session::Ssh;
 use crate::ssh::transfer;
 use crate::version;
+use crate::{Access, Address, Bundle, InstallState, NodeReport, Options};
 
 const RECONNECTS: u32 = 2;
 

@@ -2,11 +2,10 @@
 
 use anyhow::{Context, Result};
 
-use crate::address::Address;
-use crate::bundle::Bundle;
 use crate::ssh::command::{PORT, quote};
 use crate::ssh::session::Ssh;
 use crate::ssh::transfer;
+use crate::{Address, Bundle};
 
 /// The install script. Everything that must not be left half done is in it, so that it also serves a user who copies
 /// it to the server by hand.

@@ -5,13 +5,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use retry::Retry;
 
-use crate::access::{Access, Options};
-use crate::address::Address;
 use crate::remote_text::excerpt;
-use crate::report::{InstallState, NodeReport, Reversal};
 use crate::ssh::about::About;
 use crate::ssh::folder::TransferFolder;
 use crate::ssh::session::Ssh;
+use crate::{Access, Address, InstallState, NodeReport, Options, Reversal};
 
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 

@@ -10,12 +10,11 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
-use crate::access::Access;
-use crate::address::Address;
 use crate::remote_text::last_line;
 use crate::ssh::askpass::PasswordServer;
 use crate::ssh::command::{ConnectionLost, explain, password, sh, show, ssh, start, user};
 use crate::ssh::socket_folder::SocketFolder;
+use crate::{Access, Address};
 
 /// The exit code of ssh itself, when its connection fails.
 const SSH_FAILED: i32 = 255;

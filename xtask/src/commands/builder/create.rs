@@ -18,8 +18,7 @@ use builder::{NODE_DEFINITION, TITLE, image, lifecycle, password};
 use cml::api::Controller;
 use cml::api::definitions::Image;
 use cml::api::labs::{Lab, check_title};
-use cml::secret::Secret;
-use cml::ssh;
+use cml::{Secret, ssh};
 
 /// The environment variable with the new machine's password.
 const PASSWORD: &str = "CML_BUILDER_PASS";

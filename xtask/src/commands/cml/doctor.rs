@@ -7,7 +7,7 @@ use crate::commands::outcome::conclude;
 use crate::commands::saved_nodes;
 use crate::commands::servers::{self, ServerArgs, Target};
 use crate::commands::session::Session;
-use cml::address::Scheme;
+use cml::Scheme;
 use cml::ssh::Ssh;
 use cml::ssh::about::About;
 use cml::ssh::doctor::{self, Finding, Needs, Verdict};

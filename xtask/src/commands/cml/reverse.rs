@@ -6,9 +6,8 @@ use crate::commands::outcome::conclude;
 use crate::commands::saved_nodes;
 use crate::commands::servers::{self, ServerArgs};
 use crate::commands::session::Session;
-use cml::address::Scheme;
 use cml::api::Controller;
-use cml::{Options, Reversal, api, ssh};
+use cml::{Options, Reversal, Scheme, api, ssh};
 
 #[derive(clap::Args)]
 pub struct Args {

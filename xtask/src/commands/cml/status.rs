@@ -6,11 +6,10 @@ use crate::commands::outcome::{Outcome, conclude};
 use crate::commands::saved_nodes;
 use crate::commands::servers::{self, ServerArgs, Target};
 use crate::commands::session::Session;
-use cml::address::Scheme;
 use cml::api::Controller;
+use cml::ssh::Ssh;
 use cml::ssh::about::About;
-use cml::ssh::{self, Ssh};
-use cml::{Bundle, api};
+use cml::{Bundle, Scheme, api, ssh};
 
 #[derive(clap::Args)]
 pub struct Args {
