@@ -142,7 +142,7 @@ fn public_url(address: &str) -> Result<String> {
             Some((place, path)) if !place.contains('/') && !path.is_empty() => {
                 Ok(format!("https://{}/{}", without_user(place), path.trim_start_matches('/')))
             }
-            _ => bail!("it is a folder of this machine"),
+            _ => bail!("it is a folder on this machine"),
         },
     }
 }

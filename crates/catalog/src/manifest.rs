@@ -366,7 +366,7 @@ variants:
     #[test]
     fn wrong_values_are_refused_with_their_position() {
         let error = error_of(&GOOD.replace("name: only", "name: Only One"));
-        assert!(error.contains("node.yaml:9:11: ") && error.contains("`Only One` is not a name"), "{error}");
+        assert!(error.contains("node.yaml:9:11: ") && error.contains("`Only One` is not a valid name"), "{error}");
         let error = error_of(&GOOD.replace("tiny:{{ version }}", "'tiny:{{ version'"));
         assert!(error.contains("node.yaml:5:9: ") && error.contains("is not a Tera pattern"), "{error}");
         let error = error_of(&GOOD.replace(", ref: main", ""));

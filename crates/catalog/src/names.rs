@@ -24,7 +24,7 @@ impl TryFrom<String> for Name {
         if has_letter_first && is_plain && text.len() <= 32 {
             return Ok(Self(text));
         }
-        Err(format!("`{text}` is not a name: use up to 32 of a-z, 0-9 and `-`, with a letter first"))
+        Err(format!("`{text}` is not a valid name: use up to 32 of a-z, 0-9 and `-`, beginning with a letter"))
     }
 }
 

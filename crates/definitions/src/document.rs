@@ -107,7 +107,7 @@ impl Document {
 }
 
 fn duplicate(duplicate: &Duplicate) -> Finding {
-    let message = format!("the key {} is already in line {}", quoted(&duplicate.key), duplicate.first.line);
+    let message = format!("the key {} is already on line {}", quoted(&duplicate.key), duplicate.first.line);
     Finding::new(&DUPLICATE_KEY, duplicate.at, duplicate.key.clone(), message).help("remove one of them")
 }
 

@@ -160,7 +160,7 @@ impl Node {
             Value::Null => "nothing (null)".to_owned(),
             Value::Bool(value) => format!("the boolean {value}"),
             Value::Int(value) => format!("the number {value}"),
-            Value::Float(value) => format!("the number {value}"),
+            Value::Float(value) => format!("the number {value:?}"),
             Value::Text(text) => quoted(&text.text),
             Value::Bytes(_) => "binary data".to_owned(),
             Value::Date(_) => "a date".to_owned(),

@@ -445,7 +445,7 @@ impl Scanner {
             return Ok(());
         }
         if !self.key_allowed {
-            return self.problem(format!("{what} cannot begin here"));
+            return self.problem(format!("{what} cannot begin here; check the indentation"));
         }
         if self.add_indent(self.column()) {
             self.push(self.at, kind);

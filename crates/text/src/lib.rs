@@ -40,7 +40,8 @@ pub fn near<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(given, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("there are: {}", known.join(", ")),
+        None if known.is_empty() => "there are none".to_owned(),
+        None => format!("choose from: {}", known.join(", ")),
     }
 }
 
@@ -116,6 +117,7 @@ mod tests {
     fn a_near_name_is_suggested_and_a_far_one_is_not() {
         assert_eq!(near("frrr", ["frr", "snmp"]), "did you mean `frr`?");
         assert_eq!(near("vfr", ["vrf"]), "did you mean `vrf`?");
-        assert_eq!(near("q", ["frr", "snmp"]), "there are: frr, snmp");
+        assert_eq!(near("q", ["frr", "snmp"]), "choose from: frr, snmp");
+        assert_eq!(near("q", []), "there are none");
     }
 }

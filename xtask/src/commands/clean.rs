@@ -52,7 +52,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     if files == 0 && embedded == 0 && removed.count == 0 && removed.failed == 0 {
         session.ui.note("nothing to clean");
     }
-    anyhow::ensure!(removed.failed == 0, "{} images could not be removed", removed.failed);
+    anyhow::ensure!(removed.failed == 0, "{} could not be removed", text::plural(removed.failed, "image"));
     Ok(())
 }
 

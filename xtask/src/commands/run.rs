@@ -29,7 +29,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let (engine, node) = (&built.engine, &built.plan.node);
     let name = args.name.unwrap_or_else(|| format!("cml-{node}"));
     if running_nodes::running(engine).await?.iter().any(|one| one.name == name) {
-        ui.note(format_args!("{node} runs already ({name}); `cargo xtask stop {name}` stops it"));
+        ui.note(format_args!("{node} is already running as {name}; `cargo xtask stop {name}` stops it"));
         return ui.result(name);
     }
     let mut container = Container::read(&bundle.node_definition.text, &bundle.id)?;

@@ -60,7 +60,10 @@ fn pick(all: Vec<ListedContainer>, name: Option<&str>) -> Result<ListedContainer
         ([one], _) => Ok((*one).clone()),
         ([], _) if all.is_empty() => bail!("no node is running here; start one with `cargo xtask run`"),
         ([], Some(name)) => bail!("no node `{name}` is running here: {}", text::near(name, names())),
-        _ => bail!("several nodes are running here; name one of them: {}", names().collect::<Vec<_>>().join(", ")),
+        (several, _) => {
+            let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
+            bail!("several nodes are running here; name one of them: {}", names.join(", "))
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl Servers {
         };
         ensure!(
             self.via != Via::Ssh && address.scheme != Some(Scheme::Ssh),
-            "this command needs CML's API: name the server as {} or https://…",
+            "this command needs CML's API: name the server as {} or https://…, without --via ssh",
             address.host
         );
         Ok(Target { access: &self.access, address: address.clone(), via: Scheme::Api })

@@ -87,7 +87,7 @@ impl Lab<'_> {
     pub fn add_interface(&self, node: &mut Node, link: Option<&Bridge>) -> Result<()> {
         let have = node.ports.len();
         let Some(interface) = node.container.interfaces.get(have) else {
-            bail!("{} has no more than {have} interfaces (`device.interfaces.physical`)", node.container.id)
+            bail!("{} has only {} (`device.interfaces.physical`)", node.container.id, text::plural(have, "interface"))
         };
         let port = self.port(interface, link);
         node.ports.push(port);

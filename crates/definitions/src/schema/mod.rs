@@ -55,8 +55,12 @@ pub fn read(root: &Arc<Node>, findings: &mut Vec<Finding>) -> Definition {
         Some(map) if is_node(map) => {
             Definition::Node(Box::new(NodeDefinition::read(&mut reader, root).unwrap_or_default()))
         }
-        _ => {
-            let message = format!("expected a node definition or an image definition, found {}", root.describe());
+        map => {
+            let found = match map {
+                Some(_) => "a mapping with no key of either".to_owned(),
+                None => root.describe(),
+            };
+            let message = format!("expected a node definition or an image definition, found {found}");
             reader.report(&rules::KIND, root.at, message, None);
             Definition::Unknown
         }

@@ -43,8 +43,8 @@ fn nothing_is_overwritten_and_no_name_is_guessed() {
     let before = repo.read("docker/frr/node.yaml");
     repo.xtask(&["new", "frr"]).failure().says(["already exists: choose another name"]);
     assert_eq!(repo.read("docker/frr/node.yaml"), before);
-    repo.xtask(&["new", "My Node"]).failure().says(["`My Node` is not a name"]);
-    repo.xtask(&["new", "../escape"]).failure().says(["is not a name"]);
+    repo.xtask(&["new", "My Node"]).failure().says(["`My Node` is not a valid name"]);
+    repo.xtask(&["new", "../escape"]).failure().says(["is not a valid name"]);
     repo.xtask(&["new", &node, "--from", "fr"]).failure().says(["did you mean `frr`?"]);
     repo.xtask(&["new", "common"]).failure().says(["docker/common holds what nodes share"]);
     assert!(!repo.path(&format!("docker/{node}")).exists());

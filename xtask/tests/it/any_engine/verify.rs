@@ -340,7 +340,7 @@ fn a_node_is_run_inspected_and_stopped() {
     let run = repo.xtask(&["run", "--name", &name, "--interfaces", "1"]).success();
     assert_eq!(run.stdout, format!("{name}\n"));
     run.says(["is READY", &format!("cargo xtask shell {name}"), &format!("cargo xtask stop {name}")]);
-    repo.xtask(&["run", "--name", &name]).success().says(["runs already"]);
+    repo.xtask(&["run", "--name", &name]).success().says(["is already running as"]);
 
     let shell = repo.xtask_typing(&["shell", &name], "cat /greeting; cat /proc/net/dev; echo $WORD\n").success();
     assert!(shell.stdout.contains("hello") && shell.stdout.contains("secret sauce"), "{shell}");

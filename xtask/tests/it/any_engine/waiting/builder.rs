@@ -178,7 +178,7 @@ fn what_cannot_work_is_refused_before_anything_is_done() {
     for (arguments, says) in [
         (["--user", "Me"], "is not a valid user name"),
         (["--timezone", "../etc"], "is not a time zone"),
-        (["--repository", "/srv/cml-nodes"], "folder of this machine"),
+        (["--repository", "/srv/cml-nodes"], "folder on this machine"),
         (["--key", "/nonexistent"], "could not read"),
         (["--title", "x\ny"], "on one line"),
     ] {
