@@ -29,7 +29,7 @@ pub struct Args {
     /// Replace nodes that are in use or read-only, and install nodes that could not start there
     #[arg(long)]
     force: bool,
-    /// Print what would be done, and change nothing
+    /// Print what would be done, and change nothing on the server
     #[arg(long)]
     dry_run: bool,
     /// Print the result as JSON

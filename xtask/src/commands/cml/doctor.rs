@@ -25,7 +25,7 @@ pub struct Args {
     /// Change the server without asking
     #[arg(long, short)]
     yes: bool,
-    /// Show what would be done, and change nothing
+    /// Show what would be done, and change nothing on the server
     #[arg(long)]
     dry_run: bool,
     /// Print the result as JSON

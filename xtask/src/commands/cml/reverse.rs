@@ -21,7 +21,7 @@ pub struct Args {
     /// By ssh: do not restart CML; the change takes effect at its next restart
     #[arg(long)]
     no_restart: bool,
-    /// Show what would be done, and change nothing
+    /// Show what would be done, and change nothing on the server
     #[arg(long)]
     dry_run: bool,
     /// Print the result as JSON

@@ -20,7 +20,7 @@ pub struct Args {
     /// What to measure [default: everything; `build` takes many minutes]
     #[arg(value_enum)]
     what: Vec<What>,
-    /// How often to measure what is fast
+    /// How many times to measure what is fast
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// The node to measure
