@@ -1,4 +1,5 @@
-//! `docker/<node>/node.yaml`, the manifest: everything that tells one node from another.
+//! `docker/<node>/node.yaml`, the manifest: everything that tells one node from another. `docs/manifest.md` explains
+//! its keys.
 //!
 //! Unknown and missing keys are refused. Single values are checked while they are read, so that the error has
 //! serde_yaml's position (line and column).
@@ -17,83 +18,58 @@ pub const MANIFEST: &str = "node.yaml";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The node's name on the command line; also the name of its folder.
     pub node: Name,
-    /// The full name, for definitions and labels of images.
     pub title: String,
     pub description: String,
-    /// Pattern of the image's tag, such as `frr:{{ version }}{{ suffix }}`.
     pub image: Pattern,
-    /// Pattern of the id that node definition and image definition share.
     pub id: Pattern,
-    /// Pattern of the name in CML's palette, at most 32 characters when filled in.
     pub label: Pattern,
-    /// Template in `node-definitions/`; `<node>.yaml` when absent.
     pub node_definition: Option<InnerPath>,
-    /// Template in `image-definitions/`; `container.yaml` when absent.
     pub image_definition: Option<InnerPath>,
-    /// What the image is built for. CML's servers are `linux/amd64`.
     #[serde(default = "cml_platform")]
     pub platform: String,
-    /// Yes-or-no questions that templates may ask, with the default answers.
     #[serde(default)]
     pub switches: BTreeMap<String, bool>,
-    /// Where a source tree states its version.
     pub version_from: Option<VersionFrom>,
-    /// Files and folders of `docker/common` that go into the build context, as `common/…`.
     #[serde(default)]
     pub common: Vec<InnerPath>,
-    /// Build arguments of every variant.
     #[serde(default)]
     pub build_args: BTreeMap<String, String>,
-    /// What a new image must pass before it gets its tag.
     #[serde(default)]
     pub checks: Vec<Check>,
     #[serde(default)]
     pub limits: Limits,
-    /// What `cargo xtask verify` proves of the running node.
     #[serde(default)]
     pub scenes: Vec<Scene>,
-    /// Rules of `lint` that do not apply to this node.
     #[serde(default)]
     pub silenced: Vec<Silenced>,
-    /// In the order of preference.
     #[serde(deserialize_with = "some_variants")]
     pub variants: Vec<Variant>,
 }
 
-/// One way to make the node's image.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
     pub name: Name,
-    /// One line: what this variant is.
     pub summary: String,
-    /// The version that is built when none is asked for.
     pub version: String,
-    /// What distinguishes this variant's image and id from the default variant's, such as `-debian`.
     #[serde(default)]
     pub suffix: String,
     #[serde(default = "default_dockerfile")]
     pub dockerfile: InnerPath,
     pub base: Base,
-    /// The node's main source, if the Dockerfile needs one.
     pub source: Option<Source>,
-    /// Further sources, handed to the build as `sources/<name>.tar`.
     #[serde(default)]
     pub sources: BTreeMap<Name, Source>,
     #[serde(default)]
     pub build_args: BTreeMap<String, String>,
-    /// Why this variant is untested; shown whenever it is chosen.
     pub untested: Option<String>,
 }
 
-/// The image that the build starts from.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
     pub image: String,
-    /// How to make an equivalent image from the distribution's archive if no registry can be reached.
     pub bootstrap: Option<Bootstrap>,
 }
 
@@ -102,12 +78,10 @@ pub struct Base {
 #[serde(deny_unknown_fields)]
 pub struct Bootstrap {
     pub suite: Name,
-    /// Packages beyond the smallest system that has apt.
     #[serde(default)]
     pub packages: Vec<Name>,
 }
 
-/// Where source code comes from.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "RawSource")]
 pub enum Source {
@@ -141,7 +115,6 @@ impl TryFrom<RawSource> for Source {
     }
 }
 
-/// A file of the source tree, and a regular expression for its text.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VersionFrom {
@@ -155,7 +128,6 @@ pub struct VersionFrom {
 pub struct VersionPattern(regex_lite::Regex);
 
 impl VersionPattern {
-    /// The version that `text` states.
     pub fn find(&self, text: &str) -> Option<String> {
         Some(self.0.captures(text)?.get(1)?.as_str().to_owned())
     }
@@ -179,17 +151,13 @@ impl TryFrom<String> for VersionPattern {
 #[serde(deny_unknown_fields)]
 pub struct Check {
     pub name: String,
-    /// The command and its arguments.
     #[serde(deserialize_with = "some_args")]
     pub run: Vec<String>,
-    /// A pattern that stdout or stderr must contain.
     pub prints: Option<Pattern>,
-    /// The exit code it must end with.
     #[serde(default)]
     pub exits: i64,
 }
 
-/// A rule of `lint` that does not apply to a node, and why.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Silenced {
@@ -204,7 +172,6 @@ pub struct Silenced {
 pub struct Limits {
     pub image_mb: Option<u64>,
     pub archive_mb: Option<u64>,
-    /// Seconds that the running node may take to stop.
     pub stop_seconds: Option<f64>,
 }
 

@@ -39,7 +39,6 @@ impl Pin {
         }
     }
 
-    /// The source as messages name it.
     pub fn describe(&self) -> String {
         match self {
             Self::Package(name) => format!("the distribution's source package {name}"),

@@ -86,7 +86,6 @@ impl BuildPlan {
     }
 }
 
-/// The digest of everything that decides the image.
 pub(crate) fn recipe(plan: &BuildPlan) -> Result<Digest> {
     #[derive(Serialize)]
     struct Recipe<'a> {

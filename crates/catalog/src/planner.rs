@@ -21,7 +21,6 @@ const FIXED_EPOCH: u64 = 1_735_689_600;
 /// The build arguments that this program sets; a manifest cannot.
 const RESERVED: [&str; 6] = ["BASE", "SOURCE", "VERSION", "REVISION", "SOURCE_DATE_EPOCH", "FRESH"];
 
-/// What the command line changes in a variant.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     pub version: Option<String>,
@@ -39,7 +38,6 @@ pub struct Planner<'a> {
     pub sources: Sources<'a>,
 }
 
-/// Whether a plan may use the network.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     Allowed,
@@ -98,7 +96,6 @@ impl std::fmt::Display for NotFetched {
     }
 }
 
-/// What a plan is made from.
 struct Draft<'a> {
     planner: &'a Planner<'a>,
     node: &'a Manifest,

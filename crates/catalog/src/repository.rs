@@ -9,7 +9,6 @@ use crate::context::{self, ContextFile};
 use crate::manifest::{MANIFEST, Manifest};
 use crate::variant_names::Names;
 
-/// The node that commands use when none is named, if the repository has it.
 const DEFAULT_NODE: &str = "frr";
 
 /// What nodes share: a folder below `docker/`, and a folder in the build context.

@@ -1,4 +1,5 @@
 //! The scenes of a manifest: small labs, and what must be true in them. `cargo xtask verify` runs them.
+//! `docs/manifest.md` explains the keys.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,53 +14,42 @@ use crate::names::{Name, Pattern};
 pub struct Scene {
     pub name: String,
     pub nodes: BTreeMap<Name, SceneNode>,
-    /// Each link takes the next free interface of both nodes.
     #[serde(default)]
     pub links: Vec<[Name; 2]>,
     pub steps: Vec<Step>,
 }
 
-/// A node of a scene, and how it differs from its definition.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SceneNode {
-    /// Another node of the repository; if absent, the manifest's own.
     pub node: Option<Name>,
-    /// Content for files of the definition, by name.
     #[serde(default)]
     pub files: BTreeMap<String, Pattern>,
-    /// Arguments for `docker create` that are left out, each with the flag before it.
     #[serde(default)]
     pub without: Vec<String>,
     #[serde(default)]
     pub switches: BTreeMap<String, bool>,
 }
 
-/// An action or a check.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "RawStep")]
 pub enum Step {
     Check(Check),
-    /// Stopped, and started again.
     Restart(Name),
-    /// Removed, and created again from the same files.
     Recreate(Name),
     Rewrite(Rewrite),
     Crash(Crash),
 }
 
-/// A command in a node, and its expected result.
 #[derive(Clone, Debug)]
 pub struct Check {
     pub name: String,
     pub on: Name,
     pub run: Vec<Pattern>,
     pub expected: Expectation,
-    /// How long it is repeated until it succeeds.
     pub within: Duration,
 }
 
-/// What a command must print, and how it must exit.
 #[derive(Clone, Debug, Default)]
 pub struct Expectation {
     pub prints: Vec<Pattern>,
@@ -81,7 +71,6 @@ impl Default for Exit {
     }
 }
 
-/// A file of a node's `cfg` folder gets the output of a command, as if the user had edited it.
 #[derive(Clone, Debug)]
 pub struct Rewrite {
     pub file: String,
@@ -89,7 +78,6 @@ pub struct Rewrite {
     pub from: Command,
 }
 
-/// A command in a node.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
@@ -101,7 +89,6 @@ pub struct Command {
 #[derive(Clone, Debug)]
 pub struct Crash {
     pub name: String,
-    /// They share the rounds, and run at the same time.
     pub on: Vec<Name>,
     pub times: u32,
     pub run: Vec<Pattern>,
@@ -112,7 +99,6 @@ pub struct Crash {
     pub then: Option<Then>,
 }
 
-/// What must succeed after each start that follows a kill.
 #[derive(Clone, Debug)]
 pub struct Then {
     pub run: Vec<Pattern>,

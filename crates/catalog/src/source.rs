@@ -14,7 +14,6 @@ use crate::pin::{GitPin, Pin};
 use digests::Digest;
 use ui::Ui;
 
-/// How long a repository may take to answer.
 const PROBE_TIME: Duration = Duration::from_secs(8);
 
 /// The cache of git repositories, and the tools that read sources.
@@ -132,7 +131,6 @@ impl<'a> Sources<'a> {
         })
     }
 
-    /// The version that the source itself states.
     pub fn version(&self, pin: &Pin, from: &VersionFrom) -> Result<String> {
         let file = from.file.as_str();
         let sh = &self.shell;

@@ -32,7 +32,6 @@ impl Names {
     }
 }
 
-/// What patterns in the manifest can use.
 fn pattern_context(node: &Manifest, variant: &Variant, version: &str) -> tera::Context {
     let mut context = tera::Context::new();
     context.insert("node", node.node.as_str());

@@ -12,27 +12,18 @@ use crate::template::{Facts, Rendered};
 pub(crate) fn node_definition(rendered: &Rendered, facts: &Facts<'_>) -> Result<()> {
     let definition = kind(rendered, rendered.document.as_node(), "a node definition")?;
     must_be(rendered, "id", definition.id.as_ref(), facts.id)?;
+    let path = rendered.path.display();
     match ConfigFile::of(definition) {
-        Reading::File(file) if !file.is_template => match file.config.docker.image {
-            Some(image) if image == facts.image => Ok(()),
+        Reading::File(file) if !file.is_template => {
+            let image = file.config.docker.image.map_or_else(|| "missing".to_owned(), |image| format!("`{image}`"));
+            let expected = format!("`{}`", facts.image);
             // CML 2.9 takes the tag from here. [docs/cml.md 5]
-            image => {
-                let image = image.map_or_else(|| "missing".to_owned(), |image| format!("`{image}`"));
-                bail!(
-                    "{}: docker.image in config.json is {image}, it must be `{}`",
-                    rendered.path.display(),
-                    facts.image
-                )
-            }
-        },
-        Reading::Wrong(finding) => bail!("{}", placed(rendered, &finding)),
-        Reading::File(_) | Reading::Undecided => {
-            bail!("{}: config.json has template actions outside strings", rendered.path.display())
+            anyhow::ensure!(image == expected, "{path}: docker.image in config.json is {image}, it must be {expected}");
+            Ok(())
         }
-        Reading::Missing => bail!(
-            "{}: there is no file config.json, which tells CML how to create the container",
-            rendered.path.display()
-        ),
+        Reading::File(_) | Reading::Undecided => bail!("{path}: config.json has template actions outside strings"),
+        Reading::Missing => bail!("{path}: there is no file config.json, which tells CML how to create the container"),
+        Reading::Wrong(finding) => bail!("{}", placed(rendered, &finding)),
     }
 }
 
@@ -57,16 +48,11 @@ fn kind<'a, T>(rendered: &Rendered, definition: Option<&'a T>, expected: &str) -
 }
 
 fn must_be(rendered: &Rendered, key: &str, found: Option<&At<String>>, expected: &str) -> Result<()> {
-    let wrong =
-        rendered.document.findings.iter().find(|finding| finding.path == key && finding.rule != &rules::REQUIRED);
-    match (found, wrong) {
+    let is_about_it = |finding: &&Finding| finding.path == key && finding.rule != &rules::REQUIRED;
+    match (found, rendered.document.findings.iter().find(is_about_it)) {
         (Some(found), _) if found.value == expected => Ok(()),
-        (Some(found), _) => {
-            bail!(
-                "{}: `{key}` is `{}`, it must be `{expected}`",
-                rendered.show(found.at),
-                text::printable(&found.value)
-            )
+        (Some(At { value, at }), _) => {
+            bail!("{}: `{key}` is `{}`, it must be `{expected}`", rendered.show(*at), text::printable(value))
         }
         (None, Some(wrong)) => bail!("{}; `{key}` must be `{expected}`", placed(rendered, wrong)),
         (None, None) => bail!("{}: `{key}` is missing, it must be `{expected}`", rendered.path.display()),

@@ -55,7 +55,6 @@ fn overlaid(written: Value, read: Value) -> Value {
     }
 }
 
-/// Turns a document into its values as they are written.
 struct Written {
     /// How much may still be copied, in bytes: aliases can make a small file endless.
     budget: usize,

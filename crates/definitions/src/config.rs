@@ -166,7 +166,6 @@ pub(crate) fn mount_field<'a>(mount: &'a str, keys: &[&str]) -> Option<&'a str> 
     fields.filter(|(key, _)| keys.contains(key)).map(|(_, value)| value).next()
 }
 
-/// The file `config.json` of a node definition.
 pub(crate) struct ConfigFile {
     pub config: Config,
     pub json: Value,
@@ -177,7 +176,6 @@ pub(crate) struct ConfigFile {
     places: Places,
 }
 
-/// Where the values of the file are.
 struct Places {
     /// The text of the file, in the definition.
     content: Arc<Node>,
@@ -186,14 +184,11 @@ struct Places {
     root: Option<Arc<Node>>,
 }
 
-/// The outcome of reading the file.
 pub(crate) enum Reading {
     File(Box<ConfigFile>),
-    /// The definition has no such file.
     Missing,
     /// It is a template whose result is unknown before CML fills it in.
     Undecided,
-    /// It is not JSON.
     Wrong(Finding),
 }
 

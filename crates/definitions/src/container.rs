@@ -18,7 +18,6 @@ use crate::schema::node::{self, ConfigurationFile, NodeDefinition};
 /// The most interfaces that a CML node can have. [docs/cml.md 4: `min_count`, `default_count`]
 pub const MOST_INTERFACES: usize = 64;
 
-/// A container node, as its definition describes it.
 #[derive(Clone, Debug)]
 pub struct Container {
     pub id: String,
@@ -34,11 +33,9 @@ pub struct Container {
     pub config: Config,
 }
 
-/// When the node counts as booted.
 #[derive(Clone, Debug, Default)]
 pub struct Boot {
     pub timeout: Duration,
-    /// One of these must appear on the console.
     pub completed: Vec<String>,
     pub uses_regex: bool,
 }

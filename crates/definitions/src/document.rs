@@ -41,7 +41,6 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads any bytes as a definition.
     pub fn read(bytes: &[u8]) -> Self {
         let mut findings = Vec::new();
         let definition = match yaml::read(bytes) {

@@ -11,16 +11,11 @@ use crate::template::{Facts, Rendered, Templates};
 use digests::Digest;
 
 /// Both definitions of a node, as text.
+#[derive(Debug)]
 pub struct Definitions {
     pub node: String,
     pub image: String,
     rendered: [Rendered; 2],
-}
-
-impl std::fmt::Debug for Definitions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Definitions").field("node", &self.node).field("image", &self.image).finish_non_exhaustive()
-    }
 }
 
 /// Stands for the image ID in definitions that are rendered before the image exists.
@@ -72,10 +67,7 @@ impl Definitions {
 /// Renders the two definitions of the node that `facts` describe. Fails, with file and line, if a template is wrong or
 /// renders to something other than a definition of this node.
 pub fn render(repository: &Path, node_template: &str, image_template: &str, facts: &Facts<'_>) -> Result<Definitions> {
-    let render = |folder: &str, template: &str| {
-        let templates = Templates::load(&repository.join(folder))?;
-        templates.render(template, facts)
-    };
+    let render = |folder: &str, template: &str| Templates::load(&repository.join(folder))?.render(template, facts);
     let node = render("node-definitions", node_template)?;
     check::node_definition(&node, facts)?;
     let image = render("image-definitions", image_template)?;

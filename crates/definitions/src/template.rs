@@ -31,6 +31,7 @@ pub struct Facts<'a> {
 }
 
 /// A rendered template, which knows the source of each of its lines.
+#[derive(Debug)]
 pub(crate) struct Rendered {
     pub path: PathBuf,
     pub text: String,

@@ -12,7 +12,6 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest(String);
 
 impl Digest {
-    /// The digest of `bytes`.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self::finish(Sha256::new_with_prefix(bytes))
     }
@@ -29,7 +28,6 @@ impl Digest {
         whole.then(|| Self(hex.to_ascii_lowercase()))
     }
 
-    /// The 64 hex digits.
     pub fn hex(&self) -> &str {
         &self.0
     }
@@ -96,7 +94,6 @@ impl<W: Write> Write for HashingWriter<W> {
     }
 }
 
-/// Digests a reader to its end.
 pub fn of_reader(reader: &mut impl Read) -> io::Result<Digest> {
     let mut hashing = HashingWriter::new(io::sink());
     io::copy(reader, &mut hashing)?;

@@ -21,7 +21,6 @@ pub(super) struct Composer {
 }
 
 impl Composer {
-    /// Records the start of an anchor's value.
     pub fn begin_anchor(&mut self, anchor: Option<&(Mark, String)>) -> Result<()> {
         match anchor {
             Some((at, name)) if self.anchors.insert(name.clone(), None).is_some() => {

@@ -20,7 +20,6 @@ impl fmt::Display for Mark {
     }
 }
 
-/// A value and its place.
 #[derive(Debug)]
 pub struct Node {
     pub at: Mark,
@@ -81,7 +80,6 @@ impl From<String> for Text {
 #[derive(Debug, Default)]
 pub struct Map(pub(crate) Vec<Entry>);
 
-/// A key and its value.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub key: Arc<Node>,
@@ -114,12 +112,10 @@ pub(crate) enum Special {
 }
 
 impl Node {
-    /// A value at a place.
     pub fn of(at: Mark, value: Value) -> Arc<Self> {
         Arc::new(Self { at, value, special: Special::No })
     }
 
-    /// The text, if it is one.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(&text.text),
@@ -149,7 +145,6 @@ impl Node {
         }
     }
 
-    /// The value of a key, if this is a mapping that has it.
     pub fn get(&self, key: &str) -> Option<&Arc<Node>> {
         Some(&self.map()?.get(key)?.value)
     }
@@ -190,7 +185,6 @@ pub struct Duplicate {
     pub first: Mark,
 }
 
-/// A document that could be read.
 #[derive(Debug)]
 pub struct Document {
     pub root: Arc<Node>,

@@ -11,7 +11,6 @@ pub(crate) const MOST_VALUES: usize = 50_000;
 /// The most keys that `<<` may bring into one file.
 pub(crate) const MOST_MERGED: usize = 100_000;
 
-/// Why a text cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
     pub at: Mark,

@@ -65,7 +65,6 @@ impl Kind {
         }
     }
 
-    /// For messages.
     pub fn describe(&self) -> &'static str {
         match self {
             Self::Directive(_) => "a directive",
@@ -155,7 +154,6 @@ impl Scanner {
         }
     }
 
-    /// The next token.
     pub fn peek(&mut self) -> Result<&Token> {
         while self.needs_more()? {
             self.fetch()?;
@@ -164,7 +162,6 @@ impl Scanner {
         self.tokens.front().ok_or_else(|| Problem::new(at, "the file ends too early"))
     }
 
-    /// Takes the next token.
     pub fn next(&mut self) -> Result<Token> {
         self.peek()?;
         self.taken += 1;

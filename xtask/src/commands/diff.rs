@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use similar::{ChangeTag, TextDiff};
 
 use crate::commands::session::Session;
-use crate::commands::variant_definitions;
+use crate::commands::variant_definitions::Rendering;
 use catalog::{Manifest, Names, Variant};
 use definitions::{Definitions, Document};
 use digests::Digest;
@@ -29,7 +29,6 @@ pub struct Args {
     against: Option<PathBuf>,
 }
 
-/// The number of lines around a change.
 const CONTEXT: usize = 3;
 
 pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
@@ -111,7 +110,7 @@ impl Comparison<'_> {
         let document = Document::read(old.as_bytes());
         let stated = document.as_image().and_then(|image| Digest::parse(&image.sha256.as_ref()?.value));
         let image_id = stated.unwrap_or_else(definitions::unknown_image_id);
-        variant_definitions::render(&self.session.repository, self.node, variant, &self.switches, &image_id)
+        Rendering::of(self.node, variant, &self.switches)?.render(&self.session.repository, &image_id)
     }
 }
 

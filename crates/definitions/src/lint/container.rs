@@ -202,7 +202,6 @@ fn arguments(file: &ConfigFile, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A finding about an element of a list in `docker`.
 fn element(file: &ConfigFile, rule: &'static Rule, list: &str, index: usize, message: impl Into<String>) -> Finding {
     file.finding(rule, &["docker", list, &index.to_string()], message)
 }

@@ -139,7 +139,6 @@ fn sha256(definition: &ImageDefinition, image_id: &str, findings: &mut Vec<Findi
     }
 }
 
-/// The tag in a node definition's `config.json`.
 fn tag_in_config(node: &NodeDefinition) -> Option<String> {
     match ConfigFile::of(node) {
         Reading::File(file) => file.config.docker.image,

@@ -65,7 +65,6 @@ pub(super) fn nature(definition: &NodeDefinition) -> Option<&'static str> {
     Some(definition.general.as_ref()?.nature.as_ref()?.value)
 }
 
-/// The descriptions that users read.
 pub(super) fn descriptions(definition: &NodeDefinition) -> impl Iterator<Item = &str> {
     let general = definition.general.as_ref().and_then(|general| general.description.as_ref());
     let ui = definition.ui.as_ref().and_then(|ui| ui.description.as_ref());

@@ -8,9 +8,7 @@ use crate::schema::NodeDefinition;
 /// What is known around a definition. What is unknown is not judged.
 #[derive(Debug, Default)]
 pub struct Surroundings {
-    /// The names of the files in its folder.
     pub folder: Option<BTreeSet<String>>,
-    /// The image archive that its `disk_image` names.
     pub archive: Option<Archive>,
     /// The files that the image is made of: its Dockerfile and what that copies.
     pub image_files: Option<Vec<ImageFile>>,
@@ -27,14 +25,12 @@ pub enum Archive {
     Unreadable(String),
 }
 
-/// A file that goes into an image.
 #[derive(Clone, Debug)]
 pub struct ImageFile {
     pub path: String,
     pub content: Vec<u8>,
 }
 
-/// A document, with what is known around it.
 #[derive(Debug)]
 pub struct Subject<'a> {
     pub document: &'a Document,

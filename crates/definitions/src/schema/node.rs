@@ -45,9 +45,7 @@ const ICONS: &[&str] = &["router", "switch", "server", "host", "cloud", "firewal
 
 const GROUPS: &[&str] = &["Cisco", "Others"];
 
-/// Mebibytes of memory.
 const RAM: std::ops::RangeInclusive<i64> = 1..=1_048_576;
-/// Gibibytes of a disk.
 const DISK: std::ops::RangeInclusive<i64> = 0..=4096;
 
 const CPU_MODEL: &str = "a model of 1 to 32 letters, digits and `-`, then features such as `,+vmx`";
@@ -121,7 +119,6 @@ object! {
     }
 }
 
-/// A mapping with any keys.
 fn parameters(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<BTreeMap<String, Arc<Node>>> {
     let Some(map) = node.map() else {
         return reader.wrong_type(node, "a mapping", None);

@@ -33,7 +33,6 @@ impl<'f> Reader<'f> {
         None
     }
 
-    /// Reads a mapping whose keys are all known.
     pub fn object<T>(&mut self, node: &Node, read: impl FnOnce(&mut Fields<'_, 'f>) -> T) -> Option<T> {
         let Some(map) = node.map() else {
             return self.wrong_type(node, "a mapping", None);
@@ -68,7 +67,6 @@ pub(crate) struct Fields<'r, 'f> {
 }
 
 impl Fields<'_, '_> {
-    /// Reads the value of a required key.
     pub fn required<T>(
         &mut self,
         key: &'static str,
@@ -80,7 +78,6 @@ impl Fields<'_, '_> {
         self.optional(key, read)
     }
 
-    /// Reads the value of an optional key.
     pub fn optional<T>(
         &mut self,
         key: &'static str,
@@ -91,7 +88,6 @@ impl Fields<'_, '_> {
         self.reader.inside_key(key, |reader| read(reader, value))
     }
 
-    /// The value of a key, as it was written.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.map.get(key).map(|entry| entry.value.as_ref())
     }

@@ -14,14 +14,12 @@ use crate::yaml::{Mark, Node, Value, quoted, saturated};
 /// Python does not convert a longer text to an integer.
 const MOST_DIGITS: usize = 4300;
 
-/// A value and its place in the file.
 #[derive(Clone, Debug)]
 pub struct At<T> {
     pub value: T,
     pub at: Mark,
 }
 
-/// The value alone.
 impl<T: Serialize> Serialize for At<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value.serialize(serializer)
@@ -130,7 +128,6 @@ pub(super) fn not_one_of(reader: &mut Reader<'_>, node: &Node, words: &[&str]) {
     reader.report(&rules::CHOICE, node.at, message, near.map(|near| format!("did you mean `{near}`?")));
 }
 
-/// A whole number in that range.
 pub(super) fn whole(range: RangeInclusive<i64>) -> impl Fn(&mut Reader<'_>, &Arc<Node>) -> Option<At<i64>> {
     move |reader, node| {
         let Some(value) = lax_int(node) else {
@@ -163,7 +160,6 @@ pub(super) fn one_of_numbers(numbers: &'static [i64]) -> impl Fn(&mut Reader<'_>
     }
 }
 
-/// A boolean.
 pub(super) fn boolean(reader: &mut Reader<'_>, node: &Arc<Node>) -> Option<At<bool>> {
     match lax_bool(node) {
         Some(value) => Some(At { value, at: node.at }),

@@ -4,16 +4,17 @@ use anyhow::Result;
 
 use crate::commands::lint;
 use crate::commands::session::Session;
-use crate::commands::variant_definitions::render_version;
+use crate::commands::variant_definitions::Rendering;
 use catalog::BuildPlan;
 use definitions::{Definitions, unknown_image_id};
 
 /// The definitions that `plan` describes, but for the image ID, which only the finished image has. So a mistake
 /// in a template is reported before the compiler has run for minutes.
 pub(in crate::commands) fn render(session: &Session<'_>, plan: &BuildPlan) -> Result<Definitions> {
-    let (repository, BuildPlan { names, variant, version, switches, .. }) = (&session.repository, plan);
-    let node = repository.node(Some(&plan.node))?;
-    let rendered = render_version(repository, node, names, variant, version, switches, &unknown_image_id())?;
+    let BuildPlan { variant, version, switches, .. } = plan;
+    let node = session.repository.node(Some(&plan.node))?;
+    let rendering = Rendering { node, variant, version, names: plan.names.clone(), switches };
+    let rendered = rendering.render(&session.repository, &unknown_image_id())?;
     lint::refuse_errors(session, node, &rendered)?;
     Ok(rendered)
 }

@@ -67,7 +67,6 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Reads files on all processors.
 fn read_all(files: &[PathBuf]) -> Result<Vec<Document>> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let share = files.len().div_ceil(threads).max(1);
@@ -108,11 +107,8 @@ fn surroundings(path: &Path, document: &Document, folders: &mut Folders) -> Surr
     let folder = folder_of(path);
     let disk = image.disk_image.as_ref().map(|name| folder.join(&name.value));
     let archive = disk.filter(|disk| disk.is_file() && is_archive(disk));
-    Surroundings {
-        folder: Some(folders.names(folder).clone()),
-        archive: archive.map(|disk| examine(&disk)),
-        image_files: None,
-    }
+    let names = folders.names(folder).clone();
+    Surroundings { folder: Some(names), archive: archive.map(|disk| examine(&disk)), image_files: None }
 }
 
 fn is_archive(path: &Path) -> bool {
@@ -131,12 +127,8 @@ fn examine(path: &Path) -> Archive {
 /// [docs/cml.md 1]
 fn beside(files: &[PathBuf], documents: &[Document], judged: &BTreeSet<PathBuf>) -> Vec<Document> {
     let images = files.iter().zip(documents).filter(|(_, document)| document.as_image().is_some());
-    let folders: BTreeSet<PathBuf> = images
-        .flat_map(|(path, _)| {
-            let folder = folder_of(path);
-            [folder.to_owned(), folder.join("../../node-definitions")]
-        })
-        .collect();
+    let around = |folder: &Path| [folder.to_owned(), folder.join("../../node-definitions")];
+    let folders: BTreeSet<PathBuf> = images.flat_map(|(path, _)| around(folder_of(path))).collect();
     let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     let others = entries.map(|entry| entry.path()).filter(|path| is_yaml(path) && !judged.contains(&identity(path)));
     let documents = others.take(MOST_BESIDE).filter_map(|path| Document::open(&path).ok());

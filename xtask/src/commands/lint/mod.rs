@@ -38,11 +38,9 @@ enum Deny {
     Warnings,
 }
 
-/// The exit code for wrong usage.
 const USAGE: u8 = 2;
 
-/// # Errors
-/// [`Ended`] if a definition has errors (1) or a path cannot be read (2); or if the repository's data is wrong.
+/// Fails with [`Ended`] if a definition has errors (1) or a path cannot be read (2).
 pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     let (templates, files) = args.paths.iter().cloned().partition(|path| repository_of_template(path).is_some());
     let reports = if args.paths.is_empty() {

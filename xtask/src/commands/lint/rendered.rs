@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 
 use crate::commands::lint::report::Report;
 use crate::commands::session::Session;
-use crate::commands::variant_definitions;
+use crate::commands::variant_definitions::Rendering;
 use catalog::context::ContextFile;
-use catalog::{Manifest, Repository, Variant};
+use catalog::{Manifest, Repository};
 use definitions::finding::Finding;
 use definitions::lint::ImageFile;
 use definitions::{Definitions, Placed};
@@ -28,30 +28,18 @@ pub(super) fn lint(session: &Session<'_>) -> Result<Vec<Report>> {
         let files = image_files(repository, node)?;
         for variant in &node.variants {
             for switches in settings(&node.switches) {
-                match variant_definitions::render(
-                    repository,
-                    node,
-                    variant,
-                    &switches,
-                    &definitions::unknown_image_id(),
-                ) {
-                    Ok(definitions) => collected.add(repository, node, variant, &switches, &definitions, &files),
-                    Err(error) => failed.push(error.context(format!("node {}, variant {}", node.node, variant.name))),
-                }
+                let added = Rendering::of(node, variant, &switches)
+                    .and_then(|rendering| collected.add(repository, &rendering, &files))
+                    .with_context(|| format!("node {}, variant {}", node.node, variant.name));
+                failed.extend(added.err());
             }
         }
     }
-    let last = failed.pop();
-    for error in &failed {
-        session.ui.error(error);
-    }
-    match last {
-        Some(error) => Err(error),
-        None => Ok(collected.reports()),
-    }
+    let Some(last) = failed.pop() else { return Ok(collected.reports()) };
+    failed.iter().for_each(|error| session.ui.error(error));
+    Err(last)
 }
 
-/// The values of the switches to render with.
 fn settings(defaults: &BTreeMap<String, bool>) -> Vec<BTreeMap<String, bool>> {
     let names: Vec<&String> = defaults.keys().collect();
     if names.len() <= MOST_COMBINED {
@@ -67,29 +55,26 @@ fn settings(defaults: &BTreeMap<String, bool>) -> Vec<BTreeMap<String, bool>> {
     std::iter::once(defaults.clone()).chain(flipped).collect()
 }
 
-/// The files that a node's image is made of.
 fn image_files(repository: &Repository, node: &Manifest) -> Result<Vec<ImageFile>> {
     let mut files = Vec::new();
     for ContextFile { path, origin, .. } in repository.context(node)? {
-        let metadata = origin.symlink_metadata().with_context(|| format!("could not read {}", origin.display()))?;
+        let unreadable = || format!("could not read {}", origin.display());
+        let metadata = origin.symlink_metadata().with_context(unreadable)?;
         if metadata.is_file() && metadata.len() <= LARGEST_IMAGE_FILE {
-            let content = std::fs::read(&origin).with_context(|| format!("could not read {}", origin.display()))?;
+            let content = std::fs::read(&origin).with_context(unreadable)?;
             files.push(ImageFile { path, content });
         }
     }
     Ok(files)
 }
 
-/// The findings of all renderings, each once.
+/// The findings of all renderings, each once, by the path of the template.
 #[derive(Default)]
-struct Collected {
-    templates: BTreeMap<String, Template>,
-}
+struct Collected(BTreeMap<String, Template>);
 
 #[derive(Default)]
 struct Template {
     kind: &'static str,
-    /// The number of renderings.
     renderings: usize,
     findings: Vec<Seen>,
     silenced: BTreeSet<(String, &'static str)>,
@@ -97,40 +82,33 @@ struct Template {
 
 struct Seen {
     finding: Finding,
-    /// The renderings that have it.
     renderings: Vec<String>,
 }
 
 impl Collected {
-    fn add(
-        &mut self,
-        repository: &Repository,
-        node: &Manifest,
-        variant: &Variant,
-        switches: &BTreeMap<String, bool>,
-        definitions: &Definitions,
-        files: &[ImageFile],
-    ) {
+    fn add(&mut self, repository: &Repository, rendering: &Rendering<'_>, files: &[ImageFile]) -> Result<()> {
+        let definitions = rendering.render(repository, &definitions::unknown_image_id())?;
         let name = |path: &Path| path.strip_prefix(&repository.root).unwrap_or(path).display().to_string();
         for (path, kind) in definitions.templates().into_iter().zip(["node_definition", "image_definition"]) {
-            let template = self.templates.entry(name(path)).or_default();
+            let template = self.0.entry(name(path)).or_default();
             template.kind = kind;
             template.renderings += 1;
         }
-        let rendering = describe(node, variant, switches);
+        let (node, description) = (rendering.node, describe(rendering));
         for Placed { file, kind, finding } in definitions.lint(files.to_vec()) {
-            let template = self.templates.entry(name(&file)).or_default();
+            let template = self.0.entry(name(&file)).or_default();
             template.kind = kind;
             if is_silenced(node, &finding) {
                 template.silenced.insert((node.node.to_string(), finding.rule.id));
             } else {
-                template.add(finding, &rendering);
+                template.add(finding, &description);
             }
         }
+        Ok(())
     }
 
     fn reports(self) -> Vec<Report> {
-        let reports = self.templates.into_iter().map(|(path, template)| Report {
+        let reports = self.0.into_iter().map(|(path, template)| Report {
             path,
             kind: template.kind,
             silenced: template.silenced.len(),
@@ -165,9 +143,9 @@ impl Template {
     }
 }
 
-/// `variant debian, --switch vrf`
-fn describe(node: &Manifest, variant: &Variant, switches: &BTreeMap<String, bool>) -> String {
-    let mut text = format!("node {}, variant {}", node.node, variant.name);
+/// `node frr, variant debian, --switch vrf`
+fn describe(Rendering { node, variant, switches, .. }: &Rendering<'_>) -> String {
+    let mut text = format!("node {}, variant {variant}", node.node);
     for (name, answer) in switches.iter().filter(|(name, answer)| node.switches.get(*name) != Some(answer)) {
         text += &format!(", --switch {name}{}", if *answer { "" } else { "=no" });
     }
@@ -178,21 +156,13 @@ fn is_silenced(node: &Manifest, finding: &Finding) -> bool {
     node.silenced.iter().any(|silenced| silenced.rule == finding.rule.id)
 }
 
-/// Refuses definitions with errors that the manifest does not silence: CML would refuse them, or the node not work.
-///
-/// # Errors
-/// Names each of them with its place.
-pub(in crate::commands) fn refuse_errors(
-    session: &Session<'_>,
-    node: &Manifest,
-    definitions: &Definitions,
-) -> Result<()> {
-    let placed = definitions.lint(image_files(&session.repository, node)?);
-    let errors: Vec<String> = placed
-        .iter()
-        .filter(|placed| placed.finding.is_error() && !is_silenced(node, &placed.finding))
-        .map(|Placed { file, finding, .. }| format!("\n  {}", finding.line(file.display())))
-        .collect();
+/// Refuses definitions with errors that the manifest does not silence, and names the place of each: CML would refuse
+/// them, or the node not work.
+pub(in crate::commands) fn refuse_errors(session: &Session<'_>, node: &Manifest, rendered: &Definitions) -> Result<()> {
+    let mut placed = rendered.lint(image_files(&session.repository, node)?);
+    placed.retain(|placed| placed.finding.is_error() && !is_silenced(node, &placed.finding));
+    let line = |placed: &Placed| format!("\n  {}", placed.finding.line(placed.file.display()));
+    let errors: Vec<String> = placed.iter().map(line).collect();
     anyhow::ensure!(errors.is_empty(), "the definitions of {} have errors:{}", node.node, errors.concat());
     Ok(())
 }

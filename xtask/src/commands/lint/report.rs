@@ -6,7 +6,6 @@ use serde::Serialize;
 use definitions::finding::{Finding, Severity};
 use ui::Ui;
 
-/// The findings of one file.
 pub(super) struct Report {
     pub path: String,
     pub kind: &'static str,
@@ -41,16 +40,11 @@ struct FindingObject<'a> {
 }
 
 pub(super) fn json(reports: &[Report], failed: impl Fn(&Report) -> bool) -> Result<String> {
-    let files: Vec<FileObject<'_>> = reports
-        .iter()
-        .map(|report| FileObject {
-            path: &report.path,
-            kind: report.kind,
-            ok: !failed(report),
-            findings: report.findings.iter().map(object).collect(),
-        })
-        .collect();
-    Ok(serde_json::to_string_pretty(&files)?)
+    let files = reports.iter().map(|report| {
+        let Report { path, kind, findings, .. } = report;
+        FileObject { path, kind, ok: !failed(report), findings: findings.iter().map(object).collect() }
+    });
+    Ok(serde_json::to_string_pretty(&files.collect::<Vec<_>>())?)
 }
 
 fn object(finding: &Finding) -> FindingObject<'_> {
@@ -67,11 +61,10 @@ fn object(finding: &Finding) -> FindingObject<'_> {
 
 /// One line per finding, which editors can jump to, and a second line with advice.
 pub(super) fn print(ui: &Ui, reports: &[Report]) -> Result<()> {
-    let findings = reports.iter().flat_map(|report| report.findings.iter().map(move |finding| (report, finding)));
-    for (report, finding) in findings {
-        ui.result(finding.line(&report.path))?;
-        if let Some(help) = &finding.help {
-            ui.result(format_args!("  {help}"))?;
+    for Report { path, findings, .. } in reports {
+        for finding in findings {
+            ui.result(finding.line(path))?;
+            finding.help.iter().try_for_each(|help| ui.result(format_args!("  {help}")))?;
         }
     }
     Ok(())
