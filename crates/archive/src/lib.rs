@@ -60,13 +60,14 @@ pub fn examine_file(path: &std::path::Path) -> Result<Contents> {
 /// Compresses an export into `out` and examines it in the same pass. Full names of its image, as
 /// Podman writes them, are shortened to the tag that CML's Docker should see.
 pub fn compress(export: impl Read, out: File) -> Result<(Archive, File)> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
     let mut gzip: ParCompress<Mgzip, _> = ParCompressBuilder::new()
-        .num_threads(threads())
+        .num_threads(threads)
         .and_then(|builder| builder.buffer_size(PIECE))
         .context("setting up the compression")?
         .compression_level(Compression::new(LEVEL))
         .from_writer(HashingWriter::new(out));
-    let mut tee = Tee::new(ShortReferences::new(export), &mut gzip);
+    let mut tee = Tee { reader: ShortReferences::new(export), writer: &mut gzip, failed: None };
     let contents = Contents::read(&mut tee);
     if let Some(error) = tee.failed.take() {
         // gzp has shut down by itself.
@@ -81,10 +82,6 @@ pub fn compress(export: impl Read, out: File) -> Result<(Archive, File)> {
     Ok((Archive { contents, digest, size }, file))
 }
 
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS)
-}
-
 fn io_error(error: GzpError) -> io::Error {
     match error {
         GzpError::Io(error) => error,
@@ -97,12 +94,6 @@ struct Tee<R, W> {
     reader: R,
     writer: W,
     failed: Option<io::Error>,
-}
-
-impl<R: Read, W: Write> Tee<R, W> {
-    fn new(reader: R, writer: W) -> Self {
-        Self { reader, writer, failed: None }
-    }
 }
 
 impl<R: Read, W: Write> Read for Tee<R, W> {

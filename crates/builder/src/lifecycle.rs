@@ -128,16 +128,11 @@ impl Starting<'_> {
 
     /// The addresses in the controller's table, which may appear late; else those that the machine reported.
     async fn addresses(&self, reported: Vec<String>) -> Result<Addresses> {
-        let mut retry = Retry::times(3, FIRST_PAUSE * 3);
-        loop {
-            let list = self.controller.addresses(&self.lab.id, &self.machine.node).await?;
-            if !list.is_empty() {
-                return Ok(Addresses { list, from_console: false });
-            }
-            if !retry.pause().await {
-                return Ok(Addresses { list: reported, from_console: true });
-            }
-        }
+        let is_empty = |list: &Result<Vec<String>>| list.as_ref().is_ok_and(Vec::is_empty);
+        let ask = async || self.controller.addresses(&self.lab.id, &self.machine.node).await;
+        let list = Retry::times(3, FIRST_PAUSE * 3).run_while(is_empty, ask).await?;
+        let from_console = list.is_empty();
+        Ok(Addresses { list: if from_console { reported } else { list }, from_console })
     }
 }
 
@@ -193,18 +188,15 @@ pub async fn delete(controller: &Controller<'_>, lab: &Lab, timeout: Timeout) ->
 async fn wait_until(
     controller: &Controller<'_>,
     lab: &Lab,
-    mut timeout: Timeout,
+    timeout: Timeout,
     is_reached: impl Fn(&RunState) -> bool,
 ) -> Result<()> {
-    loop {
-        match controller.lab(&lab.id).await? {
-            Some(now) if !is_reached(&now.state) => {
-                if !timeout.retry.pause().await {
-                    bail!("after {} s (--wait) it is still {}", timeout.limit.as_secs(), now.state);
-                }
-            }
-            _ => return Ok(()),
+    let is_passing = |lab: &Result<Option<Lab>>| matches!(lab, Ok(Some(now)) if !is_reached(&now.state));
+    match timeout.retry.run_while(is_passing, async || controller.lab(&lab.id).await).await? {
+        Some(now) if !is_reached(&now.state) => {
+            bail!("after {} s (--wait) it is still {}", timeout.limit.as_secs(), now.state)
         }
+        _ => Ok(()),
     }
 }
 
@@ -219,10 +211,8 @@ pub async fn explain(controller: &Controller<'_>, error: anyhow::Error) -> anyho
         advice.push(format!("check the server's license{known} in its web interface: Tools, Licensing"));
     }
     if mentions(&["limit", "maximum", "exceed", "too many", "insufficient", "not enough"]) {
-        advice.push(
-            "free resources on the server: stop or delete other labs, or request less with --cpus, --ram, --disk"
-                .to_owned(),
-        );
+        let less = "stop or delete other labs, or request less with --cpus, --ram, --disk";
+        advice.push(format!("free resources on the server: {less}"));
     }
     if advice.is_empty() {
         return error;

@@ -68,24 +68,9 @@ pub fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 
 /// The last `count` lines of a log or console that are not empty, each as `  | line\n`, without terminal sequences.
 pub fn tail(log: &str, count: usize) -> String {
-    let plain = log.split(['\r', '\n']).map(|line| printable(&without_escapes(line)).trim_end().to_owned());
+    let plain = log.split(['\r', '\n']).map(|line| printable(&console::strip_ansi_codes(line)).trim_end().to_owned());
     let lines: Vec<String> = plain.filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].iter().map(|line| format!("  | {line}\n")).collect()
-}
-
-/// A line without the escape sequences that set colours and move the cursor.
-fn without_escapes(line: &str) -> String {
-    let mut plain = String::new();
-    let mut letters = line.chars();
-    while let Some(letter) = letters.next() {
-        if letter != '\u{1b}' {
-            plain.push(letter);
-        } else if letters.next() == Some('[') {
-            // The sequence ends with a letter.
-            letters.by_ref().find(char::is_ascii_alphabetic);
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

@@ -72,7 +72,13 @@ pub fn open(ui: &Ui, args: &ServerArgs) -> Result<Servers> {
         addresses.len()
     );
     let choose = |address: Address| {
-        let via = choose_via(args.via, &address, &settings);
+        let via = match (args.via, address.scheme) {
+            (Via::Api, _) => Scheme::Api,
+            (Via::Ssh, _) => Scheme::Ssh,
+            (Via::Auto, Some(scheme)) => scheme,
+            (Via::Auto, None) if settings.can_log_in() => Scheme::Api,
+            (Via::Auto, None) => Scheme::Ssh,
+        };
         (address.by(via), via)
     };
     let addresses = addresses.into_iter().map(choose).collect();
@@ -101,16 +107,6 @@ impl Servers {
             address.host
         );
         Ok(Target { access: &self.access, address: address.clone(), via: Scheme::Api })
-    }
-}
-
-fn choose_via(wanted: Via, address: &Address, settings: &Settings) -> Scheme {
-    match (wanted, address.scheme) {
-        (Via::Api, _) => Scheme::Api,
-        (Via::Ssh, _) => Scheme::Ssh,
-        (Via::Auto, Some(scheme)) => scheme,
-        (Via::Auto, None) if settings.can_log_in() => Scheme::Api,
-        (Via::Auto, None) => Scheme::Ssh,
     }
 }
 

@@ -49,29 +49,24 @@ pub struct Args {
 /// Stops at the first step that fails. How long each step took is shown at the end in any case.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let mut steps = Steps { ui: session.ui, since: Instant::now(), durations: Vec::new() };
-    let result = all(session, &args, &mut steps).await;
+    let has_nextest = !args.without_nextest && machine::is_installed("cargo-nextest");
+    let result = all(&Cargo { session, args, has_nextest }, &mut steps).await;
     steps.show_durations();
     result
 }
 
-async fn all(session: &Session<'_>, args: &Args, steps: &mut Steps<'_>) -> Result<()> {
-    let cargo = Cargo::in_repository(session, args);
+async fn all(cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
     for (name, words) in SOURCE_CHECKS {
         steps.step(name, async { cargo.run(words, &[]) }).await?;
     }
     steps.step("unit tests and tests of the source", async { cargo.test_without_engine() }).await?;
-    steps.step("tools for the tests", setup::ensure_test_tools(session.ui, consent(args.yes))).await?;
-    on_the_embedded_engine(session, args, &cargo, steps).await?;
-    on_docker(session, args, &cargo, steps).await
+    steps.step("tools for the tests", setup::ensure_test_tools(cargo.session.ui, consent(cargo.args.yes))).await?;
+    on_the_embedded_engine(cargo, steps).await?;
+    on_docker(cargo, steps).await
 }
 
-async fn on_the_embedded_engine(
-    session: &Session<'_>,
-    args: &Args,
-    cargo: &Cargo<'_>,
-    steps: &mut Steps<'_>,
-) -> Result<()> {
-    let session = session.with_engine(EngineChoice::Embedded)?;
+async fn on_the_embedded_engine(cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
+    let (session, args) = (cargo.session.with_engine(EngineChoice::Embedded)?, &cargo.args);
     session.ensure_engine(consent(args.yes)).await?;
     steps.step("verify every node, embedded engine", verify::run(&session, verify::Args::all(args.yes))).await?;
     // Each test starts its own.
@@ -80,13 +75,13 @@ async fn on_the_embedded_engine(
     steps.step("tests, embedded engine", async { cargo.test(&[ANY_ENGINE], args.thorough, &engine) }).await?;
     if machine::is_root() {
         let name = "tests, embedded engine, as an ordinary user";
-        steps.step(name, async { as_an_ordinary_user(&session, args, cargo) }).await?;
+        steps.step(name, async { as_an_ordinary_user(cargo) }).await?;
     }
     Ok(())
 }
 
-async fn on_docker(session: &Session<'_>, args: &Args, cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
-    let session = session.with_engine(EngineChoice::Docker)?;
+async fn on_docker(cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
+    let (session, args) = (cargo.session.with_engine(EngineChoice::Docker)?, &cargo.args);
     session.ensure_engine(consent(args.yes)).await?;
     // First, so that no test waits for the compilation of a node that it uploads.
     steps.step("verify every node, Docker", verify::run(&session, verify::Args::all(args.yes))).await?;
@@ -106,10 +101,10 @@ fn embedded(session: &Session<'_>) -> [(String, String); 2] {
 }
 
 /// As a user of this machine who is created for these tests. The programs are those that were tested as root.
-fn as_an_ordinary_user(session: &Session<'_>, args: &Args, cargo: &Cargo<'_>) -> Result<()> {
-    let guest = Guest::create(session.ui, &session.repository.root)?;
-    guest.copy_caches(&EmbeddedPaths::in_cache(&session.cache))?;
-    cargo.test(&[ANY_ENGINE], args.thorough, &guest.cargo_variables()?)
+fn as_an_ordinary_user(cargo: &Cargo<'_>) -> Result<()> {
+    let guest = Guest::create(cargo.session.ui, &cargo.session.repository.root)?;
+    guest.copy_caches(&EmbeddedPaths::in_cache(&cargo.session.cache))?;
+    cargo.test(&[ANY_ENGINE], cargo.args.thorough, &guest.cargo_variables()?)
 }
 
 /// The steps so far, with the time that each took.
@@ -141,15 +136,11 @@ impl Steps<'_> {
 /// with different features.
 struct Cargo<'a> {
     session: &'a Session<'a>,
+    args: Args,
     has_nextest: bool,
 }
 
-impl<'a> Cargo<'a> {
-    fn in_repository(session: &'a Session<'a>, args: &Args) -> Self {
-        let has_nextest = !args.without_nextest && machine::is_installed("cargo-nextest");
-        Self { session, has_nextest }
-    }
-
+impl Cargo<'_> {
     fn run<W: AsRef<str>>(&self, words: &[W], variables: &[(String, String)]) -> Result<()> {
         let sh = Shell::new()?;
         sh.change_dir(&self.session.repository.root);
@@ -179,13 +170,13 @@ impl<'a> Cargo<'a> {
             let filter = format!("test(/^({})::/){without}", folders.join("|"));
             return self.run(&["nextest", "run", "--workspace", "--test", "it", "-E", &filter], variables);
         }
-        let test = ["test", "--workspace", "--test", "it", "--"];
         let without: &[&str] = if long { &[] } else { &["--skip", "::long::"] };
-        let waiting: Vec<String> = folders.iter().map(|folder| format!("{folder}::waiting::")).collect();
-        let working: Vec<String> = folders.iter().map(|folder| format!("{folder}::")).collect();
-        let waiting = waiting.iter().map(String::as_str).chain([WAITING_AT_ONCE]);
-        let working = working.iter().map(String::as_str).chain(["--skip", "::waiting::"]);
-        self.run(&test.into_iter().chain(waiting).chain(without.iter().copied()).collect::<Vec<_>>(), variables)?;
-        self.run(&test.into_iter().chain(working).chain(without.iter().copied()).collect::<Vec<_>>(), variables)
+        for (part, how) in [("waiting::", &[WAITING_AT_ONCE][..]), ("", &["--skip", "::waiting::"])] {
+            let names: Vec<String> = folders.iter().map(|folder| format!("{folder}::{part}")).collect();
+            let mut words = vec!["test", "--workspace", "--test", "it", "--"];
+            words.extend(names.iter().map(String::as_str).chain(how.iter().chain(without).copied()));
+            self.run(&words, variables)?;
+        }
+        Ok(())
     }
 }

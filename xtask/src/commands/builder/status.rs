@@ -45,17 +45,13 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         Ok(all)
     })
     .await?;
-    let ui = session.ui;
     if args.json {
-        return ui.result(serde_json::to_string_pretty(&all)?);
+        return session.ui.result(serde_json::to_string_pretty(&all)?);
     }
     if all.is_empty() {
-        ui.note(format_args!("{}: there is no lab with the title `{}`", target.address, args.lab.title));
+        session.ui.note(format_args!("{}: there is no lab with the title `{}`", target.address, args.lab.title));
     }
-    for one in all {
-        print(session, &one)?;
-    }
-    Ok(())
+    all.iter().try_for_each(|status| print(session, status))
 }
 
 fn print(session: &Session<'_>, status: &Status) -> Result<()> {
