@@ -93,7 +93,6 @@ enum Command {
     Dev(dev::Command),
 }
 
-/// The definition of the command line.
 pub fn command() -> clap::Command {
     let command = Cli::command();
     let groups = grouped(&command);
@@ -101,7 +100,6 @@ pub fn command() -> clap::Command {
     command.help_template(template).after_help(groups)
 }
 
-/// The list of commands under the headings of their groups.
 fn grouped(command: &clap::Command) -> String {
     let line = |name: &&str| {
         let about = command.find_subcommand(name).and_then(clap::Command::get_about).unwrap_or_default();
@@ -112,7 +110,6 @@ fn grouped(command: &clap::Command) -> String {
     GROUPS.iter().map(group).collect::<Vec<_>>().join("\n\n")
 }
 
-/// Runs the command line of this process.
 pub fn main() -> ExitCode {
     if let Some(code) = guard::run() {
         return code;

@@ -48,12 +48,11 @@ impl Contents {
         let manifest: Vec<ManifestEntry> = serde_json::from_slice(&manifest).context("the archive's manifest.json")?;
         let [image] = <[ManifestEntry; 1]>::try_from(manifest)
             .map_err(|list| anyhow!("the archive contains {} images; CML accepts only one", list.len()))?;
-        Ok(Self {
-            image_id: config_digest(&image, &entries)?,
-            layers: check_layers(&image, &entries)?,
-            tags: image.repo_tags.unwrap_or_default(),
-            size,
-        })
+        let image_id = config_digest(&image, &entries)?;
+        if let Some(missing) = image.layers.iter().find(|layer| !entries.contains_key(*layer)) {
+            bail!("the archive names a layer {missing} that it does not contain");
+        }
+        Ok(Self { image_id, layers: image.layers.len(), tags: image.repo_tags.unwrap_or_default(), size })
     }
 }
 
@@ -93,13 +92,6 @@ fn config_digest(image: &ManifestEntry, entries: &Entries) -> Result<Digest> {
             bail!("the archive is damaged: its configuration {} has the digest {digest}", image.config)
         }
         _ => Ok(digest.clone()),
-    }
-}
-
-fn check_layers(image: &ManifestEntry, entries: &Entries) -> Result<usize> {
-    match image.layers.iter().find(|layer| !entries.contains_key(*layer)) {
-        Some(missing) => bail!("the archive names a layer {missing} that it does not contain"),
-        None => Ok(image.layers.len()),
     }
 }
 

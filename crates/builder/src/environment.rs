@@ -12,10 +12,8 @@ use text::printable;
 const TIME_ZONE: &str = "[A-Za-z][A-Za-z0-9_+/-]{0,63}";
 const LOCALE: &str = "[A-Za-z][A-Za-z0-9_.@-]{0,63}";
 
-/// What the build machine takes over.
 #[derive(Clone, Debug, Serialize)]
 pub struct Environment {
-    /// SSH public keys.
     pub keys: Vec<String>,
     pub time_zone: String,
     pub locale: String,

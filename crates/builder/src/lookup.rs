@@ -20,7 +20,6 @@ pub struct Found {
 pub struct BuildMachine {
     /// The node's id.
     pub node: String,
-    /// The user to log in as.
     pub user: String,
     /// Labels of nodes that somebody else added to the lab.
     pub added: Vec<String>,
@@ -75,7 +74,6 @@ pub fn select(found: Vec<Found>, title: &str, id: Option<&str>) -> Result<Option
     }
 }
 
-/// One line about a lab.
 pub fn describe(lab: &Lab) -> String {
     format!("  {}  {}  created {}", printable(&lab.id), lab.state, printable(&lab.created))
 }

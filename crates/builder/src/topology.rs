@@ -9,7 +9,6 @@ use tera::{Kwargs, State, Tera};
 use crate::environment::Environment;
 use crate::{HOSTNAME, MARK, lookup};
 
-/// The build machine's properties.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
     pub title: String,
@@ -37,7 +36,6 @@ impl Machine {
         render(&folder, "lab.yaml", &context)
     }
 
-    /// The user data for cloud-init.
     pub fn user_data(&self, root: &Path) -> Result<String> {
         let folder = root.join("builder");
         let mut context = self.context()?;

@@ -33,26 +33,26 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     // Before connecting to it, which would create images.
     let has_embedded = storage::has_images(&session.cache);
     let files = remove_files(session, &names).await?;
-    let removed = match session.engine_if_any().await {
+    let (removed, failed) = match session.engine_if_any().await {
         // Its storage is removed as a whole.
-        Ok(engine) if engine.is_embedded() && args.node.is_none() => Removed::default(),
+        Ok(engine) if engine.is_embedded() && args.node.is_none() => (0, 0),
         Ok(engine) => {
             lab::sweep(&engine, session.ui, &session.cache).await?;
             remove_images(session, &engine, &names, args.node.is_none()).await?
         }
         Err(unreachable) => {
             session.ui.warn(format_args!("no image was removed: {:#}", unreachable.explain()));
-            Removed::default()
+            (0, 0)
         }
     };
     let embedded = match args.node {
         None => clean_embedded(session, has_embedded, args.cache).await?,
         Some(_) => 0,
     };
-    if files == 0 && embedded == 0 && removed.count == 0 && removed.failed == 0 {
+    if files == 0 && embedded == 0 && removed == 0 && failed == 0 {
         session.ui.note("nothing to clean");
     }
-    anyhow::ensure!(removed.failed == 0, "{} could not be removed", text::plural(removed.failed, "image"));
+    anyhow::ensure!(failed == 0, "{} could not be removed", text::plural(failed, "image"));
     Ok(())
 }
 
@@ -94,13 +94,13 @@ async fn remove_files(session: &Session<'_>, nodes: &[String]) -> Result<usize> 
     Ok(count)
 }
 
-#[derive(Default)]
-struct Removed {
-    count: usize,
-    failed: usize,
-}
-
-async fn remove_images(session: &Session<'_>, engine: &Engine, nodes: &[String], bases: bool) -> Result<Removed> {
+/// Returns how many images were removed, and how many could not be.
+async fn remove_images(
+    session: &Session<'_>,
+    engine: &Engine,
+    nodes: &[String],
+    bases: bool,
+) -> Result<(usize, usize)> {
     let mut images = Vec::new();
     for node in nodes {
         checks::remove_left_behind(engine, node).await?;
@@ -113,20 +113,20 @@ async fn remove_images(session: &Session<'_>, engine: &Engine, nodes: &[String],
     }
     // An image with another tag only is one that a user made from this project's.
     images.retain(|image| image.tags.is_empty() || !image.own_tags().is_empty());
-    let mut removed = Removed::default();
+    let (mut removed, mut failed) = (0, 0);
     for image in images {
         match remove(engine, &image).await {
             Ok(()) => {
                 session.ui.note(format_args!("removed image {} ({})", name(&image), text::size(image.size)));
-                removed.count += 1;
+                removed += 1;
             }
             Err(error) => {
                 session.ui.warn(format_args!("{error:#}"));
-                removed.failed += 1;
+                failed += 1;
             }
         }
     }
-    Ok(removed)
+    Ok((removed, failed))
 }
 
 /// An image is removed with its last tag, and stays while it has one that a user gave it.

@@ -9,7 +9,6 @@ use cml::{Address, InstallState, NodeReport, Scheme};
 use ui::Ui;
 use ui::interrupt::Interrupted;
 
-/// What was done on one server.
 #[derive(Serialize)]
 pub struct Outcome {
     #[serde(rename = "server", serialize_with = "as_text")]

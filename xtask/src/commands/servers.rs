@@ -46,7 +46,6 @@ pub enum Via {
     Ssh,
 }
 
-/// All servers of a command.
 pub struct Servers {
     access: Access,
     addresses: Vec<(Address, Scheme)>,
@@ -54,7 +53,6 @@ pub struct Servers {
     via: Via,
 }
 
-/// One of them.
 #[derive(Clone)]
 pub struct Target<'a> {
     pub access: &'a Access,

@@ -117,7 +117,6 @@ fn repository(session: &Session<'_>, asked: Option<&str>) -> Result<Origin> {
     )?)
 }
 
-/// A machine to be created.
 struct New<'a> {
     session: &'a Session<'a>,
     target: &'a Target<'a>,
