@@ -120,7 +120,7 @@ impl Ui {
     pub fn byte_counter(&self, text: impl Into<String>) -> ProgressBar {
         let bar = self.spinner(text);
         if self.terminal {
-            bar.set_style(style("{spinner} {msg} {bytes} ({bytes_per_sec}) {elapsed:>5}"));
+            bar.set_style(style("{spinner} {msg} {decimal_bytes} ({decimal_bytes_per_sec}) {elapsed:>5}"));
         }
         bar
     }

@@ -53,7 +53,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     if shell.is_some() {
         ui.note(format_args!("  cargo xtask shell {name}     the second console"));
     }
-    ui.note(format_args!("  cargo xtask logs {name}      what the first console has shown"));
+    ui.note(format_args!("  cargo xtask logs {name}      what the first console has printed"));
     ui.note(format_args!("  cargo xtask stop {name}      stops the node and removes it, with its configuration"));
     ui.result(name)
 }
