@@ -57,10 +57,7 @@ impl BuildPlan {
 
     /// The variables of patterns in checks.
     pub fn check_context(&self) -> tera::Context {
-        let mut context = tera::Context::new();
-        context.insert("version", &self.version);
-        context.insert("variant", &self.variant);
-        context
+        tera::context! { version => &self.version, variant => &self.variant }
     }
 
     /// The image's labels, apart from the recipe: those that OCI defines

@@ -87,14 +87,9 @@ impl<'a> Planner<'a> {
 }
 
 /// A source that would have to be fetched, while the network must not be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("a source is not on this machine")]
 struct NotFetched;
-
-impl std::fmt::Display for NotFetched {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a source is not on this machine")
-    }
-}
 
 struct Draft<'a> {
     planner: &'a Planner<'a>,
@@ -173,7 +168,7 @@ impl Draft<'_> {
         let sources = &self.planner.sources;
         match sources.pinned(url, &reference).filter(|_| !self.overrides.refresh) {
             Some(pin) => Ok(Pin::Git(pin)),
-            None if self.network == Network::Unused => Err(anyhow::Error::msg(NotFetched)),
+            None if self.network == Network::Unused => Err(NotFetched.into()),
             None => sources.fetch(url, &reference).map(Pin::Git),
         }
     }
@@ -227,9 +222,7 @@ impl Draft<'_> {
 }
 
 fn fill_reference(reference: &str, version: &str) -> Result<String> {
-    let mut context = tera::Context::new();
-    context.insert("version", version);
-    tera::Tera::one_off(reference, &context, false).with_context(|| format!("the ref `{reference}`"))
+    tera::Tera::one_off(reference, &tera::context! { version }, false).with_context(|| format!("the ref `{reference}`"))
 }
 
 fn refuse_reserved<'a>(mut keys: impl Iterator<Item = &'a String>) -> Result<()> {

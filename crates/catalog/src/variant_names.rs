@@ -15,7 +15,10 @@ pub struct Names {
 impl Names {
     /// Fills in the manifest's patterns; refuses names that CML or Docker would refuse.
     pub fn of(node: &Manifest, variant: &Variant, version: &str) -> Result<Self> {
-        let context = pattern_context(node, variant, version);
+        let context = tera::context! {
+            node => &node.node, title => &node.title, variant => &variant.name, suffix => &variant.suffix,
+            version, version_id => &version_id(version)
+        };
         let fill =
             |key: &str, pattern: &Pattern| pattern.render(&context).with_context(|| format!("the pattern `{key}`"));
         let names =
@@ -23,24 +26,10 @@ impl Names {
         anyhow::ensure!(is_definition_id(&names.id), "`id` becomes `{}`, which CML does not accept", names.id);
         anyhow::ensure!(is_tag(&names.image), "`image` becomes `{}`, which is not a NAME:TAG", names.image);
         let length = names.label.chars().count();
-        anyhow::ensure!(
-            (1..=32).contains(&length),
-            "`label` becomes `{}`, which has {length} characters; CML accepts 1 to 32",
-            names.label
-        );
+        let (label, fits) = (&names.label, (1..=32).contains(&length));
+        anyhow::ensure!(fits, "`label` becomes `{label}`, which has {length} characters; CML accepts 1 to 32");
         Ok(names)
     }
-}
-
-fn pattern_context(node: &Manifest, variant: &Variant, version: &str) -> tera::Context {
-    let mut context = tera::Context::new();
-    context.insert("node", node.node.as_str());
-    context.insert("title", &node.title);
-    context.insert("variant", variant.name.as_str());
-    context.insert("suffix", &variant.suffix);
-    context.insert("version", version);
-    context.insert("version_id", &version_id(version));
-    context
 }
 
 /// Whether Docker accepts `image` as NAME:TAG, without a registry's host.

@@ -48,7 +48,7 @@ fn kind<'a, T>(rendered: &Rendered, definition: Option<&'a T>, expected: &str) -
 }
 
 fn must_be(rendered: &Rendered, key: &str, found: Option<&At<String>>, expected: &str) -> Result<()> {
-    let is_about_it = |finding: &&Finding| finding.path == key && finding.rule != &rules::REQUIRED;
+    let is_about_it = |finding: &&Finding| finding.path == key && finding.rule.id != rules::REQUIRED.id;
     match (found, rendered.document.findings.iter().find(is_about_it)) {
         (Some(found), _) if found.value == expected => Ok(()),
         (Some(At { value, at }), _) => {

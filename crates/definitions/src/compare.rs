@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::{Number, Value};
 
 use crate::schema;
-use crate::yaml::{self, Mark, Node, Text};
+use crate::yaml::{self, Mark, Node, Problem, Text};
 
 /// Keys that a controller adds itself.
 const ADDED: [&str; 2] = ["image_definitions", "schema_version"];
@@ -25,10 +25,9 @@ pub fn normal_form(text: &str) -> Result<Value> {
         }
         Err(_) => {
             let document = yaml::read(text.as_bytes());
-            let root =
-                document.map_err(|problem| anyhow!("{}: neither YAML nor JSON: {}", problem.at, problem.message))?;
-            let mut written = Written { budget: 2 * yaml::LARGEST };
-            (written.value_of(&root.root)?, root.root)
+            let document =
+                document.map_err(|Problem { at, message, .. }| anyhow!("{at}: neither YAML nor JSON: {message}"))?;
+            (Written { budget: 2 * yaml::LARGEST }.value_of(&document.root)?, document.root)
         }
     };
     let definition = schema::read(&root, &mut Vec::new());

@@ -42,12 +42,12 @@ pub struct Boot {
 
 impl Boot {
     fn of(boot: &node::Boot) -> Self {
-        let texts = boot.completed.as_deref().unwrap_or_default();
+        let texts = boot.completed.iter().flatten();
         // CML's schema allows a negative number.
         let seconds = value(&boot.timeout).and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
         Self {
             timeout: Duration::from_secs(seconds),
-            completed: texts.iter().map(|text| text.value.clone()).collect(),
+            completed: texts.map(|text| text.value.clone()).collect(),
             uses_regex: value(&boot.uses_regex).unwrap_or(false),
         }
     }
@@ -81,10 +81,8 @@ impl Container {
         is_plain_name(&volume).context("`volume_name`")?;
         let config = config.filled_in()?;
         let (boot, interfaces) = (definition.boot.as_ref(), definition.interfaces());
-        let names = linux_names(
-            interfaces.and_then(|interfaces| interfaces.physical.as_deref()).unwrap_or_default(),
-            &config.device_name_map,
-        )?;
+        let labels = interfaces.and_then(|interfaces| interfaces.physical.as_deref()).unwrap_or_default();
+        let names = linux_names(labels, &config.device_name_map)?;
         let default = interfaces.and_then(|interfaces| value(&interfaces.default_count)).unwrap_or(1);
         let container = Self {
             id: value(&definition.id).unwrap_or_default(),
@@ -101,11 +99,8 @@ impl Container {
 
     /// Replaces the content of a file. Fails if the definition has no such file.
     pub fn set_file(&mut self, name: &str, content: String) -> Result<()> {
-        let known = self.files.keys().cloned().collect::<Vec<_>>();
-        let Some(file) = self.files.get_mut(name) else {
-            bail!("{} has no file `{name}`: {}", self.id, text::near(name, known.iter().map(String::as_str)))
-        };
-        *file = content;
+        let near = text::near(name, self.files.keys().map(String::as_str));
+        *self.files.get_mut(name).with_context(|| format!("{} has no file `{name}`: {near}", self.id))? = content;
         Ok(())
     }
 
@@ -165,11 +160,12 @@ fn is_plain_name(name: &str) -> Result<()> {
 }
 
 fn readable_config(definition: &NodeDefinition, file: &impl Display) -> Result<Config> {
-    const TEMPLATE: &str = "config.json is a template that only CML can fill in, so this node cannot run here";
     match ConfigFile::of(definition) {
         Reading::File(read) if !read.findings.is_empty() => bail!("{}", read.findings[0].line(file)),
         Reading::File(read) if !read.is_template => Ok(read.config),
-        Reading::File(_) | Reading::Undecided => bail!("{file}: {TEMPLATE}"),
+        Reading::File(_) | Reading::Undecided => {
+            bail!("{file}: config.json is a template that only CML can fill in, so this node cannot run here")
+        }
         Reading::Missing => bail!("{file}: there is no file config.json, which tells CML how to create the container"),
         Reading::Wrong(finding) => bail!("{}", finding.line(file)),
     }
@@ -231,17 +227,14 @@ fn fill_in(text: &str) -> Result<String> {
     let mut rest = text;
     while let Some((before, action)) = rest.split_once("{{") {
         let (action, after) =
-            action.split_once("}}").ok_or_else(|| anyhow!("`{text}`: a template action has no end"))?;
-        let index =
-            action.trim().strip_prefix("dev (index .Devices ").and_then(|rest| rest.strip_suffix(").DeviceName"));
-        let index: Option<u16> = index.and_then(|index| index.trim().parse().ok());
+            action.split_once("}}").with_context(|| format!("`{text}`: a template action has no end"))?;
+        let inner = action.trim().strip_prefix("dev (index .Devices ");
+        let index = inner.and_then(|inner| inner.strip_suffix(").DeviceName")?.trim().parse::<u16>().ok());
         let Some(index) = index else { bail!("only CML can fill in `{{{{{action}}}}}`, so this node cannot run here") };
-        filled.push_str(before);
-        filled.push_str(&format!("eth{index}"));
+        filled += &format!("{before}eth{index}");
         rest = after;
     }
-    filled.push_str(rest);
-    Ok(filled)
+    Ok(filled + rest)
 }
 
 #[cfg(test)]

@@ -77,17 +77,11 @@ impl Document {
     }
 
     pub fn as_node(&self) -> Option<&NodeDefinition> {
-        match &self.definition {
-            Definition::Node(node) => Some(node),
-            _ => None,
-        }
+        if let Definition::Node(node) = &self.definition { Some(node) } else { None }
     }
 
     pub fn as_image(&self) -> Option<&ImageDefinition> {
-        match &self.definition {
-            Definition::Image(image) => Some(image),
-            _ => None,
-        }
+        if let Definition::Image(image) = &self.definition { Some(image) } else { None }
     }
 
     /// What makes the document unusable: the errors of reading it, as `lint` prints them for a file of that name.

@@ -69,20 +69,6 @@ pub enum Example {
     File(&'static str),
 }
 
-impl Example {
-    pub fn text(&self) -> &'static str {
-        match self {
-            Self::Node(text) | Self::Image(text) | Self::File(text) => text,
-        }
-    }
-}
-
-impl PartialEq for Rule {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-    }
-}
-
 /// More findings than anybody reads; a file with this many is not checked any further.
 pub const MOST_FINDINGS: usize = 1000;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::node;
 use super::subject::{ImageFile, Surroundings};
-use crate::config::{self, ConfigFile, Reading, config_json, mount_field};
+use crate::config::{self, CONFIG_JSON, CONFIG_JSON_MISSING, ConfigFile, Reading, config_json, mount_field};
 use crate::finding::Example::Node;
 use crate::finding::{Finding, MOST_FINDINGS, Rule};
 use crate::schema::NodeDefinition;
@@ -12,16 +12,8 @@ use crate::schema::node::ConfigurationFile;
 use crate::yaml::{Mark, quoted};
 
 pub(super) static ALL: &[&Rule] = &[
-    &config::CONFIG_JSON_MISSING,
-    &config::CONFIG_JSON,
-    &CONFIG_JSON_KEY,
-    &ONE_ARGUMENT,
-    &SYSCTL_PLACE,
-    &IPV6_FORWARDING,
-    &VRF_UNDECLARED,
-    &SSHD_AUDIT_WRITE,
-    &MOUNT_SOURCE,
-    &UNMOUNTED_FILE,
+    &CONFIG_JSON_MISSING, &CONFIG_JSON, &CONFIG_JSON_KEY, &ONE_ARGUMENT, &SYSCTL_PLACE, &IPV6_FORWARDING,
+    &VRF_UNDECLARED, &SSHD_AUDIT_WRITE, &MOUNT_SOURCE, &UNMOUNTED_FILE,
 ];
 
 const CONFIG_KEYS: &[&str] = &["docker", "shell", "day0cmd", "busybox", "device_name_map", "vnc", "privileged"];
@@ -141,7 +133,8 @@ pub(super) fn judge(definition: &NodeDefinition, around: &Surroundings, findings
     match ConfigFile::of(definition) {
         Reading::File(file) => {
             findings.extend(file.findings.iter().cloned());
-            keys(&file, findings);
+            unknown_keys(&file, &[], CONFIG_KEYS, findings);
+            unknown_keys(&file, &["docker"], DOCKER_KEYS, findings);
             arguments(&file, findings);
             sysctls(definition, &file, findings);
             sshd(definition, &file, around, findings);
@@ -161,12 +154,7 @@ fn missing(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
     }
     let at = definition.files().first().map_or(Mark::START, |file| file.at);
     let message = "none of the files is config.json, which tells CML how to create the container";
-    findings.push(Finding::new(&config::CONFIG_JSON_MISSING, at, path, message));
-}
-
-fn keys(file: &ConfigFile, findings: &mut Vec<Finding>) {
-    unknown_keys(file, &[], CONFIG_KEYS, findings);
-    unknown_keys(file, &["docker"], DOCKER_KEYS, findings);
+    findings.push(Finding::new(&CONFIG_JSON_MISSING, at, path, message));
 }
 
 fn unknown_keys(file: &ConfigFile, parents: &[&str], known: &[&str], findings: &mut Vec<Finding>) {
@@ -216,8 +204,8 @@ fn sysctls(definition: &NodeDefinition, file: &ConfigFile, findings: &mut Vec<Fi
     let declared = node::descriptions(definition).any(|text| text.to_lowercase().contains("vrf"));
     for sysctl in sysctls.iter().filter(|sysctl| sysctl.setting.starts_with("net.vrf.") && !declared) {
         if findings.len() < MOST_FINDINGS {
-            let message =
-                format!("{} needs a host with the module vrf; no description says so", quoted(sysctl.setting));
+            let setting = quoted(sysctl.setting);
+            let message = format!("{setting} needs a host with the module vrf; no description says so");
             let finding = element(file, &VRF_UNDECLARED, sysctl.list, sysctl.index, message);
             findings.push(finding.help("mention VRFs in ui.description"));
         }
@@ -288,13 +276,13 @@ fn mounts(definition: &NodeDefinition, file: &ConfigFile, findings: &mut Vec<Fin
 fn unmounted(files: &[ConfigurationFile], volume: &str, mounted: &BTreeSet<&str>, findings: &mut Vec<Finding>) {
     for (index, file) in files.iter().enumerate() {
         let (Some(name), Some(editable)) = (&file.name, &file.editable) else { continue };
-        let reaches_the_container =
-            mounted.contains(name.value.as_str()) || READ_BY_THE_SHIM.contains(&name.value.as_str());
+        let (name, at) = (name.value.as_str(), name.at);
+        let reaches_the_container = mounted.contains(name) || READ_BY_THE_SHIM.contains(&name);
         if editable.value && !reaches_the_container && findings.len() < MOST_FINDINGS {
-            let message = format!("{} is editable, but not mounted", quoted(&name.value));
-            let help = format!("add \"type=bind,source={volume}/{},target=/PATH\" to docker.mounts", name.value);
+            let message = format!("{} is editable, but not mounted", quoted(name));
+            let help = format!("add \"type=bind,source={volume}/{name},target=/PATH\" to docker.mounts");
             let path = format!("configuration.provisioning.files[{index}].name");
-            findings.push(Finding::new(&UNMOUNTED_FILE, name.at, path, message).help(help));
+            findings.push(Finding::new(&UNMOUNTED_FILE, at, path, message).help(help));
         }
     }
 }

@@ -5,7 +5,7 @@ use super::subject::{Archive, Peers, Surroundings};
 use crate::config::{ConfigFile, Reading};
 use crate::finding::Example::{File, Image};
 use crate::finding::{Finding, Rule};
-use crate::schema::{ImageDefinition, NodeDefinition};
+use crate::schema::{At, ImageDefinition, NodeDefinition};
 use crate::yaml::{Mark, quoted};
 
 pub(super) static ALL: &[&Rule] =
@@ -77,7 +77,7 @@ pub(super) fn judge(
     peers: &Peers<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    let node = node_of(definition, peers);
+    let node = definition.node_definition_id.as_ref().and_then(|id| peers.nodes.get(id.value.as_str()).copied());
     node_id(definition, peers, node, findings);
     match &around.archive {
         Some(Archive::Image { image_id, tags }) => {
@@ -98,13 +98,7 @@ pub(super) fn judge(
 fn passwords(definition: &ImageDefinition, findings: &mut Vec<Finding>) {
     let read_only = definition.read_only.as_ref().is_some_and(|read_only| read_only.value);
     let Some(pyats) = definition.pyats.as_ref().filter(|_| read_only) else { return };
-    for (key, password) in [("password", &pyats.password), ("enable_password", &pyats.enable_password)] {
-        findings.extend(password.as_ref().map(|password| node::in_the_clear(password.at, format!("pyats.{key}"))));
-    }
-}
-
-fn node_of<'a>(definition: &ImageDefinition, peers: &Peers<'a>) -> Option<&'a NodeDefinition> {
-    peers.nodes.get(definition.node_definition_id.as_ref()?.value.as_str()).copied()
+    node::pyats_passwords(&pyats.password, &pyats.enable_password, findings);
 }
 
 fn node_id(
@@ -140,10 +134,7 @@ fn sha256(definition: &ImageDefinition, image_id: &str, findings: &mut Vec<Findi
 }
 
 fn tag_in_config(node: &NodeDefinition) -> Option<String> {
-    match ConfigFile::of(node) {
-        Reading::File(file) => file.config.docker.image,
-        _ => None,
-    }
+    if let Reading::File(file) = ConfigFile::of(node) { file.config.docker.image } else { None }
 }
 
 fn tag_in_archive(
@@ -152,45 +143,37 @@ fn tag_in_archive(
     tags: &[String],
     findings: &mut Vec<Finding>,
 ) {
-    let has = |tag: &str| tags.iter().any(|other| same_tag(other, tag));
-    let all = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
-    if let Some(tag) = definition.docker_tag.as_ref().filter(|tag| !tag.value.is_empty()) {
-        if !has(&tag.value) {
-            let message = format!("the archive does not have the tag {}; it has {all}", quoted(&tag.value));
-            findings.push(Finding::new(&IMAGE_TAG, tag.at, "docker_tag", message));
-        }
-        return;
+    let (tag, at, path, origin) = if let Some(tag) = docker_tag(definition) {
+        (tag.value.clone(), tag.at, "docker_tag", "")
+    } else {
+        let (Some(tag), Some(disk)) = (node.and_then(tag_in_config), &definition.disk_image) else { return };
+        (tag, disk.at, "disk_image", " from the node definition's config.json")
+    };
+    if !tags.iter().any(|other| same_tag(other, &tag)) {
+        let all = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
+        let message = format!("the archive does not have the tag {}{origin}; it has {all}", quoted(&tag));
+        findings.push(Finding::new(&IMAGE_TAG, at, path, message));
     }
-    let (Some(tag), Some(disk)) = (node.and_then(tag_in_config), &definition.disk_image) else { return };
-    if !has(&tag) {
-        let message = format!(
-            "the archive does not have the tag {} from the node definition's config.json; it has {all}",
-            quoted(&tag)
-        );
-        findings.push(Finding::new(&IMAGE_TAG, disk.at, "disk_image", message));
-    }
+}
+
+fn docker_tag(definition: &ImageDefinition) -> Option<&At<String>> {
+    definition.docker_tag.as_ref().filter(|tag| !tag.value.is_empty())
 }
 
 /// Whether two tags are the same: Docker reads `tiny` as `tiny:latest`.
 pub fn same_tag(a: &str, b: &str) -> bool {
     let whole = |tag: &str| {
-        if tag.rsplit('/').next().is_some_and(|name| name.contains(':')) {
-            tag.to_owned()
-        } else {
-            format!("{tag}:latest")
-        }
+        let has_version = tag.rsplit('/').next().is_some_and(|name| name.contains(':'));
+        if has_version { tag.to_owned() } else { format!("{tag}:latest") }
     };
     whole(a) == whole(b)
 }
 
 fn tag_of_node(definition: &ImageDefinition, node: Option<&NodeDefinition>, findings: &mut Vec<Finding>) {
-    let Some(tag) = definition.docker_tag.as_ref().filter(|tag| !tag.value.is_empty()) else { return };
+    let Some(tag) = docker_tag(definition) else { return };
     if let Some(named) = node.and_then(tag_in_config).filter(|named| !same_tag(named, &tag.value)) {
-        let message = format!(
-            "expected {}, as in the node definition's config.json, found {}",
-            quoted(&named),
-            quoted(&tag.value)
-        );
+        let (named, found) = (quoted(&named), quoted(&tag.value));
+        let message = format!("expected {named}, as in the node definition's config.json, found {found}");
         findings.push(Finding::new(&IMAGE_TAG_DIFFERS, tag.at, "docker_tag", message));
     }
 }
@@ -200,14 +183,10 @@ fn missing_files(definition: &ImageDefinition, around: &Surroundings, findings: 
     for (key, name) in definition.disk_images() {
         if let Some(name) = name.filter(|name| !folder.contains(&name.value)) {
             let message = format!("the file {} is not beside the definition", quoted(&name.value));
-            let others =
-                folder.iter().map(String::as_str).filter(|other| !other.ends_with(".yaml") && !other.ends_with(".yml"));
-            let near = text::nearest(&name.value, others.take(MOST_COMPARED));
-            let finding = Finding::new(&DISK_IMAGE_MISSING, name.at, key, message);
-            findings.push(match near {
-                Some(near) => finding.help(format!("did you mean `{near}`?")),
-                None => finding,
-            });
+            let is_image = |other: &&str| !other.ends_with(".yaml") && !other.ends_with(".yml");
+            let others = folder.iter().map(String::as_str).filter(is_image).take(MOST_COMPARED);
+            let help = text::nearest(&name.value, others).map(|near| format!("did you mean `{near}`?"));
+            findings.push(Finding { help, ..Finding::new(&DISK_IMAGE_MISSING, name.at, key, message) });
         }
     }
 }

@@ -108,9 +108,9 @@ fn counts(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
     for (key, count) in [("default_count", &interfaces.default_count), ("min_count", &interfaces.min_count)] {
         let too_many = |count: &&At<i64>| usize::try_from(count.value).is_ok_and(|count| count > physical);
         if let Some(count) = count.as_ref().filter(too_many) {
-            let message =
-                format!("expected at most {physical}, the number of names in `physical`, found {}", count.value);
-            findings.push(Finding::new(&DEFAULT_COUNT, count.at, format!("device.interfaces.{key}"), message));
+            let At { value, at } = count;
+            let message = format!("expected at most {physical}, the number of names in `physical`, found {value}");
+            findings.push(Finding::new(&DEFAULT_COUNT, *at, format!("device.interfaces.{key}"), message));
         }
     }
 }
@@ -133,9 +133,7 @@ fn passwords(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
         return;
     }
     if let Some(pyats) = &definition.pyats {
-        for (key, password) in [("password", &pyats.password), ("enable_password", &pyats.enable_password)] {
-            findings.extend(password.as_ref().map(|password| in_the_clear(password.at, format!("pyats.{key}"))));
-        }
+        pyats_passwords(&pyats.password, &pyats.enable_password, findings);
     }
     for (index, file) in definition.files().iter().enumerate() {
         let is_password = file.name.as_ref().is_some_and(|name| name.value.eq_ignore_ascii_case("password"));
@@ -145,8 +143,13 @@ fn passwords(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
     }
 }
 
+pub(super) fn pyats_passwords(password: &Option<At<String>>, enable: &Option<At<String>>, findings: &mut Vec<Finding>) {
+    findings.extend(password.iter().map(|password| in_the_clear(password.at, "pyats.password".to_owned())));
+    findings.extend(enable.iter().map(|password| in_the_clear(password.at, "pyats.enable_password".to_owned())));
+}
+
 /// The finding does not repeat the password.
-pub(super) fn in_the_clear(at: Mark, path: String) -> Finding {
+fn in_the_clear(at: Mark, path: String) -> Finding {
     Finding::new(&PASSWORD_CLEAR, at, path, "this password is in a read-only definition")
         .help("remove it, or make the definition writable (`read_only: false`)")
 }

@@ -83,16 +83,11 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<Document>> {
 }
 
 /// The names of the files in each folder, read once.
-#[derive(Default)]
-struct Folders(BTreeMap<PathBuf, BTreeSet<String>>);
+type Folders = BTreeMap<PathBuf, BTreeSet<String>>;
 
-impl Folders {
-    fn names(&mut self, folder: &Path) -> &BTreeSet<String> {
-        self.0.entry(folder.to_owned()).or_insert_with(|| {
-            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-        })
-    }
+fn names_in(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -107,7 +102,7 @@ fn surroundings(path: &Path, document: &Document, folders: &mut Folders) -> Surr
     let folder = folder_of(path);
     let disk = image.disk_image.as_ref().map(|name| folder.join(&name.value));
     let archive = disk.filter(|disk| disk.is_file() && is_archive(disk));
-    let names = folders.names(folder).clone();
+    let names = folders.entry(folder.to_owned()).or_insert_with(|| names_in(folder)).clone();
     Surroundings { folder: Some(names), archive: archive.map(|disk| examine(&disk)), image_files: None }
 }
 

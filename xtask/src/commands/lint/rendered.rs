@@ -122,7 +122,7 @@ impl Template {
     fn add(&mut self, finding: Finding, rendering: &str) {
         let same = |seen: &&mut Seen| {
             let other = &seen.finding;
-            other.rule == finding.rule && other.at == finding.at && other.path == finding.path
+            other.rule.id == finding.rule.id && other.at == finding.at && other.path == finding.path
         };
         match self.findings.iter_mut().find(same) {
             Some(seen) => seen.renderings.push(rendering.to_owned()),

@@ -40,7 +40,12 @@ fn describe(page: &mut String, rule: &Rule) {
     let _ =
         write!(page, "\n## {}\n\n**{}.** ({})\n\n{}\n", rule.id, rule.title, rule.severity.word(), wrapped(rule.why));
     for (word, example) in [("Fails", &rule.failing), ("Fixed", &rule.fixed)] {
-        let _ = write!(page, "\n{word}{}:\n\n```yaml\n{}```\n", kind(example), example.text());
+        let (kind, text) = match example {
+            Example::Node(text) => (", in a node definition", text),
+            Example::Image(text) => (", in an image definition", text),
+            Example::File(text) => ("", text),
+        };
+        let _ = write!(page, "\n{word}{kind}:\n\n```yaml\n{text}```\n");
     }
 }
 
@@ -58,12 +63,4 @@ fn wrapped(text: &str) -> String {
         column += length;
     }
     wrapped
-}
-
-fn kind(example: &Example) -> &'static str {
-    match example {
-        Example::Node(_) => ", in a node definition",
-        Example::Image(_) => ", in an image definition",
-        Example::File(_) => "",
-    }
 }
