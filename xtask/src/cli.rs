@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::commands::session::Session;
 use crate::commands::{self, Ended};
 use crate::dev;
-use crate::engine::connect::choice::EngineChoice;
+use crate::engine::connect::find::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::engine::embedded::guard;
 use tokio::signal::unix::{SignalKind, signal};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 
 use crate::dist::Dist;
-use crate::engine::connect::choice::EngineChoice;
+use crate::engine::connect::find::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::engine::{Engine, Unreachable};
 use crate::setup;

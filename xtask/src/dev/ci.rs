@@ -10,7 +10,7 @@ use crate::commands::args::consent;
 use crate::commands::session::Session;
 use crate::commands::verify;
 use crate::dev::guest::Guest;
-use crate::engine::connect::choice::EngineChoice;
+use crate::engine::connect::find::EngineChoice;
 use crate::engine::embedded::paths::EmbeddedPaths;
 use crate::{machine, setup};
 

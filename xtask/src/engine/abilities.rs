@@ -14,7 +14,8 @@ pub enum Make {
 /// What one engine can do, by its make and by what this machine allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abilities {
-    make: Make,
+    /// For messages, and errors whose words depend on it.
+    pub make: Make,
     version: String,
     /// Whether containers run on it, or why not.
     pub runs_containers: Result<(), String>,
@@ -45,7 +46,7 @@ impl Abilities {
 
     /// Whether `sharing=locked` of a cache mount works.
     pub fn locks_caches(&self) -> bool {
-        self.has_buildkit()
+        self.make == Make::Docker
     }
 
     /// Whether an image keeps all its names when two commands change them at the same time.
@@ -62,11 +63,6 @@ impl Abilities {
     /// what was prepared for the next start by then.
     pub fn cleans_up_later(&self) -> bool {
         self.make == Make::Podman
-    }
-
-    /// Its maker's name, for people.
-    pub fn make(&self) -> Make {
-        self.make
     }
 
     /// The capabilities that Docker gives a container by default and this engine does not.

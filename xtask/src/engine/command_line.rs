@@ -26,15 +26,12 @@ impl Engine {
         let host = &self.endpoint.host;
         let own = self.abilities.command_line();
         // Podman's has no TLS, and over ssh it needs the path of the socket.
-        let can_connect = host.starts_with("unix://") || (host.starts_with("tcp://") && self.endpoint.tls().is_none());
+        let can_connect = host.starts_with("unix://") || (host.starts_with("tcp://") && self.endpoint.tls.is_none());
         if own == PODMAN && can_connect && self.abilities.has_command_line() {
-            return CommandLine {
-                program: own,
-                address: vec!["--url".to_owned(), host.clone()],
-                environment: Vec::new(),
-            };
+            let address = vec!["--url".to_owned(), host.clone()];
+            return CommandLine { program: own, address, environment: Vec::new() };
         }
-        let tls = self.endpoint.tls().map(OsString::from);
+        let tls = self.endpoint.tls.clone().map(OsString::from);
         let environment = vec![
             ("DOCKER_CONTEXT", None),
             ("DOCKER_HOST", Some(host.into())),
@@ -50,12 +47,11 @@ const PODMAN: &str = "podman";
 
 impl CommandLine {
     /// Runs a command of the engine without input.
-    pub async fn output(&self, args: &[String]) -> Result<Output> {
+    pub async fn output(&self, args: &[impl AsRef<OsStr>]) -> Result<Output> {
         let mut command = tokio::process::Command::from(Command::from(self.command(&Shell::new()?, args)));
         let output = command.stdin(Stdio::null()).output().await;
-        output.with_context(|| {
-            format!("could not run the {} command line; `cargo xtask setup` installs it", self.program)
-        })
+        let program = self.program;
+        output.with_context(|| format!("could not run the {program} command line; `cargo xtask setup` installs it"))
     }
 
     /// A command of the engine, to take over the terminal.
@@ -69,7 +65,7 @@ impl CommandLine {
 
     /// For people: what to type before the command.
     pub fn shown(&self) -> String {
-        std::iter::once(self.program).chain(self.address.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+        [&[self.program.to_owned()], &*self.address].concat().join(" ")
     }
 
     /// As [`Abilities::docker_default_args`](crate::engine::abilities::Abilities::docker_default_args), but options

@@ -1,5 +1,3 @@
-//! An engine that answered: its client, its address, what it can do.
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +11,12 @@ use crate::engine::connect::endpoint::Endpoint;
 use crate::engine::connect::ping;
 use crate::engine::connect::unreachable::Unreachable;
 use crate::engine::embedded::service::Embedded;
+use crate::engine::errors::shorten;
 
 /// How long an engine may take to answer a ping. Long enough for ssh, where a login comes first.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An engine that answered.
+/// An engine that answered: its client, its address, what it can do.
 #[derive(Clone)]
 pub struct Engine {
     docker: Docker,
@@ -32,29 +31,23 @@ pub struct Engine {
 impl Engine {
     /// Pings the engine at an address.
     pub async fn at(endpoint: Endpoint, cache: &Path) -> Result<Self, Unreachable> {
-        let docker = match endpoint.client(bollard::API_DEFAULT_VERSION) {
-            Ok(docker) => docker,
-            // bollard looks for the socket's file already here.
-            Err(error) if endpoint.host.starts_with("unix://") => {
-                return Err(Unreachable::Silent { why: root_cause(&error), endpoint });
-            }
-            Err(error) => return Err(Unreachable::Misconfigured(error)),
-        };
-        match tokio::time::timeout(PING_TIMEOUT, ping::identify(docker, &endpoint)).await {
-            Ok(Ok((docker, abilities))) => {
-                Ok(Self { docker, endpoint, abilities, embedded: None, cache: cache.to_owned() })
-            }
-            Ok(Err(error)) => {
-                let forbidden = error.chain().any(|cause| cause.to_string().contains("ermission denied"));
-                if forbidden && endpoint.host.starts_with("unix://") {
+        let is_local = endpoint.host.starts_with("unix://");
+        let error = match endpoint.client(bollard::API_DEFAULT_VERSION) {
+            Ok(docker) => match tokio::time::timeout(PING_TIMEOUT, ping::identify(docker, &endpoint)).await {
+                Ok(Ok((docker, abilities))) => {
+                    return Ok(Self { docker, endpoint, abilities, embedded: None, cache: cache.to_owned() });
+                }
+                Ok(Err(error)) if is_local && format!("{error:#}").contains("ermission denied") => {
                     return Err(Unreachable::Forbidden { endpoint });
                 }
-                Err(Unreachable::Silent { why: root_cause(&error), endpoint })
-            }
-            Err(_) => {
-                Err(Unreachable::Silent { why: format!("no answer within {} s", PING_TIMEOUT.as_secs()), endpoint })
-            }
-        }
+                Ok(Err(error)) => error,
+                Err(_) => anyhow!("no answer within {} s", PING_TIMEOUT.as_secs()),
+            },
+            // bollard looks for the socket's file already here.
+            Err(error) if is_local => error,
+            Err(error) => return Err(Unreachable::Misconfigured(error)),
+        };
+        Err(Unreachable::Silent { why: shorten(&error.root_cause().to_string()), endpoint })
     }
 
     /// Starts an engine that ends with the last copy of the returned value.
@@ -72,11 +65,10 @@ impl Engine {
 
     /// For people: `Docker 20.10.24 at unix:///var/run/docker.sock (the default)`
     pub fn describe(&self) -> String {
+        let (abilities, Endpoint { host, reason, .. }) = (&self.abilities, &self.endpoint);
         match &self.embedded {
-            None => format!("{} at {} ({})", self.abilities, self.endpoint.host, self.endpoint.reason),
-            Some(embedded) => {
-                format!("{}, embedded ({}): {}", self.abilities, self.endpoint.reason, embedded.describe())
-            }
+            None => format!("{abilities} at {host} ({reason})"),
+            Some(embedded) => format!("{abilities}, embedded ({reason}): {}", embedded.describe()),
         }
     }
 
@@ -96,7 +88,7 @@ impl Engine {
 
     /// The folder for locks that commands on this engine share.
     pub fn own_folder(&self) -> &Path {
-        self.embedded.as_ref().map_or(&self.cache, |embedded| embedded.storage())
+        self.embedded.as_ref().map_or(&self.cache, |embedded| &embedded.paths.storage)
     }
 
     /// Fails with the reason if containers do not run on this engine.
@@ -132,17 +124,4 @@ impl Engine {
         });
         let _ = working.join();
     }
-}
-
-fn root_cause(error: &anyhow::Error) -> String {
-    shorten(&error.root_cause().to_string())
-}
-
-/// The first line of an engine's error, without the HTTP status in front.
-pub(crate) fn shorten(text: &str) -> String {
-    let text = match text.strip_prefix("Docker responded with status code ") {
-        Some(answer) => answer.split_once(": ").map_or(answer, |(_code, message)| message),
-        None => text,
-    };
-    text.lines().next().unwrap_or_default().chars().take(300).collect()
 }

@@ -6,6 +6,7 @@ pub mod command_line;
 pub mod connect;
 pub mod containers;
 pub mod embedded;
+pub mod errors;
 pub mod handle;
 pub mod images;
 pub mod quirks;

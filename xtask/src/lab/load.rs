@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use bollard::query_parameters::ImportImageOptionsBuilder;
 use futures_util::TryStreamExt;
 
+use crate::engine::errors::{is_disturbed, retry_while};
 use crate::engine::images::pipe;
-use crate::engine::images::retrying::{is_disturbed, retry_while};
 use crate::lab::Lab;
 use crate::lab::removal::loaded_tag;
 
@@ -34,17 +34,17 @@ impl Lab<'_> {
     }
 
     async fn import(&self, path: &Path, tag: &str) -> Result<()> {
-        let (mut drain, stream) = pipe::drain();
+        let (mut feeder, reader) = pipe::pipe();
         // In full: engines complete short names differently.
         let (archive, new_tag) = (path.to_owned(), format!("docker.io/{tag}"));
         let reading = tokio::task::spawn_blocking(move || -> Result<()> {
-            archive::retag(archive::open(&archive)?, &new_tag, BufWriter::with_capacity(1 << 18, &mut drain))?;
-            drain.end();
+            archive::retag(archive::open(&archive)?, &new_tag, BufWriter::with_capacity(1 << 18, &mut feeder))?;
+            feeder.end_blocking();
             Ok(())
         });
         let options = ImportImageOptionsBuilder::default().quiet(true).build();
         let alone = self.engine.lock_names().await?;
-        let answers = self.engine.docker().import_image(options, bollard::body_try_stream(stream), None);
+        let answers = self.engine.docker().import_image(options, bollard::body_try_stream(reader.into_stream()), None);
         let loaded = answers.try_for_each(|_| async { Ok(()) }).await;
         drop(alone);
         // The reason why reading failed is more useful than that the engine got half an archive.

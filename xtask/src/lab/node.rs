@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use bollard::models::{HostConfig, Mount, MountType};
 
-use crate::engine::containers::errors::is_refusal;
 use crate::engine::containers::exec::{Command, Output};
-use crate::engine::images::retrying::{is_disturbed, retry_while};
+use crate::engine::errors::is_refusal;
+use crate::engine::errors::{is_disturbed, retry_while};
 use crate::lab::Lab;
 use crate::lab::boot;
 use crate::lab::boot::{Booted, QUOTED_LINES, WatchEnd};
@@ -234,7 +234,7 @@ impl Lab<'_> {
     }
 
     fn refused(&self, message: &str, node: &Node) -> anyhow::Error {
-        anyhow!("{}", explain(message, self.engine.abilities.make(), &node.container))
+        anyhow!("{}", explain(message, self.engine.abilities.make, &node.container))
     }
 
     /// Creates the container by the engine's own command line, as the shim does it, because its error messages are

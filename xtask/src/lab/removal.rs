@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use catalog::labels;
 
-use crate::engine::containers::errors::is_refusal;
+use crate::engine::errors::is_refusal;
 use crate::engine::handle::Engine;
 
 /// The repository of images that were loaded from archives for a lab.

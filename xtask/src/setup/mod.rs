@@ -7,11 +7,11 @@ mod packages;
 use anyhow::{Result, bail};
 use ui::Ui;
 
-use crate::engine::connect::choice::EngineChoice;
+use crate::engine::connect::find::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::engine::connect::unreachable::Unreachable;
 use crate::engine::handle::Engine;
-use crate::machine::system::System;
+use crate::setup::packages::System;
 use crate::setup::packages::{DOCKER, DOCKER_CLI, GIT, MMDEBSTRAP, PODMAN, Package};
 
 /// Whether the user agreed to changes of this machine.
@@ -39,9 +39,9 @@ pub async fn ensure_all(ui: &Ui, consent: Consent, finder: &Finder) -> Result<En
 
 async fn ensure(ui: &Ui, consent: Consent, finder: &Finder, engine: Result<Engine, Unreachable>) -> Result<Engine> {
     let system = System::detect();
-    let packages = missing(&system, finder.choice(), &engine);
+    let packages = missing(&system, &finder.choice, &engine);
     let stopped_docker = match &engine {
-        Err(unreachable) if *finder.choice() == EngineChoice::Docker && !DOCKER.is_missing() => {
+        Err(unreachable) if finder.choice == EngineChoice::Docker && !DOCKER.is_missing() => {
             Some(unreachable.in_short())
         }
         _ => None,
@@ -61,7 +61,7 @@ async fn ensure(ui: &Ui, consent: Consent, finder: &Finder, engine: Result<Engin
     let installed = install(ui, consent, &system, &packages).await?;
     let docker_instead = packages.contains(&PODMAN) && !installed.contains(&PODMAN.name);
     match finder.connect(ui).await {
-        Err(Unreachable::Silent { .. }) if docker_instead || *finder.choice() == EngineChoice::Docker => {
+        Err(Unreachable::Silent { .. }) if docker_instead || finder.choice == EngineChoice::Docker => {
             dockerd::start(ui, finder).await
         }
         answer => answer.map_err(Unreachable::explain),

@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::select::{Action, Selection, select};
 use crate::commands::session::Session;
+use crate::engine::build::Job;
 use crate::engine::images::base;
-use crate::engine::{self, Engine, Image};
+use crate::engine::{Engine, Image};
 use catalog::{BuildPlan, Planner};
 use files::Lock;
 
@@ -71,8 +72,8 @@ async fn build(
         Some(path) => Some(Lock::acquire(&path, ui, "builds on this engine").await?),
         None => None,
     };
-    let job = engine::build::Job { no_cache, scratch: scratch.path() };
-    let image = engine::build::build(engine, ui, plan, &base, &planner.sources, &job).await?;
+    let (base, sources, scratch) = (&*base, &planner.sources, scratch.path());
+    let image = Job { engine, ui, plan, base, sources, no_cache, scratch }.build().await?;
     ui.note(format_args!(
         "built {}, {}, in {}",
         plan.names.image,

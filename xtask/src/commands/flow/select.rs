@@ -88,7 +88,7 @@ impl Selector<'_> {
             match self.buildable(variant).await {
                 Ok((plan, origin)) => {
                     let rank = if rejected.is_empty() { "the default" } else { "the first that can be built here" };
-                    self.ui.note(format_args!("variant {}: {rank}; {}", variant.name, origin.describe()));
+                    self.ui.note(format_args!("variant {}: {rank}; {}", variant.name, origin.description));
                     for reason in rejected {
                         self.ui.note(format_args!("  not {reason}"));
                     }

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use crate::commands::Ended;
 use crate::commands::session::Session;
-use crate::engine::connect::choice::EngineChoice;
+use crate::engine::connect::find::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::machine;
 use report::Report;

@@ -9,7 +9,7 @@ use crate::commands::args::NodeArgs;
 use crate::commands::flow::Built;
 use crate::commands::session::Session;
 use crate::dev::bench::figures::{Figure, Times, figure, ratio};
-use crate::engine::connect::choice::EngineChoice;
+use crate::engine::connect::find::EngineChoice;
 
 /// One stage, plain `make`, with the build tools left in the image: the recipe that this project replaces, for the same
 /// version of FRR.

@@ -8,7 +8,7 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::WaitContainerOptions;
 use futures_util::StreamExt;
 
-use crate::engine::build::small_build;
+use crate::engine::build::request::small_build;
 use crate::engine::handle::Engine;
 use catalog::manifest::Check;
 use catalog::{BuildPlan, labels};
@@ -25,18 +25,18 @@ pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Res
     let context = plan.check_context();
     for check in &plan.checks {
         let wanted = check.prints.as_ref().map(|pattern| pattern.render(&context)).transpose()?;
+        let command = check.run.join(" ");
         let in_time = tokio::time::timeout(TIMEOUT, run_one(engine, ui, plan, image, check)).await;
-        let outcome = in_time
-            .unwrap_or_else(|_| Err(anyhow!("`{}` did not end within {} s", check.run.join(" "), TIMEOUT.as_secs())));
+        let outcome =
+            in_time.unwrap_or_else(|_| Err(anyhow!("`{command}` did not end within {} s", TIMEOUT.as_secs())));
         let (code, output) = outcome.with_context(|| format!("check `{}`", check.name))?;
         let printed = wanted.as_ref().is_none_or(|wanted| output.contains(wanted.as_str()));
         if code != check.exits || !printed {
             let wanted = wanted.map(|wanted| format!(" and print `{wanted}`")).unwrap_or_default();
             return Err(anyhow!(
-                "the image fails its check `{}`: `{}` should exit with {}{wanted}; \
+                "the image fails its check `{}`: `{command}` should exit with {}{wanted}; \
                  it exited with {code} and printed:\n{}",
                 check.name,
-                check.run.join(" "),
                 check.exits,
                 text::tail(&output, 30).trim_end()
             ));
@@ -76,15 +76,22 @@ async fn in_container(engine: &Engine, plan: &BuildPlan, image: &str, check: &Ch
         host_config: Some(HostConfig { network_mode: Some("none".to_owned()), ..HostConfig::default() }),
         ..ContainerCreateBody::default()
     };
-    let id = engine.create(body).await?;
-    let container = Container { engine, id };
-    finish(engine, &container.id).await
+    let container = Container { engine, id: engine.create(body).await? };
+    engine.start(&container.id).await?;
+    let mut wait = engine.docker().wait_container(&container.id, None::<WaitContainerOptions>);
+    let code = match wait.next().await {
+        Some(Ok(ended)) => ended.status_code,
+        Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
+        Some(Err(error)) => return Err(error.into()),
+        None => return Err(anyhow!("the engine did not report how it ended")),
+    };
+    Ok((code, engine.console_log(&container.id).await?))
 }
 
 async fn in_build(engine: &Engine, platform: &str, image: &str, run: &[String]) -> Result<(i64, String)> {
     let id = image.trim_start_matches("sha256:");
     let dockerfile = format!("FROM {id}\nRUN {}\n", serde_json::to_string(run)?);
-    let outcome = small_build::run(engine, &dockerfile, platform, None, "none").await?;
+    let outcome = small_build(engine, &dockerfile, platform, None).await?;
     if let Some(made) = &outcome.id {
         engine.remove_image(made).await?;
     }
@@ -134,19 +141,6 @@ impl Drop for Container<'_> {
         let id = std::mem::take(&mut self.id);
         self.engine.finish(|engine| async move { engine.remove_container(&id).await });
     }
-}
-
-async fn finish(engine: &Engine, id: &str) -> Result<(i64, String)> {
-    let docker = engine.docker();
-    docker.start_container(id, None).await?;
-    let mut wait = docker.wait_container(id, None::<WaitContainerOptions>);
-    let code = match wait.next().await {
-        Some(Ok(ended)) => ended.status_code,
-        Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
-        Some(Err(error)) => return Err(error.into()),
-        None => return Err(anyhow!("the engine did not report how it ended")),
-    };
-    Ok((code, engine.console_log(id).await?))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Where the engine is, found as the docker CLI finds it: `DOCKER_HOST`, then the current
-//! context, then the default socket.
+//! Where an engine may be: as the docker CLI finds it (`DOCKER_HOST`, then the current context, then the default
+//! socket), and where a Podman service may answer.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,13 @@ use serde_json::Value;
 
 use digests::Digest;
 
-/// Seconds that one request may take before its first answer. An engine prepares the export of a
-/// large image for minutes before it sends a byte.
+/// Seconds that one request may take before its first answer: a large image's export is prepared for minutes.
 const REQUEST_SECONDS: u64 = 1800;
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// The variable by which Podman's own command line is pointed at a service.
+pub const CONTAINER_HOST: &str = "CONTAINER_HOST";
 
 /// An engine's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub struct Endpoint {
     /// `unix://`, `tcp://`, `ssh://` and so on.
     pub host: String,
     /// Folder with `ca.pem`, `cert.pem` and `key.pem`.
-    tls: Option<PathBuf>,
+    pub tls: Option<PathBuf>,
     /// Where the address comes from, for messages.
     pub reason: String,
 }
@@ -34,11 +36,9 @@ impl Endpoint {
 
     /// The endpoint that the docker CLI would use in this process's environment.
     pub fn discover() -> Result<Self> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self::from_environment(&variable, &std::env::home_dir().unwrap_or_default())
     }
 
-    /// The endpoint that the docker CLI would use in that environment.
     fn from_environment(variable: &dyn Fn(&str) -> Option<String>, home: &Path) -> Result<Self> {
         let config = variable("DOCKER_CONFIG").map_or_else(|| home.join(".docker"), PathBuf::from);
         if let Some(host) = variable("DOCKER_HOST") {
@@ -56,23 +56,17 @@ impl Endpoint {
         }
     }
 
-    /// Contexts are stored under the SHA-256 of their name.
-    /// (docker/cli, `cli/context/store`)
+    /// Contexts are stored under the SHA-256 of their name. (docker/cli, `cli/context/store`)
     fn of_context(config: &Path, name: &str) -> Result<Self> {
         let key = Digest::of(name);
         let path = config.join("contexts/meta").join(key.hex()).join("meta.json");
-        let text =
-            std::fs::read(&path).with_context(|| format!("the docker context `{name}` has no {}", path.display()))?;
+        let reason = format!("the docker context `{name}`");
+        let text = std::fs::read(&path).with_context(|| format!("{reason} has no {}", path.display()))?;
         let meta: Value = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
         let host = meta["Endpoints"]["docker"]["Host"].as_str();
+        let host = host.with_context(|| format!("{reason} names no engine ({})", path.display()))?.to_owned();
         let tls = config.join("contexts/tls").join(key.hex()).join("docker");
-        Ok(Self {
-            host: host
-                .with_context(|| format!("the docker context `{name}` names no engine ({})", path.display()))?
-                .to_owned(),
-            tls: tls.is_dir().then_some(tls),
-            reason: format!("the docker context `{name}`"),
-        })
+        Ok(Self { host, tls: tls.is_dir().then_some(tls), reason })
     }
 
     /// A client for this address that speaks this version of the API. Nothing is sent yet.
@@ -94,8 +88,7 @@ impl Endpoint {
             .with_context(|| format!("the address of the engine at {} (from {}) is not valid", self.host, self.reason))
     }
 
-    /// Our key, our certificate, and the engine's CA certificate. Checked here, because bollard reads the first two
-    /// only when the engine asks for them, and its error says less.
+    /// The key, the certificate and the engine's CA certificate; checked here, since bollard's errors say less.
     fn tls_files(&self, folder: &Path) -> Result<[PathBuf; 3]> {
         let files = ["key.pem", "cert.pem", "ca.pem"].map(|name| folder.join(name));
         for file in &files {
@@ -106,15 +99,14 @@ impl Endpoint {
         Ok(files)
     }
 
-    /// The folder with the TLS files, if the connection uses TLS.
-    pub(crate) fn tls(&self) -> Option<&Path> {
-        self.tls.as_deref()
-    }
-
     /// Whether it is the default socket of this machine, whose engine `setup` may start.
     pub fn is_default(&self) -> bool {
         self.host == DEFAULT_HOST
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn current_context(config: &Path) -> Result<Option<String>> {
@@ -122,6 +114,32 @@ fn current_context(config: &Path) -> Result<Option<String>> {
     let Ok(text) = std::fs::read(&path) else { return Ok(None) };
     let config: Value = serde_json::from_slice(&text).with_context(|| format!("{} is not valid", path.display()))?;
     Ok(config["currentContext"].as_str().map(str::to_owned))
+}
+
+/// The addresses where a Podman service may answer, the likeliest first. [podman-system-service(1)]
+pub fn of_podman() -> Vec<Endpoint> {
+    if let Some(host) = variable(CONTAINER_HOST) {
+        return vec![Endpoint::at(host, CONTAINER_HOST)];
+    }
+    let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let sockets = [
+        (session.map(|folder| folder.join("podman/podman.sock")), "the user's Podman"),
+        (Some(PathBuf::from("/run/podman/podman.sock")), "the system's Podman"),
+        (machine_socket(), "podman machine"),
+    ];
+    let there = sockets.into_iter().filter_map(|(path, reason)| Some((path.filter(|path| path.exists())?, reason)));
+    there.map(|(path, reason)| Endpoint::at(format!("unix://{}", path.display()), reason)).collect()
+}
+
+/// The socket of `podman machine`, where Linux runs in a virtual machine.
+fn machine_socket() -> Option<PathBuf> {
+    if cfg!(target_os = "linux") || which::which("podman").is_err() {
+        return None;
+    }
+    let format = "{{.ConnectionInfo.PodmanSocket.Path}}";
+    let printed =
+        duct::cmd!("podman", "machine", "inspect", "--format", format).stdin_null().stderr_null().read().ok()?;
+    Some(PathBuf::from(printed.lines().next()?.trim()))
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! Where an engine may answer, and which one is used.
 
-pub mod choice;
 pub mod endpoint;
 pub mod find;
 pub mod ping;
-pub mod podman;
 pub mod unreachable;

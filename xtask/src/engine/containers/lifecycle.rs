@@ -1,19 +1,19 @@
-//! Creating, starting, stopping and removing containers.
+//! Creating, starting, stopping and removing containers, their volumes and files.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bollard::errors::Error;
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, VolumeCreateRequest};
 use bollard::query_parameters::{
-    KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    KillContainerOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
+    StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use retry::Retry;
 
-use crate::engine::containers::errors::{ignore_missing, is_unreadable};
+use crate::engine::errors::{ignore_missing, is_unreadable, retry_disturbed, retry_while};
 use crate::engine::handle::Engine;
-use crate::engine::images::retrying::{retry_disturbed, retry_while};
 
 /// How long a container may have a state that is not in Docker's API.
 const SETTLING_TIMEOUT: Duration = Duration::from_secs(15);
@@ -53,19 +53,19 @@ impl Engine {
     /// Sends the image's stop signal (SIGTERM if it names none), and SIGKILL after `timeout`. The container can be
     /// started again afterwards.
     pub async fn stop(&self, container: &str, timeout: Duration) -> Result<()> {
-        if self.abilities.cleans_up_later() {
-            return self.stop_by_signals(container, timeout).await.context("stopping the container");
-        }
         let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
-        self.docker().stop_container(container, Some(options)).await.context("stopping the container")
+        let stopped = if self.abilities.cleans_up_later() {
+            self.stop_by_signals(container, timeout).await
+        } else {
+            self.docker().stop_container(container, Some(options)).await.map_err(Into::into)
+        };
+        stopped.context("stopping the container")
     }
 
-    /// An engine that cleans up later does so twice if it is asked to stop a container: at once, and later again. After
-    /// a signal it cleans up only once, which can be waited for.
+    /// An engine that cleans up later would do so twice after `stop` (`quirks.rs`), but only once after a signal.
     async fn stop_by_signals(&self, container: &str, timeout: Duration) -> Result<()> {
-        let inspect = || self.docker().inspect_container(container, None);
-        let named = settled(inspect).await?.config.and_then(|config| config.stop_signal);
+        let named = self.inspect(container).await?.config.and_then(|config| config.stop_signal);
         let signal = named.filter(|signal| !signal.is_empty()).unwrap_or_else(|| "SIGTERM".to_owned());
         self.signal(container, &signal).await?;
         match self.end_within(timeout, container).await? {
@@ -98,20 +98,17 @@ impl Engine {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         let remove = || self.docker().remove_container(container, Some(options.clone()));
         // Something of it is being unmounted, by the kernel or by another command.
-        let is_busy = |removed: &Result<(), Error>| match removed {
-            Err(Error::DockerResponseServerError { status_code: 500, message }) => {
-                message.contains("device or resource busy")
-            }
-            _ => false,
+        let is_busy = |removed: &Result<(), Error>| {
+            matches!(removed, Err(Error::DockerResponseServerError { status_code: 500, message })
+                if message.contains("device or resource busy"))
         };
-        ignore_missing(retry_while(is_busy, remove).await)
-            .with_context(|| format!("removing the container {container}"))
+        let removed = retry_while(is_busy, remove).await;
+        ignore_missing(removed).with_context(|| format!("removing the container {container}"))
     }
 
     /// The process ID of its first process on the engine's host, if it runs; else its exit code.
     pub async fn process_of(&self, container: &str) -> Result<Result<i64, i64>> {
-        let inspect = || self.docker().inspect_container(container, None);
-        let state = settled(inspect).await.context("inspecting the container")?.state;
+        let state = self.inspect(container).await.context("inspecting the container")?.state;
         let state = state.context("the engine's answer has no state for the container")?;
         match (state.running, state.pid) {
             (Some(true), Some(pid)) if pid > 0 => Ok(Ok(pid)),
@@ -128,11 +125,42 @@ impl Engine {
         let runs = |state: &Result<Result<i64, i64>>| matches!(state, Ok(Ok(_)));
         Retry::within(timeout, SHORT_PAUSE).run_while(runs, || self.process_of(container)).await
     }
-}
 
-/// Asks until the answer can be read: between the end of a container and the end of cleaning up after it, Podman
-/// reports a state that Docker's API does not have.
-async fn settled<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-    let unreadable = |answer: &Result<T, Error>| answer.as_ref().is_err_and(is_unreadable);
-    Retry::within(SETTLING_TIMEOUT, SETTLING_PAUSE).run_while(unreadable, ask).await
+    /// Asks until the answer can be read: for a moment after its end, a container of Podman has a state of its own.
+    async fn inspect(&self, container: &str) -> Result<ContainerInspectResponse, Error> {
+        let unreadable = |answer: &Result<_, Error>| answer.as_ref().is_err_and(is_unreadable);
+        let ask = || self.docker().inspect_container(container, None);
+        Retry::within(SETTLING_TIMEOUT, SETTLING_PAUSE).run_while(unreadable, ask).await
+    }
+
+    /// The names of volumes with this label.
+    pub async fn volumes(&self, label: &str) -> Result<Vec<String>> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+        let found = self.docker().list_volumes(Some(options)).await.context("listing the engine's volumes")?;
+        Ok(found.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect())
+    }
+
+    /// Creates an empty volume. Returns its folder on the engine's host.
+    pub async fn create_volume(&self, name: &str, labels: &HashMap<String, String>) -> Result<String> {
+        let request = VolumeCreateRequest {
+            name: Some(name.to_owned()),
+            labels: Some(labels.clone()),
+            ..VolumeCreateRequest::default()
+        };
+        Ok(self.docker().create_volume(request).await.context("creating a volume on the engine")?.mountpoint)
+    }
+
+    /// Removes a volume that no container uses.
+    pub async fn remove_volume(&self, name: &str) -> Result<()> {
+        let removed = self.docker().remove_volume(name, None::<RemoveVolumeOptions>).await;
+        ignore_missing(removed).with_context(|| format!("removing the volume {name}"))
+    }
+
+    /// Unpacks a tar archive in a folder of a container, which need not run.
+    pub async fn upload(&self, container: &str, folder: &str, tar: Vec<u8>) -> Result<()> {
+        let options = UploadToContainerOptionsBuilder::default().path(folder).build();
+        let sent = self.docker().upload_to_container(container, Some(options), bollard::body_full(tar.into())).await;
+        sent.with_context(|| format!("writing files to {folder}"))
+    }
 }

@@ -1,6 +1,5 @@
-//! Listing containers. Podman has a state that is not in Docker's API: `stopped`, between the end of a container and
-//! the end of cleaning up after it (for ever, if the process that cleans up was killed). The client cannot parse a list
-//! with such a container in it, so the engine's command line is asked instead.
+//! Listing containers. The client cannot parse a list with a container in Podman's state `stopped`, which is not in
+//! Docker's API (`quirks.rs`), so the engine's command line is asked instead.
 
 use std::collections::HashMap;
 
@@ -8,8 +7,9 @@ use anyhow::{Context, Result};
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::engine::containers::errors::is_unreadable;
+use crate::engine::errors::is_unreadable;
 use crate::engine::handle::Engine;
 
 /// A container of this project.
@@ -37,17 +37,18 @@ impl Engine {
 
     async fn list_by_command_line(&self, label: &str) -> Result<Vec<ListedContainer>> {
         let filter = format!("label={label}");
-        let ids = self.printed(["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter].into_iter()).await?;
-        if ids.trim().is_empty() {
+        let ids = self.printed(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]).await?;
+        let ids: Vec<&str> = ids.split_whitespace().collect();
+        if ids.is_empty() {
             return Ok(Vec::new());
         }
-        parse(&self.printed(["inspect", "--type", "container"].into_iter().chain(ids.split_whitespace())).await?)
+        parse(&self.printed(&[&["inspect", "--type", "container"], &*ids].concat()).await?)
     }
 
     /// What the command line prints, even if it fails: one of several containers may have been removed meanwhile.
-    async fn printed(&self, args: impl Iterator<Item = &str>) -> Result<String> {
+    async fn printed(&self, args: &[&str]) -> Result<String> {
         let command_line = self.command_line();
-        let output = command_line.output(&args.map(str::to_owned).collect::<Vec<_>>()).await?;
+        let output = command_line.output(args).await?;
         let message = String::from_utf8_lossy(&output.stderr);
         let has_failed = output.stdout.is_empty() && !output.status.success();
         anyhow::ensure!(!has_failed, "{} says: {}", command_line.program, text::printable(message.trim()));
@@ -65,37 +66,18 @@ fn from_summary(one: ContainerSummary) -> ListedContainer {
     }
 }
 
-/// The parts of `inspect`'s output that are needed, which Docker and Podman write alike.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Inspected {
-    id: String,
-    name: String,
-    state: InspectedState,
-    config: InspectedConfig,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InspectedState {
-    status: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InspectedConfig {
-    labels: Option<HashMap<String, String>>,
-}
-
+/// Reads the output of `inspect`, of which Docker and Podman write the needed parts alike.
 fn parse(printed: &str) -> Result<Vec<ListedContainer>> {
-    let found: Vec<Inspected> = serde_json::from_str(printed).context("could not parse the output of `inspect`")?;
-    let containers = found.into_iter().map(|one| ListedContainer {
-        id: one.id,
-        name: one.name.trim_start_matches('/').to_owned(),
-        labels: one.config.labels.unwrap_or_default(),
-        state: one.state.status,
-    });
-    Ok(containers.collect())
+    let found: Vec<Value> = serde_json::from_str(printed).context("could not parse the output of `inspect`")?;
+    let read = |one: &Value| {
+        Some(ListedContainer {
+            id: one["Id"].as_str()?.to_owned(),
+            name: one["Name"].as_str()?.trim_start_matches('/').to_owned(),
+            labels: Option::deserialize(&one["Config"]["Labels"]).ok()?.unwrap_or_default(),
+            state: one["State"]["Status"].as_str()?.to_owned(),
+        })
+    };
+    found.iter().map(read).collect::<Option<_>>().context("the output of `inspect` is incomplete")
 }
 
 #[cfg(test)]

@@ -15,9 +15,8 @@ use anyhow::{Context, Result, ensure};
 use files::Lock;
 use rustix::process::Signal;
 
-use crate::engine::embedded::leftovers;
 use crate::engine::embedded::paths::EmbeddedPaths;
-use crate::engine::embedded::processes::Process;
+use crate::engine::embedded::processes::{self, Process};
 use crate::engine::embedded::settings::Settings;
 
 /// The first argument that makes this program the guard.
@@ -25,9 +24,6 @@ const ARGUMENT: &str = "guard-of-the-embedded-engine";
 
 /// How long Podman may take to end before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The running program, even if its file was replaced or cannot be reached by its path.
-const THIS_PROGRAM: &str = "/proc/self/exe";
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
@@ -38,8 +34,9 @@ pub fn use_program(path: impl Into<PathBuf>) {
 
 /// Starts the guard, and by it Podman. It lives until its standard input is closed, or Podman ends.
 pub fn start(paths: &EmbeddedPaths, socket: &Path, settings: Settings, service: &[OsString]) -> Result<Child> {
-    let log = File::create(paths.log()).with_context(|| format!("could not write {}", paths.log().display()))?;
-    Command::new(PROGRAM.get().map_or(Path::new(THIS_PROGRAM), PathBuf::as_path))
+    let log = File::create(&paths.log).with_context(|| format!("could not write {}", paths.log.display()))?;
+    // The running program, even if its file was replaced or cannot be reached by its path.
+    Command::new(PROGRAM.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path))
         .arg0("cml-nodes-guard")
         .arg(ARGUMENT)
         .args([&*paths.storage, &*paths.runtime, socket])
@@ -69,12 +66,12 @@ pub fn run() -> Option<ExitCode> {
 
 fn guard(args: &[OsString]) -> Result<ExitCode> {
     ensure!(args.len() > 3, "the guard needs the storage, the runtime folder, the socket and Podman's arguments");
-    let paths = EmbeddedPaths { storage: (&args[0]).into(), runtime: (&args[1]).into() };
+    let paths = EmbeddedPaths::new((&args[0]).into(), (&args[1]).into());
     let socket = PathBuf::from(&args[2]);
     // Else it would be called `exe`.
     let _ = std::fs::write("/proc/self/comm", "cml-nodes-guard");
     // Until the engine has ended nobody may remove the storage, even if the command has ended.
-    let lock = Lock::share_blocking(&paths.lock())?;
+    let lock = Lock::share_blocking(&paths.lock)?;
     let mut engine =
         Command::new("podman").args(&args[3..]).stdin(Stdio::null()).spawn().context("could not run podman")?;
     let (ended, has_ended) = mpsc::channel::<()>();
@@ -82,10 +79,10 @@ fn guard(args: &[OsString]) -> Result<ExitCode> {
     std::thread::spawn(move || end_with_the_command(watched.0, &watched.1, &has_ended));
     let status = engine.wait()?;
     drop(ended);
-    leftovers::end_services(&paths, &socket);
+    processes::end_services(&paths, &socket);
     // Other leftovers could belong to another command's engine. The last command, or its guard, ends them.
     if lock.try_make_exclusive() {
-        leftovers::end_processes_alone(&paths);
+        processes::end_processes_alone(&paths);
     }
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
@@ -94,7 +91,7 @@ fn guard(args: &[OsString]) -> Result<ExitCode> {
 /// Waits for the end of the command, then ends the engine.
 fn end_with_the_command(engine: Process, socket: &Path, has_ended: &Receiver<()>) {
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-    // An ordinary user's Podman is two processes, and the first does not pass a signal on to the second.
+    // To all of its processes: see `quirks.rs`.
     Process::of_podman(&socket.display().to_string()).for_each(|process| process.signal(Signal::TERM));
     if has_ended.recv_timeout(END_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
         engine.kill();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use digests::Digest;
 
 /// Names another folder than the one in the cache, for a disk with more room.
@@ -11,10 +11,25 @@ pub const VARIABLE: &str = "XTASK_EMBEDDED_STORAGE";
 /// The folders and files of one embedded engine's storage.
 #[derive(Clone, Debug)]
 pub struct EmbeddedPaths {
-    /// Images, caches and the log.
     pub storage: PathBuf,
+    /// The images of each storage driver.
+    pub images: PathBuf,
+    /// Temporary files, and the caches of builds, which are to outlive the images.
+    pub temporary: PathBuf,
+    /// The [markers](Self::marker).
+    pub markers: PathBuf,
+    /// The lock that every command which uses the engine shares.
+    pub lock: PathBuf,
+    /// What the engine prints.
+    pub log: PathBuf,
     /// Sockets, locks and mounts: valid until the machine restarts.
     pub runtime: PathBuf,
+    /// What Podman calls `runroot`: the state of running containers.
+    pub running: PathBuf,
+    /// Podman's own state of containers and namespaces.
+    pub libpod: PathBuf,
+    /// What Podman takes for the folder of the user's login session.
+    pub session: PathBuf,
 }
 
 impl EmbeddedPaths {
@@ -32,18 +47,33 @@ impl EmbeddedPaths {
     fn of_storage(storage: PathBuf) -> Self {
         // Short, since the path of a socket has 107 bytes at most, and different for each storage.
         let name = Digest::of(storage.as_os_str().as_encoded_bytes());
-        Self { runtime: runtime_root().join(&name.hex()[..12]), storage }
+        let runtime = runtime_root().join(&name.hex()[..12]);
+        Self::new(storage, runtime)
+    }
+
+    /// The paths below these two folders.
+    pub fn new(storage: PathBuf, runtime: PathBuf) -> Self {
+        Self {
+            images: storage.join("images"),
+            temporary: storage.join("tmp"),
+            markers: storage.join("running"),
+            lock: storage.join("lock"),
+            log: storage.join("log"),
+            storage,
+            running: runtime.join("containers"),
+            libpod: runtime.join("libpod"),
+            session: runtime.join("session"),
+            runtime,
+        }
     }
 
     /// Creates the folders, for this user only. Fails if they are there and somebody else's.
     pub fn create(&self) -> Result<()> {
-        for folder in [&self.storage, &self.temporary(), &self.markers()] {
+        for folder in [&self.storage, &self.temporary, &self.markers] {
             std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
         }
         let parent = self.runtime.parent().context("the runtime folder has no parent")?;
-        create_private(parent)?;
-        create_private(&self.runtime)?;
-        create_private(&self.session())?;
+        [parent, &self.runtime, &self.session].into_iter().try_for_each(create_private)?;
         self.adapt_to_runtime()
     }
 
@@ -57,72 +87,27 @@ impl EmbeddedPaths {
             return Ok(());
         }
         if before.is_some() {
-            for images in std::fs::read_dir(self.all_images()).into_iter().flatten().flatten() {
+            for images in std::fs::read_dir(&self.images).into_iter().flatten().flatten() {
                 let _ = std::fs::remove_dir_all(images.path().join("libpod"));
             }
-            std::fs::write(self.markers().join("moved"), "").context("recording that the embedded engine has moved")?;
+            std::fs::write(self.markers.join("moved"), "").context("recording that the embedded engine has moved")?;
         }
         std::fs::write(&record, runtime).with_context(|| format!("could not write {}", record.display()))
     }
 
-    /// The images of all storage drivers.
-    pub fn all_images(&self) -> PathBuf {
-        self.storage.join("images")
-    }
-
-    /// The images of one storage driver.
-    pub fn images(&self, driver: &str) -> PathBuf {
-        self.all_images().join(driver)
-    }
-
-    /// What Podman calls `runroot`: the state of running containers.
-    pub fn running(&self) -> PathBuf {
-        self.runtime.join("containers")
-    }
-
-    /// Podman's own state of containers and namespaces.
-    pub fn libpod(&self) -> PathBuf {
-        self.runtime.join("libpod")
-    }
-
-    /// Temporary files, and the caches of builds, which are to outlive the images.
-    pub fn temporary(&self) -> PathBuf {
-        self.storage.join("tmp")
-    }
-
-    /// What Podman takes for the folder of the user's login session.
-    pub fn session(&self) -> PathBuf {
-        self.runtime.join("session")
-    }
-
-    /// The lock that every command which uses the engine shares.
-    pub fn lock(&self) -> PathBuf {
-        self.storage.join("lock")
-    }
-
     /// A file that is there while the engine with this socket runs, and afterwards if it did not end properly.
     pub fn marker(&self, socket: &Path) -> PathBuf {
-        self.markers().join(socket.file_name().unwrap_or_default())
-    }
-
-    /// The folder of all [markers](Self::marker).
-    pub fn markers(&self) -> PathBuf {
-        self.storage.join("running")
-    }
-
-    /// What the engine prints.
-    pub fn log(&self) -> PathBuf {
-        self.storage.join("log")
+        self.markers.join(socket.file_name().unwrap_or_default())
     }
 
     /// The last lines of the log, indented.
     pub fn end_of_log(&self) -> String {
-        text::tail(&std::fs::read_to_string(self.log()).unwrap_or_default(), 5)
+        text::tail(&std::fs::read_to_string(&self.log).unwrap_or_default(), 5)
     }
 
     /// The caches of builds: the compiler's and the packages'.
     pub fn caches(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.temporary()).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(&self.temporary).into_iter().flatten().flatten();
         let is_cache = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("buildah-cache");
         entries.filter(is_cache).map(|entry| entry.path()).collect()
     }
@@ -148,8 +133,8 @@ fn create_private(folder: &Path) -> Result<()> {
         Err(error) => return Err(error).with_context(|| format!("could not create {}", folder.display())),
     }
     let found = folder.symlink_metadata().with_context(|| folder.display().to_string())?;
-    if !found.is_dir() || found.uid() != crate::machine::user_id() || found.mode() & 0o022 != 0 {
-        bail!("{} belongs to another user or is writable by others: remove it, then try again", folder.display());
-    }
+    let is_private = found.is_dir() && found.uid() == crate::machine::user_id() && found.mode() & 0o022 == 0;
+    let folder = folder.display();
+    ensure!(is_private, "{folder} belongs to another user or is writable by others: remove it, then try again");
     Ok(())
 }

@@ -10,11 +10,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::embedded::folders;
-use crate::engine::embedded::leftovers;
 use crate::engine::embedded::paths::EmbeddedPaths;
-use crate::engine::embedded::settings;
-use crate::engine::embedded::settings::{Runtime, Settings, Storage};
+use crate::engine::embedded::settings::{self, Runtime, Settings, Storage};
+use crate::engine::embedded::{processes, storage};
 use crate::machine;
 use digests::Digest;
 use ui::Ui;
@@ -207,11 +205,11 @@ impl<'a> Probe<'a> {
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
-        leftovers::end_processes_alone(&self.paths);
-        if let Err(error) = folders::remove_folder(&self.paths.storage) {
+        processes::end_processes_alone(&self.paths);
+        if let Err(error) = storage::remove_folder(&self.paths.storage) {
             self.ui.warn(format_args!("could not remove {}: {error:#}", self.paths.storage.display()));
         }
-        let _ = folders::remove_folder(&self.paths.runtime);
+        let _ = storage::remove_folder(&self.paths.runtime);
     }
 }
 

@@ -1,9 +1,14 @@
-//! Which processes belong to an embedded engine, by what `/proc` says about them. (proc(5))
+//! Which processes belong to an embedded engine, by what `/proc` says about them (proc(5)); ending what it has left.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::time::Duration;
 
+use anyhow::Result;
+use files::Lock;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::engine::embedded::paths::EmbeddedPaths;
 
 /// How the names of programs begin that run or wait for containers. Podman starts itself again as `exe`.
 const ENGINE_PROGRAMS: [&str; 6] = ["podman", "conmon", "buildah", "runc", "crun", "exe"];
@@ -122,6 +127,47 @@ fn creator(args: &str) -> Option<u32> {
 /// The name in brackets, which may hold anything, is followed by the state and the parent.
 fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// Ends the processes that an engine has left behind, if nobody else uses the storage now.
+pub fn end_processes(paths: &EmbeddedPaths) -> Result<()> {
+    if let Some(_lock) = Lock::try_acquire(&paths.lock)? {
+        end_processes_alone(paths);
+    }
+    Ok(())
+}
+
+/// The same, for the holder of the exclusive lock. Nodes that `run` started keep running, and what they need does.
+pub fn end_processes_alone(paths: &EmbeddedPaths) {
+    end_orphaned_steps(paths);
+    let (idle, busy): (Vec<_>, Vec<_>) =
+        Process::monitors(&paths.runtime).partition(|monitor| monitor.is_idle_exec_monitor());
+    idle.into_iter().for_each(Process::kill);
+    if busy.is_empty() {
+        // The process that keeps an ordinary user's namespace for the next Podman.
+        let session = paths.session.display().to_string();
+        Process::all().filter(|process| process.holds_namespace(&session)).for_each(Process::kill);
+    }
+}
+
+/// Everything that runs in the storage, nodes excepted: they have a monitor.
+pub fn end_orphaned_steps(paths: &EmbeddedPaths) {
+    Process::all().filter(|process| process.is_orphaned_step(&paths.images)).for_each(Process::kill);
+}
+
+/// Ends what is left of the engine with this socket, and of engines whose command has ended.
+pub fn end_services(paths: &EmbeddedPaths, socket: &Path) {
+    let (socket, runtime) = (socket.display().to_string(), format!("{}/", paths.runtime.display()));
+    // An ordinary user's Podman is several processes that follow each other: one may be just about to become another.
+    let rounds_without_any = if crate::machine::is_root() { 1 } else { 3 };
+    let mut empty_rounds = 0;
+    while empty_rounds < rounds_without_any {
+        let stale = Process::of_podman(&runtime).filter(|process| process.is_of_ended_command());
+        let left: Vec<Process> = Process::of_podman(&socket).chain(stale).collect();
+        empty_rounds = if left.is_empty() { empty_rounds + 1 } else { 0 };
+        left.into_iter().for_each(Process::kill);
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[cfg(test)]

@@ -7,18 +7,17 @@ use anyhow::{Context, Result};
 use files::Lock;
 use ui::Ui;
 
-use crate::engine::embedded::folders;
 use crate::engine::embedded::paths::EmbeddedPaths;
 use crate::engine::embedded::probe;
 use crate::engine::embedded::processes::Process;
-use crate::engine::embedded::settings;
+use crate::engine::embedded::{settings, storage};
 
 /// Removes the containers of builds whose engine was killed, since they would keep their images; only if nobody else
 /// uses the storage now.
 pub fn remove_build_containers(ui: &Ui, paths: &EmbeddedPaths) -> Result<()> {
     let markers: Vec<_> =
-        std::fs::read_dir(paths.markers()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    let lock = Lock::try_acquire(&paths.lock())?;
+        std::fs::read_dir(&paths.markers).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let lock = Lock::try_acquire(&paths.lock)?;
     if markers.is_empty() || lock.is_none() {
         return Ok(());
     }
@@ -41,24 +40,22 @@ pub fn remove_build_containers(ui: &Ui, paths: &EmbeddedPaths) -> Result<()> {
     Ok(())
 }
 
-/// Makes Podman check its containers as after a reboot, if their monitors were killed: it has not heard that they
-/// ended, and never will. It would list them as running, refuse to remove them, and not find an ordinary user's
-/// namespace. Only if nobody else uses the storage now, whose containers could be about to start.
+/// Makes Podman check its containers as after a reboot, if their monitors were killed (`quirks.rs`); only if nobody else
+/// uses the storage now, whose containers could be about to start.
 pub fn forget_dead_containers(paths: &EmbeddedPaths) -> Result<()> {
-    let running = paths.running();
-    if !has_started_containers(&running) {
+    if !has_started_containers(&paths.running) {
         return Ok(());
     }
-    let lock = Lock::try_acquire(&paths.lock())?;
-    if lock.is_none() || Process::monitors(&running).next().is_some() {
+    let lock = Lock::try_acquire(&paths.lock)?;
+    if lock.is_none() || Process::monitors(&paths.running).next().is_some() {
         return Ok(());
     }
     // This file says that Podman has checked its containers since the machine started.
-    let _ = std::fs::remove_file(paths.libpod().join("alive"));
+    let _ = std::fs::remove_file(paths.libpod.join("alive"));
     // After a reboot nothing would be mounted. Podman does not check, and fails to remove a container with a mount.
-    folders::unmount_below(&paths.all_images());
+    storage::unmount_below(&paths.images);
     // This one names the process that holds a user's namespace, which Podman does not check either.
-    let pause = paths.libpod().join("pause.pid");
+    let pause = paths.libpod.join("pause.pid");
     let is_dead = |pid: &str| !Path::new("/proc").join(pid.trim()).exists();
     if std::fs::read_to_string(&pause).is_ok_and(|pid| is_dead(&pid)) {
         let _ = std::fs::remove_file(&pause);

@@ -13,11 +13,9 @@ use retry::Retry;
 use ui::Ui;
 
 use crate::engine::embedded::guard;
-use crate::engine::embedded::leftovers;
 use crate::engine::embedded::paths::{self, EmbeddedPaths};
 use crate::engine::embedded::probe::{self, MachineSupport, OLDEST_PODMAN};
-use crate::engine::embedded::recovery;
-use crate::engine::embedded::settings;
+use crate::engine::embedded::{processes, recovery, settings};
 
 /// How long the engine may take to come up: the first time, it creates its storage.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,7 +30,7 @@ pub struct Embedded {
     /// Its standard input is what keeps the engine running.
     guard: Mutex<Child>,
     socket: PathBuf,
-    paths: EmbeddedPaths,
+    pub paths: EmbeddedPaths,
     pub support: MachineSupport,
     /// Shared with other commands that use the engine, so that nobody removes its storage.
     lock: Lock,
@@ -55,10 +53,10 @@ impl Embedded {
             );
         }
         let paths = EmbeddedPaths::in_cache(cache);
-        leftovers::end_processes(&paths)?;
+        processes::end_processes(&paths)?;
         recovery::forget_dead_containers(&paths)?;
         recovery::remove_build_containers(ui, &paths)?;
-        let lock = Lock::share(&paths.lock(), ui, "removes the embedded engine's storage").await?;
+        let lock = Lock::share(&paths.lock, ui, "removes the embedded engine's storage").await?;
         // After the lock: who held it before may have removed these.
         paths.create()?;
         let support = probe::machine_support(ui, &paths)?;
@@ -66,7 +64,7 @@ impl Embedded {
         let socket = paths.runtime.join(format!("{}-{:x}", std::process::id(), fastrand::u32(..)));
         let address = format!("unix://{}", socket.display());
         let service = ["system", "service", "--time", "0", &address].map(OsString::from);
-        ui.command(format_args!("podman {} >{} 2>&1 &", settings.shown(&service), paths.log().display()));
+        ui.command(format_args!("podman {} >{} 2>&1 &", settings.shown(&service), paths.log.display()));
         let guard = guard::start(&paths, &socket, settings, &service)?;
         std::fs::write(paths.marker(&socket), "").context("recording that the embedded engine runs")?;
         let engine = Self { guard: Mutex::new(guard), socket, paths, support, lock };
@@ -77,11 +75,6 @@ impl Embedded {
     /// `unix://…`
     pub fn host(&self) -> String {
         format!("unix://{}", self.socket.display())
-    }
-
-    /// The folder of its images and caches.
-    pub fn storage(&self) -> &Path {
-        &self.paths.storage
     }
 
     /// How it works on this machine, for people.
@@ -160,11 +153,11 @@ impl Drop for Embedded {
         let status = guard.try_wait().ok().flatten();
         if status.and_then(|status| status.code()).is_none() {
             // The guard hangs, or was killed.
-            leftovers::end_services(&self.paths, &self.socket);
+            processes::end_services(&self.paths, &self.socket);
         }
         let _ = std::fs::remove_file(&self.socket);
         // Again: if the engine ended before the command, its guard was not the last one.
-        let _ = leftovers::end_processes(&self.paths);
+        let _ = processes::end_processes(&self.paths);
         if status.is_some_and(|status| status.success()) {
             let _ = std::fs::remove_file(self.paths.marker(&self.socket));
         }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use rustix::process::{Resource, getrlimit};
 
 use crate::engine::embedded::paths::EmbeddedPaths;
 
@@ -41,21 +42,15 @@ impl Storage {
 
     fn text(self, paths: &EmbeddedPaths) -> String {
         let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
-        let (images, running) = (paths.images(self.name()), paths.running());
-        format!(
-            "[storage]\ndriver = \"{}\"\ngraphroot = {}\nrunroot = {}\n",
-            self.driver(),
-            quoted(&images),
-            quoted(&running)
-        )
+        let (images, running) = (quoted(&paths.images.join(self.name())), quoted(&paths.running));
+        format!("[storage]\ndriver = \"{}\"\ngraphroot = {images}\nrunroot = {running}\n", self.driver())
     }
 
     fn driver(self) -> &'static str {
         if self == Self::Vfs { "vfs" } else { "overlay" }
     }
 
-    /// Global arguments for Podman. They repeat the configuration, since an ordinary user's Podman ignores folders in a
-    /// configuration that a variable names.
+    /// Global arguments for Podman. They repeat the configuration, whose folders a user's Podman ignores (`quirks.rs`).
     fn arguments(self, paths: &EmbeddedPaths) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["--storage-driver".into(), self.driver().into()];
         if self == Self::FuseOverlayfs
@@ -63,9 +58,9 @@ impl Storage {
         {
             args.extend(["--storage-opt".into(), format!("overlay.mount_program={}", program.display()).into()]);
         }
-        args.extend(["--root".into(), paths.images(self.name()).into()]);
-        args.extend(["--runroot".into(), paths.running().into()]);
-        args.extend(["--tmpdir".into(), paths.libpod().into()]);
+        args.extend(["--root".into(), paths.images.join(self.name()).into()]);
+        args.extend(["--runroot".into(), (&paths.running).into()]);
+        args.extend(["--tmpdir".into(), (&paths.libpod).into()]);
         args
     }
 }
@@ -94,49 +89,49 @@ impl Settings {
 /// Writes the configuration. Returns how to make Podman use it.
 pub fn write(paths: &EmbeddedPaths, storage: Storage, runtime: Option<&Runtime>) -> Result<Settings> {
     let (containers, images) = (paths.runtime.join("containers.conf"), paths.runtime.join("storage.conf"));
-    write_if_changed(&containers, &containers_conf(runtime))?;
-    // Without the user's or the system's settings, such as additional storages.
-    write_if_changed(&images, &storage.text(paths))?;
+    // The second also keeps out the user's and the system's settings, such as additional storages.
+    for (path, text) in [(&containers, containers_conf(runtime)), (&images, storage.text(paths))] {
+        if !std::fs::read_to_string(path).is_ok_and(|existing| existing == text) {
+            // Atomically: another command may be reading the file.
+            files::write(path, text)?;
+        }
+    }
     let mut variables: Vec<(&'static str, OsString)> = vec![
         ("CONTAINERS_CONF", containers.into()),
         ("CONTAINERS_STORAGE_CONF", images.into()),
-        ("TMPDIR", paths.temporary().into()),
+        ("TMPDIR", (&paths.temporary).into()),
     ];
     variables.extend(session_bus().map(|address| ("DBUS_SESSION_BUS_ADDRESS", address)));
-    variables.push(("XDG_RUNTIME_DIR", paths.session().into()));
+    variables.push(("XDG_RUNTIME_DIR", (&paths.session).into()));
     Ok(Settings { arguments: storage.arguments(paths), variables })
 }
 
 /// The monitor of a command in a container stays for ten seconds after the command, not for Podman's five minutes: its
-/// exit code is asked for at once. Locks are files: those in shared memory are one set for all storages of a user.
+/// exit code is asked for at once. Why locks are files: see `quirks.rs`.
 /// Nothing needs a network of its own: builds use the machine's, nodes get their links from the link helper.
 fn containers_conf(runtime: Option<&Runtime>) -> String {
     let engine = "[engine]\nlock_type = \"file\"\nevents_logger = \"none\"\nexit_command_delay = 10\n";
     let runtime = runtime.map_or_else(String::new, |Runtime { name, cgroups }| {
         format!("runtime = \"{name}\"\ncgroup_manager = \"{cgroups}\"\n")
     });
-    let own = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     // Podman itself allows no more.
     let most_processes = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
     let most_processes = most_processes.and_then(|text| text.trim().parse().ok()).unwrap_or(32768);
     format!(
         "{engine}{runtime}[containers]\nlog_driver = \"k8s-file\"\nnetns = \"host\"\n\
          base_hosts_file = \"none\"\ndefault_ulimits = [{}]\n",
-        limits(&own, most_processes)
+        limits(|resource| getrlimit(resource).maximum, most_processes)
     )
 }
 
-/// `default_ulimits`: by default, root's Podman gives each container higher limits than a root user without all
-/// capabilities may set, so give no more than this process has. `own` is `/proc/self/limits`. (getrlimit(2))
-fn limits(own: &str, most_processes: u64) -> String {
-    const MOST_FILES: u64 = 1 << 20;
-    let hard = |name: &str| own.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().nth(1);
-    let limit = |(name, of, most): (&str, &str, u64)| {
-        let most = hard(of)?.parse().unwrap_or(most).min(most);
-        Some(format!("\"{name}={most}:{most}\""))
+/// `default_ulimits`: no more than this process's `hard` limits, since root's Podman may give too much (`quirks.rs`).
+fn limits(hard: impl Fn(Resource) -> Option<u64>, most_processes: u64) -> String {
+    let limits = [("nofile", Resource::Nofile, 1 << 20), ("nproc", Resource::Nproc, most_processes)];
+    let limit = |(name, resource, most)| {
+        let most = hard(resource).map_or(most, |hard| hard.min(most));
+        format!("\"{name}={most}:{most}\"")
     };
-    let limits = [("nofile", "Max open files", MOST_FILES), ("nproc", "Max processes", most_processes)];
-    limits.into_iter().filter_map(limit).collect::<Vec<_>>().join(", ")
+    limits.map(limit).join(", ")
 }
 
 /// The bus over which Podman asks a user's systemd for control groups.
@@ -148,23 +143,13 @@ fn session_bus() -> Option<OsString> {
     socket.exists().then(|| format!("unix:path={}", socket.display()).into())
 }
 
-/// Atomically: another command may be reading the file.
-fn write_if_changed(path: &Path, text: &str) -> Result<()> {
-    if std::fs::read_to_string(path).is_ok_and(|existing| existing == text) {
-        return Ok(());
-    }
-    files::write(path, text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_container_gets_no_more_than_this_process_may_have() {
-        let own = "Limit                     Soft Limit           Hard Limit           Units\n\
-                   Max processes             96365                96365                processes\n\
-                   Max open files            1024                 unlimited            files\n";
-        assert_eq!(limits(own, 32768), "\"nofile=1048576:1048576\", \"nproc=32768:32768\"");
+        let hard = |resource| (resource == Resource::Nproc).then_some(96365);
+        assert_eq!(limits(hard, 32768), "\"nofile=1048576:1048576\", \"nproc=32768:32768\"");
     }
 }

@@ -1,37 +1,75 @@
 //! Removing what embedded engines have stored.
 
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use files::Lock;
 use ui::Ui;
 
-use crate::engine::embedded::folders::{remove_folder, size_of};
-use crate::engine::embedded::leftovers;
 use crate::engine::embedded::paths::EmbeddedPaths;
+use crate::engine::embedded::processes;
 
 /// Whether the embedded engine has stored images.
 pub fn has_images(cache: &Path) -> bool {
-    EmbeddedPaths::in_cache(cache).all_images().is_dir()
+    EmbeddedPaths::in_cache(cache).images.is_dir()
 }
 
 /// Removes the embedded engine's images, and if asked the caches of builds, after saying how much that is. Waits until
 /// no other command uses the engine. Returns how many folders were removed.
 pub async fn clean(ui: &Ui, cache: &Path, images: bool, caches: bool) -> Result<usize> {
     let paths = EmbeddedPaths::in_cache(cache);
-    let images = images.then(|| (paths.all_images(), "the embedded engine's images"));
+    let images = images.then(|| (paths.images.clone(), "the embedded engine's images"));
     let caches = if caches { paths.caches() } else { Vec::new() };
     let caches = caches.into_iter().map(|folder| (folder, "caches of builds (compiler, packages)"));
     let folders: Vec<_> = images.into_iter().chain(caches).filter(|(folder, _)| folder.is_dir()).collect();
     if folders.is_empty() {
         return Ok(0);
     }
-    let _lock = Lock::acquire(&paths.lock(), ui, "uses the embedded engine").await?;
-    leftovers::end_orphaned_steps(&paths);
+    let _lock = Lock::acquire(&paths.lock, ui, "uses the embedded engine").await?;
+    processes::end_orphaned_steps(&paths);
     for (folder, what) in &folders {
         ui.note(format_args!("removing {what}: {} in {}", text::size(size_of(folder)), folder.display()));
         remove_folder(folder).with_context(|| format!("could not remove {}", folder.display()))?;
     }
     remove_folder(&paths.runtime)?;
     Ok(folders.len())
+}
+
+/// Removes a folder with files of subordinate IDs and, after a kill, with mounts.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    unmount_below(folder);
+    let Err(error) = std::fs::remove_dir_all(folder) else { return Ok(()) };
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return Ok(());
+    }
+    // In a user namespace that maps all our subordinate IDs. (unshare(1))
+    let args = ["--map-root-user", "--map-auto", "rm", "-rf", "--one-file-system"].map(OsString::from);
+    let removing = duct::cmd("unshare", args.into_iter().chain([folder.into()]));
+    let done =
+        removing.stdin_null().stdout_null().stderr_capture().unchecked().run().context("could not run unshare")?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr).trim());
+    Ok(())
+}
+
+/// Unmounts everything below a folder, the deepest first.
+pub fn unmount_below(folder: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
+    for point in points.filter(|point| Path::new(point).starts_with(folder)) {
+        let _ = duct::cmd!("umount", "--lazy", point).stdin_null().stderr_null().unchecked().run();
+    }
+}
+
+/// The bytes of all files below a folder that we may read.
+pub fn size_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => size_of(&entry.path()),
+            Ok(found) => found.blocks() * 512,
+            Err(_) => 0,
+        })
+        .sum()
 }

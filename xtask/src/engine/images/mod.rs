@@ -3,5 +3,4 @@
 pub mod base;
 pub mod image;
 pub mod pipe;
-pub mod retrying;
 pub mod store;

@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 /// Pieces on the way. The engine sends some ten kilobytes at a time.
 const DEPTH: usize = 64;
 
-/// The end that is fed. Dropped without [`Feeder::end`], the reader sees a broken export, never a
-/// short one.
+/// The end that a task feeds, or a thread writes to. If it is dropped before its end is declared, the other end sees an
+/// error, never less than all. An empty piece means the end.
 pub struct Feeder(mpsc::Sender<Bytes>);
 
-/// The end that is read.
+/// The end that a thread reads, or a task by way of a stream.
 pub struct Reader {
     pieces: mpsc::Receiver<Bytes>,
     current: Bytes,
@@ -29,55 +29,26 @@ pub fn pipe() -> (Feeder, Reader) {
 impl Feeder {
     /// Hands over a piece. False if the reader is gone.
     pub async fn feed(&self, piece: Bytes) -> bool {
-        // An empty piece means the end.
         piece.is_empty() || self.0.send(piece).await.is_ok()
     }
 
-    /// The export is whole.
+    /// Declares that everything was fed.
     pub async fn end(self) {
         let _ = self.0.send(Bytes::new()).await;
     }
-}
 
-impl Read for Reader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.current.is_empty() && !self.ended {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.current = piece,
-                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the export was cancelled")),
-            }
-            self.ended = self.current.is_empty();
-        }
-        let n = self.current.len().min(buf.len());
-        self.current.copy_to_slice(&mut buf[..n]);
-        Ok(n)
+    /// The same, for a thread.
+    pub fn end_blocking(self) {
+        let _ = self.0.blocking_send(Bytes::new());
     }
 }
 
-/// The end that a thread writes to. Dropped without [`Drain::end`], the stream breaks off.
-pub struct Drain {
-    pieces: mpsc::Sender<io::Result<Bytes>>,
-    ended: bool,
-}
-
-/// A writer for a thread, and the stream of what it writes.
-pub fn drain() -> (Drain, impl Stream<Item = io::Result<Bytes>> + Send + 'static) {
-    let (pieces, mut written) = mpsc::channel(DEPTH);
-    let stream = futures_util::stream::poll_fn(move |context| written.poll_recv(context));
-    (Drain { pieces, ended: false }, stream)
-}
-
-impl Drain {
-    /// All is written.
-    pub fn end(mut self) {
-        self.ended = true;
-    }
-}
-
-impl Write for Drain {
+impl Write for Feeder {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let sent = self.pieces.blocking_send(Ok(Bytes::copy_from_slice(buf)));
-        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the reader of the export has ended"))?;
+        if !buf.is_empty() {
+            let sent = self.0.blocking_send(Bytes::copy_from_slice(buf));
+            sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the reader of the export has ended"))?;
+        }
         Ok(buf.len())
     }
 
@@ -86,12 +57,31 @@ impl Write for Drain {
     }
 }
 
-impl Drop for Drain {
-    fn drop(&mut self) {
-        if !self.ended {
-            let _ = self.pieces.blocking_send(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "cancelled")));
+impl Read for Reader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.current.is_empty() && !self.ended {
+            self.current = self.pieces.blocking_recv().ok_or_else(cancelled)?;
+            self.ended = self.current.is_empty();
         }
+        let n = self.current.len().min(buf.len());
+        self.current.copy_to_slice(&mut buf[..n]);
+        Ok(n)
     }
+}
+
+impl Reader {
+    pub fn into_stream(mut self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        futures_util::stream::poll_fn(move |context| {
+            self.pieces.poll_recv(context).map(|piece| match piece {
+                Some(piece) if piece.is_empty() => None,
+                piece => Some(piece.ok_or_else(cancelled)),
+            })
+        })
+    }
+}
+
+fn cancelled() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the export was cancelled")
 }
 
 #[cfg(test)]
@@ -124,18 +114,18 @@ mod tests {
     #[tokio::test]
     async fn what_a_thread_writes_is_streamed_and_a_break_is_told() {
         use futures_util::TryStreamExt;
-        let (mut whole, stream) = drain();
+        let (mut whole, reader) = pipe();
         let writing = tokio::task::spawn_blocking(move || {
             whole.write_all(b"abc").unwrap();
-            whole.end();
+            whole.end_blocking();
         });
-        let pieces: Vec<Bytes> = stream.try_collect().await.unwrap();
+        let pieces: Vec<Bytes> = reader.into_stream().try_collect().await.unwrap();
         assert_eq!(pieces.concat(), b"abc");
         writing.await.unwrap();
 
-        let (broken, stream) = drain();
+        let (broken, reader) = pipe();
         let writing = tokio::task::spawn_blocking(move || drop(broken));
-        assert!(stream.try_collect::<Vec<Bytes>>().await.is_err());
+        assert!(reader.into_stream().try_collect::<Vec<Bytes>>().await.is_err());
         writing.await.unwrap();
     }
 }

@@ -9,9 +9,9 @@ use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuil
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::engine::handle::{Engine, shorten};
+use crate::engine::errors::{retry_disturbed, shorten};
+use crate::engine::handle::Engine;
 use crate::engine::images::image::Image;
-use crate::engine::images::retrying::retry_disturbed;
 use files::Lock;
 
 impl Engine {
@@ -38,9 +38,8 @@ impl Engine {
     async fn list(&self, filter: &str, value: String) -> Result<Vec<Image>> {
         let filters = HashMap::from([(filter, vec![value])]);
         let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let found = retry_disturbed(|| self.docker().list_images(Some(options.clone())))
-            .await
-            .context("listing the engine's images")?;
+        let found = retry_disturbed(|| self.docker().list_images(Some(options.clone()))).await;
+        let found = found.context("listing the engine's images")?;
         Ok(found.into_iter().map(Image::from_summary).collect())
     }
 
@@ -49,20 +48,18 @@ impl Engine {
         let (repository, tag) = name.split_once(':').context("the image's name has no tag")?;
         let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
         let _lock = self.lock_names().await?;
-        retry_disturbed(|| self.docker().tag_image(reference, Some(options.clone())))
-            .await
-            .with_context(|| format!("tagging {name}"))
+        let tagged = retry_disturbed(|| self.docker().tag_image(reference, Some(options.clone()))).await;
+        tagged.with_context(|| format!("tagging {name}"))
     }
 
     /// Removes a tag or an image; never one that a container uses.
     pub async fn remove_image(&self, reference: &str) -> Result<()> {
-        // The only parents that images of this project have are an engine's build cache, which another build may be
-        // using.
+        // Images of this project have no parents but an engine's build cache, which another build may be using.
         let options = RemoveImageOptionsBuilder::default().force(false).noprune(true).build();
         let _lock = self.lock_names().await?;
         match retry_disturbed(|| self.docker().remove_image(reference, Some(options.clone()), None)).await {
             Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
-            // Podman goes on to remove the parents, whatever `noprune` says, and reports those that a build is using.
+            // Podman also removes parents (`quirks.rs`), and reports those that a build is using.
             Err(_) if self.image(reference).await?.is_none() => Ok(()),
             Err(error) => Err(anyhow!("could not remove the image {reference}: {}", shorten(&error.to_string()))),
         }

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use xtask::engine::connect::find::Finder;
-use xtask::engine::images::retrying::retry_disturbed;
+use xtask::engine::errors::retry_disturbed;
 
 use super::{as_root, signal, userland, wait_until};
 

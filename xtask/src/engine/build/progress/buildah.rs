@@ -1,17 +1,14 @@
 //! The progress that Buildah reports through Podman's service: lines for people, mixed with the output of the steps.
-//! Stages are built side by side, and neither output nor the end of a step names its step, so lines are shown as they
-//! come.
+//! Neither output nor the end of a step names its step, so lines are shown as they come.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use bollard::models::BuildInfo;
 use indicatif::ProgressBar;
 use ui::Ui;
 
-use crate::engine::build::progress::log::{FailedStep, Log, clip, one_line};
-
-/// After how long without a line the build is mentioned outside of a terminal.
-const HEARTBEAT: Duration = Duration::from_secs(30);
+use crate::engine::build::progress::log::{FailedStep, HEARTBEAT, Log, Progress, clip, one_line};
 
 pub struct Buildah<'a> {
     ui: &'a Ui,
@@ -49,7 +46,7 @@ impl<'a> Buildah<'a> {
         Self { ui, since: now, last_note: now, bar, reached, has_stages: false, log }
     }
 
-    pub fn update(&mut self, text: &str) {
+    fn update(&mut self, text: &str) {
         match parse(text) {
             // A step may print what looks like a line of Buildah.
             Some(Line::Step { stage, stages, number, text }) if self.is_next(stage, number) => {
@@ -87,16 +84,23 @@ impl<'a> Buildah<'a> {
             }
         }
     }
+}
 
-    pub fn heartbeat(&mut self) {
+impl Progress for Buildah<'_> {
+    fn show(&mut self, message: BuildInfo) {
+        if let Some(text) = message.stream {
+            self.update(&text);
+        }
+    }
+
+    fn heartbeat(&mut self) {
         if self.bar.is_none() && self.last_note.elapsed() >= HEARTBEAT {
             let time = text::duration(self.since.elapsed());
             self.note(&format!("still building after {time}: {}", self.log.last()));
         }
     }
 
-    /// The step that this error names.
-    pub fn failed(&mut self, error: &str) -> Option<FailedStep> {
+    fn failed(&mut self, error: &str) -> Option<FailedStep> {
         let instruction = one_line(step_in(error)?);
         let stage = self.reached.iter().find(|(_, step)| step.text == instruction).map(|(stage, _)| stage.to_string());
         let log = self.log.take();

@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use bollard::moby::buildkit::v1::{StatusResponse, Vertex};
+use bollard::moby::buildkit::v1::Vertex;
+use bollard::models::{BuildInfo, BuildInfoAux};
 use indicatif::ProgressBar;
 use ui::Ui;
 
-use crate::engine::build::progress::log::{FailedStep, Log, clip, one_line};
-
-/// How often a long step is mentioned outside of a terminal.
-const HEARTBEAT: Duration = Duration::from_secs(30);
+use crate::engine::build::progress::log::{FailedStep, HEARTBEAT, Log, Progress, clip, one_line};
 
 /// What steps say that were stopped because another one failed.
 const CANCELED: &str = "context canceled";
@@ -22,6 +20,7 @@ pub struct BuildKit<'a> {
     last_heartbeat: Instant,
 }
 
+#[derive(Default)]
 struct Step {
     name: String,
     bar: Option<ProgressBar>,
@@ -36,25 +35,11 @@ impl<'a> BuildKit<'a> {
         Self { ui, steps: HashMap::new(), last_heartbeat: Instant::now() }
     }
 
-    pub fn update(&mut self, status: StatusResponse) {
-        for vertex in status.vertexes {
-            self.vertex(&vertex);
-        }
-        for log in status.logs {
-            let Some(step) = self.steps.get_mut(&log.vertex) else { continue };
-            for line in step.log.add(&log.msg) {
-                if self.ui.is_verbose() {
-                    self.ui.note(format_args!("{:>13}{line}", ""));
-                }
-                if let Some(bar) = &step.bar {
-                    bar.set_message(format!("{:>12}{}: {line}", "", clip(&step.name)));
-                }
-            }
-        }
-    }
-
     fn vertex(&mut self, vertex: &Vertex) {
-        let step = self.steps.entry(vertex.digest.clone()).or_insert_with(|| Step::new(&vertex.name));
+        let step = self
+            .steps
+            .entry(vertex.digest.clone())
+            .or_insert_with(|| Step { name: one_line(&vertex.name), ..Step::default() });
         step.error.clone_from(&vertex.error);
         if step.done || is_internal(&step.name) {
             return;
@@ -80,8 +65,26 @@ impl<'a> BuildKit<'a> {
         };
         self.ui.note(format_args!("{end}  {}", clip(&step.name)));
     }
+}
 
-    pub fn heartbeat(&mut self) {
+impl Progress for BuildKit<'_> {
+    fn show(&mut self, message: BuildInfo) {
+        let Some(BuildInfoAux::BuildKit(status)) = message.aux else { return };
+        status.vertexes.iter().for_each(|vertex| self.vertex(vertex));
+        for log in status.logs {
+            let Some(step) = self.steps.get_mut(&log.vertex) else { continue };
+            for line in step.log.add(&log.msg) {
+                if self.ui.is_verbose() {
+                    self.ui.note(format_args!("{:>13}{line}", ""));
+                }
+                if let Some(bar) = &step.bar {
+                    bar.set_message(format!("{:>12}{}: {line}", "", clip(&step.name)));
+                }
+            }
+        }
+    }
+
+    fn heartbeat(&mut self) {
         if self.ui.is_terminal() || self.last_heartbeat.elapsed() < HEARTBEAT {
             return;
         }
@@ -96,8 +99,7 @@ impl<'a> BuildKit<'a> {
         }
     }
 
-    /// The step that failed.
-    pub fn failed(&mut self) -> Option<FailedStep> {
+    fn failed(&mut self, _error: &str) -> Option<FailedStep> {
         let has_failed = |step: &&mut Step| !step.error.is_empty() && !step.error.contains(CANCELED);
         let step = self.steps.values_mut().find(has_failed)?;
         let (stage, instruction) = instruction(&step.name);
@@ -108,12 +110,6 @@ impl<'a> BuildKit<'a> {
             log: step.log.take(),
             is_log_shared: false,
         })
-    }
-}
-
-impl Step {
-    fn new(name: &str) -> Self {
-        Self { name: one_line(name), bar: None, since: None, log: Log::default(), done: false, error: String::new() }
     }
 }
 

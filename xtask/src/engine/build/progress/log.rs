@@ -1,11 +1,29 @@
-//! What the steps of a build print.
+//! What the display of a build can do, and what the steps of a build print.
 
 use std::collections::VecDeque;
+use std::time::Duration;
+
+use bollard::models::BuildInfo;
+
+/// After how long without news the display mentions outside of a terminal that the build goes on.
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// How many lines are kept in case the step fails.
 const KEPT_LINES: usize = 30;
 /// The most columns of a step's name outside of a terminal.
 const WIDTH: usize = 100;
+
+/// Shows the steps of one build.
+pub trait Progress {
+    /// Shows what one message of the engine reports.
+    fn show(&mut self, message: BuildInfo);
+
+    /// To be called every few seconds. Outside of a terminal, says now and then that a long step is still running.
+    fn heartbeat(&mut self);
+
+    /// The step that failed with this error of the engine.
+    fn failed(&mut self, error: &str) -> Option<FailedStep>;
+}
 
 /// The step that made a build fail.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,16 +1,12 @@
 //! Facts about this machine: who runs the program, what is installed, where its files go.
 
-pub mod system;
-
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
-pub use system::{is_root, user_id, user_name};
-
 /// The program that runs a command as root: `sudo`; for root itself `env`, which just runs the command.
 pub fn run_as_root() -> Result<&'static str> {
-    if system::is_root() {
+    if is_root() {
         return Ok("env");
     }
     which::which("sudo").map_err(|_| anyhow!("this needs root, and sudo is not installed: run it as root"))?;
@@ -32,4 +28,21 @@ pub fn cache_folder() -> Result<PathBuf> {
         .join("cml-nodes");
     std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
     Ok(folder)
+}
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    user_id() == 0
+}
+
+/// The effective user ID of this process.
+pub fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The user's name in `/etc/passwd`, if it is there.
+pub fn user_name() -> Option<String> {
+    let (id, text) = (user_id().to_string(), std::fs::read_to_string("/etc/passwd").ok()?);
+    let line = text.lines().find(|line| line.split(':').nth(2) == Some(&id))?;
+    line.split(':').next().map(str::to_owned)
 }
