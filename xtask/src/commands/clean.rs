@@ -9,7 +9,7 @@ use crate::commands::session::Session;
 use crate::engine::build::checks;
 use crate::engine::embedded::storage;
 use crate::engine::handle::Engine;
-use crate::engine::images::image::Image;
+use crate::engine::images::store::Image;
 use crate::lab;
 use catalog::labels;
 
@@ -35,7 +35,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let files = remove_files(session, &names).await?;
     let (removed, failed) = match session.engine_if_any().await {
         // Its storage is removed as a whole.
-        Ok(engine) if engine.is_embedded() && args.node.is_none() => (0, 0),
+        Ok(engine) if engine.embedded.is_some() && args.node.is_none() => (0, 0),
         Ok(engine) => {
             lab::sweep(&engine, session.ui, &session.cache).await?;
             remove_images(session, &engine, &names, args.node.is_none()).await?

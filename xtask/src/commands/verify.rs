@@ -129,7 +129,12 @@ async fn prove(
              `cargo xtask stop --all` removes them",
         );
     } else {
-        report.add_leftovers(lab.close().await?);
+        // If the engine has died, why the first check failed says more than that nothing can be removed.
+        let left = lab.close().await.map_err(|error| match report.first_failure() {
+            Some(failure) => error.context(failure),
+            None => error,
+        })?;
+        report.add_leftovers(left);
     }
     report.conclude();
     Ok(report)

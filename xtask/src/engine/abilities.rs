@@ -11,86 +11,64 @@ pub enum Make {
     Podman,
 }
 
+/// The log goes where `docker logs` finds it, whatever the engine's configuration says.
+const PODMAN_ARGS: [&str; 4] =
+    ["--log-driver=k8s-file", "--pids-limit=-1", "--sysctl", "net.ipv4.ip_unprivileged_port_start=0"];
+
 /// What one engine can do, by its make and by what this machine allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abilities {
-    /// For messages, and errors whose words depend on it.
+    /// For messages, and for reading errors.
     pub make: Make,
     version: String,
     /// Whether containers run on it, or why not.
     pub runs_containers: Result<(), String>,
+    /// The name of its own command-line program.
+    pub command_line: &'static str,
+    /// Whether a build's cache consists of images, one for each step. These have the build's labels, too.
+    pub caches_steps_as_images: bool,
+    /// Whether `sharing=locked` of a cache mount works.
+    pub locks_caches: bool,
+    /// Whether an image keeps all its names when two commands change them at the same time.
+    pub keeps_all_names: bool,
+    /// Whether it builds through BuildKit, which reports each step. Podman builds with Buildah, through the older API.
+    pub has_buildkit: bool,
+    /// Whether a process of its own cleans up after a container that has ended. That may happen late, and would undo
+    /// what was prepared for the next start by then.
+    pub cleans_up_later: bool,
+    /// The capabilities that Docker gives a container by default and this engine does not.
+    pub missing_default_capabilities: &'static [&'static str],
+    /// Arguments of `create` that give a container the defaults that it would have on Docker.
+    pub docker_default_args: &'static [&'static str],
 }
 
 impl Abilities {
     pub fn new(make: Make, version: String) -> Self {
-        Self { make, version, runs_containers: Ok(()) }
-    }
-
-    /// The name of its own command-line program.
-    pub fn command_line(&self) -> &'static str {
-        match self.make {
-            Make::Docker => "docker",
-            Make::Podman => "podman",
+        let is_docker = make == Make::Docker;
+        Self {
+            make,
+            version,
+            runs_containers: Ok(()),
+            command_line: if is_docker { "docker" } else { "podman" },
+            caches_steps_as_images: !is_docker,
+            locks_caches: is_docker,
+            keeps_all_names: is_docker,
+            has_buildkit: is_docker,
+            cleans_up_later: !is_docker,
+            missing_default_capabilities: if is_docker { &[] } else { &["AUDIT_WRITE", "MKNOD", "NET_RAW"] },
+            docker_default_args: if is_docker { &[] } else { &PODMAN_ARGS },
         }
     }
 
-    /// Whether that program is installed.
+    /// Whether its own command-line program is installed.
     pub fn has_command_line(&self) -> bool {
-        crate::machine::is_installed(self.command_line())
-    }
-
-    /// Whether a build's cache consists of images, one for each step. These have the build's labels, too.
-    pub fn caches_steps_as_images(&self) -> bool {
-        self.make == Make::Podman
-    }
-
-    /// Whether `sharing=locked` of a cache mount works.
-    pub fn locks_caches(&self) -> bool {
-        self.make == Make::Docker
-    }
-
-    /// Whether an image keeps all its names when two commands change them at the same time.
-    pub fn keeps_all_names(&self) -> bool {
-        self.make == Make::Docker
-    }
-
-    /// Whether it builds through BuildKit, which reports each step. Podman builds with Buildah, through the older API.
-    pub fn has_buildkit(&self) -> bool {
-        self.make == Make::Docker
-    }
-
-    /// Whether a process of its own cleans up after a container that has ended. That may happen late, and would undo
-    /// what was prepared for the next start by then.
-    pub fn cleans_up_later(&self) -> bool {
-        self.make == Make::Podman
-    }
-
-    /// The capabilities that Docker gives a container by default and this engine does not.
-    pub fn missing_default_capabilities(&self) -> &'static [&'static str] {
-        match self.make {
-            Make::Docker => &[],
-            Make::Podman => &["AUDIT_WRITE", "MKNOD", "NET_RAW"],
-        }
-    }
-
-    /// Arguments of `create` that give a container the defaults that it would have on Docker.
-    pub fn docker_default_args(&self) -> &'static [&'static str] {
-        match self.make {
-            Make::Docker => &[],
-            // The log goes where `docker logs` finds it, whatever the engine's configuration says.
-            Make::Podman => {
-                &["--log-driver=k8s-file", "--pids-limit=-1", "--sysctl", "net.ipv4.ip_unprivileged_port_start=0"]
-            }
-        }
+        crate::machine::is_installed(self.command_line)
     }
 }
 
 impl fmt::Display for Make {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Docker => "Docker",
-            Self::Podman => "Podman",
-        })
+        f.write_str(if *self == Self::Docker { "Docker" } else { "Podman" })
     }
 }
 

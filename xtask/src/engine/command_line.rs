@@ -24,7 +24,7 @@ impl Engine {
     /// Both accept the same commands.
     pub fn command_line(&self) -> CommandLine {
         let host = &self.endpoint.host;
-        let own = self.abilities.command_line();
+        let own = self.abilities.command_line;
         // Podman's has no TLS, and over ssh it needs the path of the socket.
         let can_connect = host.starts_with("unix://") || (host.starts_with("tcp://") && self.endpoint.tls.is_none());
         if own == PODMAN && can_connect && self.abilities.has_command_line() {

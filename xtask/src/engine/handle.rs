@@ -19,11 +19,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// An engine that answered: its client, its address, what it can do.
 #[derive(Clone)]
 pub struct Engine {
-    docker: Docker,
+    pub(crate) docker: Docker,
     pub endpoint: Endpoint,
     pub abilities: Abilities,
     /// The embedded engine's process, which ends with the last copy of this.
-    embedded: Option<Arc<Embedded>>,
+    pub(crate) embedded: Option<Arc<Embedded>>,
     /// This project's cache folder.
     cache: PathBuf,
 }
@@ -45,22 +45,18 @@ impl Engine {
             },
             // bollard looks for the socket's file already here.
             Err(error) if is_local => error,
-            Err(error) => return Err(Unreachable::Misconfigured(error)),
+            Err(error) => return Err(Unreachable::Failed(error)),
         };
         Err(Unreachable::Silent { why: shorten(&error.root_cause().to_string()), endpoint })
     }
 
     /// Starts an engine that ends with the last copy of the returned value.
     pub async fn embedded(ui: &Ui, cache: &Path, reason: String) -> Result<Self, Unreachable> {
-        let embedded = Embedded::start(ui, cache).await.map_err(Unreachable::Embedded)?;
+        let embedded = Embedded::start(ui, cache).await.map_err(Unreachable::Failed)?;
         let mut engine = Self::at(Endpoint::at(embedded.host(), reason), cache).await?;
         engine.abilities.runs_containers = embedded.support.runtime.clone().map(drop);
         engine.embedded = Some(Arc::new(embedded));
         Ok(engine)
-    }
-
-    pub(crate) fn docker(&self) -> &Docker {
-        &self.docker
     }
 
     /// For people: `Docker 20.10.24 at unix:///var/run/docker.sock (the default)`
@@ -77,13 +73,9 @@ impl Engine {
         self.endpoint.host.starts_with("unix://")
     }
 
-    pub fn is_embedded(&self) -> bool {
-        self.embedded.is_some()
-    }
-
     /// The file to lock during a build, if the engine itself does not lock the build caches.
     pub fn build_lock(&self) -> Option<PathBuf> {
-        (!self.abilities.locks_caches()).then(|| self.own_folder().join("builds.lock"))
+        (!self.abilities.locks_caches).then(|| self.own_folder().join("builds.lock"))
     }
 
     /// The folder for locks that commands on this engine share.
@@ -100,11 +92,6 @@ impl Engine {
                  built and saved; to run and verify nodes, use another machine's engine (DOCKER_HOST), or fix this one"
             )
         })
-    }
-
-    /// Why a command failed, as far as an embedded engine knows.
-    pub fn advice(&self, error: &anyhow::Error) -> Option<String> {
-        self.embedded.as_ref()?.advice(error)
     }
 
     /// Runs cleanup `work` to its end although nobody awaits it any more: on a thread and a runtime of its own, since

@@ -13,4 +13,4 @@ pub mod quirks;
 
 pub use connect::unreachable::Unreachable;
 pub use handle::Engine;
-pub use images::image::Image;
+pub use images::store::Image;

@@ -44,7 +44,7 @@ impl Lab<'_> {
         });
         let options = ImportImageOptionsBuilder::default().quiet(true).build();
         let alone = self.engine.lock_names().await?;
-        let answers = self.engine.docker().import_image(options, bollard::body_try_stream(reader.into_stream()), None);
+        let answers = self.engine.docker.import_image(options, bollard::body_try_stream(reader.into_stream()), None);
         let loaded = answers.try_for_each(|_| async { Ok(()) }).await;
         drop(alone);
         // The reason why reading failed is more useful than that the engine got half an archive.

@@ -247,8 +247,8 @@ impl Lab<'_> {
             folder: &node.folder,
             labels: &node.labels,
             name: node.container_name.as_deref(),
-            as_docker: [command_line.docker_default_args(), abilities.docker_default_args()].concat(),
-            missing_capabilities: abilities.missing_default_capabilities(),
+            as_docker: [command_line.docker_default_args(), abilities.docker_default_args].concat(),
+            missing_capabilities: abilities.missing_default_capabilities,
         };
         let args = create::args(&node.container, &target)?;
         self.ui.command(format_args!("{} {}", command_line.shown(), create::shown(&args)));

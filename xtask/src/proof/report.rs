@@ -75,6 +75,12 @@ impl VerifyReport {
         self.rows.iter().filter(|row| row.outcome == outcome).count()
     }
 
+    /// Which check failed first, and why.
+    pub fn first_failure(&self) -> Option<String> {
+        let row = self.rows.iter().find(|row| row.outcome == Outcome::Failed)?;
+        Some(format!("{}: {}: {}: {}", self.id, row.scene, row.check, row.message.trim_end()))
+    }
+
     /// A table with a line per check; its message follows below it.
     pub fn lines(&self) -> Vec<String> {
         let cells = |scene: &str, check: &str, result: &str, time: &str| {

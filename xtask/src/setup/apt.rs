@@ -22,8 +22,7 @@ pub fn install(ui: &Ui, packages: &[Package]) -> Result<Vec<&'static str>> {
     let updated = apt(&["update"]);
     spinner.finish_and_clear();
     if let Err(error) = updated {
-        // The package lists of some unrelated archive may be out of reach. What counts is whether the packages are
-        // there.
+        // Those of an unrelated archive may be out of reach. What counts is whether the packages are there.
         ui.warn(format_args!("some of apt's package lists could not be updated: {error:#}"));
     }
     let names = available(ui, packages)?;
@@ -45,8 +44,14 @@ fn available(ui: &Ui, packages: &[Package]) -> Result<Vec<&'static str>> {
         let name = package.name;
         let name = if *package == DOCKER_CLI && process::read(ui, cmd!(sh, "apt-cache show {name}")).is_err() {
             DOCKER.name
-        } else if *package == PODMAN {
-            podman_or_docker(ui, &process::read(ui, cmd!(sh, "apt-cache policy {name}"))?)
+        } else if *package == PODMAN
+            && let Some(version) = candidate(&process::read(ui, cmd!(sh, "apt-cache policy {name}"))?)
+            && version < OLDEST_PODMAN
+        {
+            ui.note(format_args!(
+                "this system's Podman ({version}) is too old for the embedded engine; installing Docker instead"
+            ));
+            DOCKER.name
         } else {
             name
         };
@@ -55,18 +60,6 @@ fn available(ui: &Ui, packages: &[Package]) -> Result<Vec<&'static str>> {
         }
     }
     Ok(names)
-}
-
-fn podman_or_docker(ui: &Ui, policy: &str) -> &'static str {
-    match candidate(policy) {
-        Some(version) if version < OLDEST_PODMAN => {
-            ui.note(format_args!(
-                "this system's Podman ({version}) is too old for the embedded engine; installing Docker instead"
-            ));
-            DOCKER.name
-        }
-        _ => PODMAN.name,
-    }
 }
 
 /// The major version that apt would install. (apt-cache(8))

@@ -40,12 +40,8 @@ pub async fn ensure_all(ui: &Ui, consent: Consent, finder: &Finder) -> Result<En
 async fn ensure(ui: &Ui, consent: Consent, finder: &Finder, engine: Result<Engine, Unreachable>) -> Result<Engine> {
     let system = System::detect();
     let packages = missing(&system, &finder.choice, &engine);
-    let stopped_docker = match &engine {
-        Err(unreachable) if finder.choice == EngineChoice::Docker && !DOCKER.is_missing() => {
-            Some(unreachable.in_short())
-        }
-        _ => None,
-    };
+    let is_stopped_docker = finder.choice == EngineChoice::Docker && !DOCKER.is_missing();
+    let stopped_docker = engine.as_ref().err().filter(|_| is_stopped_docker).map(Unreachable::in_short);
     match engine {
         // Installing something would not help.
         Err(unreachable) if !unreachable.is_absence() => return Err(unreachable.explain()),
@@ -81,21 +77,19 @@ pub async fn ensure_test_tools(ui: &Ui, consent: Consent) -> Result<()> {
 
 /// What to install for the engine of this choice, which answered so.
 fn missing(system: &System, choice: &EngineChoice, engine: &Result<Engine, Unreachable>) -> Vec<Package> {
-    let mut missing = Vec::new();
-    if GIT.is_missing() {
-        missing.push(GIT);
-    }
-    if system.has_apt() && MMDEBSTRAP.is_missing() {
-        missing.push(MMDEBSTRAP);
-    }
+    let needs_docker = engine.is_err() && *choice == EngineChoice::Docker;
+    let needed = [
+        (GIT, true),
+        (MMDEBSTRAP, system.has_apt()),
+        (DOCKER_CLI, system.has_apt() && needs_docker),
+        (DOCKER, needs_docker),
+    ];
+    let needed = needed.into_iter().filter(|(package, is_needed)| *is_needed && package.is_missing());
+    let mut missing: Vec<Package> = needed.map(|(package, _)| package).collect();
     match engine {
         Ok(engine) if system.has_apt() && !engine.abilities.has_command_line() => missing.push(DOCKER_CLI),
-        Ok(_) => {}
-        Err(_) if *choice == EngineChoice::Docker => {
-            let cli = (system.has_apt() && DOCKER_CLI.is_missing()).then_some(DOCKER_CLI);
-            missing.extend(cli.into_iter().chain(DOCKER.is_missing().then_some(DOCKER)));
-        }
-        Err(_) => missing.extend(packages::missing_for_embedded()),
+        Err(_) if !needs_docker => missing.extend(packages::missing_for_embedded()),
+        _ => {}
     }
     missing
 }

@@ -26,7 +26,7 @@ pub(super) async fn export<T: Send + 'static>(
 
 /// Sends the engine's export of `image` into a pipe.
 async fn feed(engine: &Engine, image: &str, feeder: pipe::Feeder, progress: impl Fn(u64)) -> Result<()> {
-    let mut export = std::pin::pin!(engine.export(image));
+    let mut export = std::pin::pin!(engine.docker.export_image(image));
     while let Some(chunk) = export.next().await {
         let chunk = chunk.with_context(|| format!("the engine did not complete its export of {image}"))?;
         progress(chunk.len() as u64);

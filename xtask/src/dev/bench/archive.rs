@@ -48,7 +48,7 @@ pub async fn sizes(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>
 
 /// Exports to nowhere. `silent` gets the time until the engine's first byte; nothing can be compressed before that.
 async fn bare_export(built: &Built, silent: &mut Times) -> Result<()> {
-    let mut export = std::pin::pin!(built.engine.export(&built.plan.names.image));
+    let mut export = std::pin::pin!(built.engine.docker.export_image(&built.plan.names.image));
     let mut piece = silent.measure(async { Ok(export.next().await) }).await?;
     while let Some(bytes) = piece {
         bytes.context("the engine did not complete its export")?;

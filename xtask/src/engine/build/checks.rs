@@ -78,7 +78,7 @@ async fn in_container(engine: &Engine, plan: &BuildPlan, image: &str, check: &Ch
     };
     let container = Container { engine, id: engine.create(body).await? };
     engine.start(&container.id).await?;
-    let mut wait = engine.docker().wait_container(&container.id, None::<WaitContainerOptions>);
+    let mut wait = engine.docker.wait_container(&container.id, None::<WaitContainerOptions>);
     let code = match wait.next().await {
         Some(Ok(ended)) => ended.status_code,
         Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,

@@ -19,7 +19,7 @@ use crate::engine::build::progress::{reason, show_progress};
 use crate::engine::build::request::{client, id_in, proxy_args, quoted, small_build};
 use crate::engine::errors::{is_disturbed, retry_while};
 use crate::engine::handle::Engine;
-use crate::engine::images::image::{CANDIDATE, Image};
+use crate::engine::images::store::{CANDIDATE, Image};
 use catalog::context::{self, SourceFile};
 use catalog::source::Sources;
 use catalog::{BuildPlan, labels};
@@ -88,7 +88,7 @@ impl Job<'_> {
             }
         }
         let mut files = self.plan.files.clone();
-        if !self.engine.abilities.locks_caches()
+        if !self.engine.abilities.locks_caches
             && let Some(file) = files.iter_mut().find(|file| file.path == self.plan.dockerfile)
         {
             file.origin = self.dockerfile_without_locks()?;
@@ -115,7 +115,7 @@ impl Job<'_> {
         args.extend(self.plan.build_args.clone());
         args.insert("BASE".to_owned(), self.base.to_owned());
         args.insert("FRESH".to_owned(), if self.no_cache { "1" } else { "" }.to_owned());
-        let has_buildkit = self.engine.abilities.has_buildkit();
+        let has_buildkit = self.engine.abilities.has_buildkit;
         BuildImageOptions {
             version: if has_buildkit { BuilderVersion::BuilderBuildKit } else { BuilderVersion::BuilderV1 },
             // One for each build: two builds at once must not use each other's.
@@ -134,7 +134,7 @@ impl Job<'_> {
     async fn build_candidate(&self, context: &Path, candidate: &str) -> Result<()> {
         let mut image_labels = self.plan.labels();
         image_labels.insert(labels::RECIPE.to_owned(), self.plan.recipe.hex().to_owned());
-        if !self.engine.abilities.caches_steps_as_images() {
+        if !self.engine.abilities.caches_steps_as_images {
             let (t, labels) = (Some(candidate.to_owned()), Some(image_labels.into_iter().collect()));
             return self.run(BuildImageOptions { t, labels, ..self.options() }, context).await.map(drop);
         }

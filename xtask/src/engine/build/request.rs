@@ -17,8 +17,8 @@ use crate::engine::handle::Engine;
 /// side by side, and that its own version is not put onto the image as a label. In a chroot it builds only through its
 /// own API, which accepts and answers the same.
 pub fn client(engine: &Engine) -> Docker {
-    let docker = engine.docker().clone();
-    if engine.abilities.has_buildkit() {
+    let docker = engine.docker.clone();
+    if engine.abilities.has_buildkit {
         return docker;
     }
     let in_chroot = engine.abilities.runs_containers.is_err();

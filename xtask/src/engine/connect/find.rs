@@ -95,7 +95,7 @@ impl Finder {
 
     /// Why a command failed, as far as the embedded engine knows.
     pub fn advice(&self, error: &anyhow::Error) -> Option<String> {
-        self.found().as_ref()?.advice(error)
+        self.found().as_ref()?.embedded.as_ref()?.advice(error)
     }
 
     /// Forgets the engine that was found; an embedded one ends when nobody uses it.
@@ -131,7 +131,7 @@ impl Finder {
     }
 
     async fn running_podman(&self) -> Result<Engine, Unreachable> {
-        let mut answer = Err(Unreachable::Misconfigured(anyhow!(
+        let mut answer = Err(Unreachable::Failed(anyhow!(
             "no Podman service is running here; start one (systemctl --user enable --now podman.socket), or use \
              `--engine embedded`"
         )));
@@ -146,7 +146,7 @@ impl Finder {
 }
 
 fn docker() -> Result<Endpoint, Unreachable> {
-    Endpoint::discover().map_err(Unreachable::Misconfigured)
+    Endpoint::discover().map_err(Unreachable::Failed)
 }
 
 #[cfg(test)]

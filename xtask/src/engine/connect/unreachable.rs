@@ -12,19 +12,16 @@ pub enum Unreachable {
     Forbidden { endpoint: Endpoint },
     /// The embedded engine was asked for, but Podman is not installed.
     NotInstalled,
-    /// Podman is installed, but could not be started as the embedded engine.
-    Embedded(anyhow::Error),
-    /// The address itself is invalid.
-    Misconfigured(anyhow::Error),
+    /// The address itself is invalid, or Podman could not be started as the embedded engine.
+    Failed(anyhow::Error),
 }
 
 impl Unreachable {
     /// Whether installing or starting an engine on this machine would help.
     pub fn is_absence(&self) -> bool {
         match self {
-            Self::NotInstalled => true,
             Self::Silent { endpoint, .. } => endpoint.is_default(),
-            Self::Forbidden { .. } | Self::Embedded(_) | Self::Misconfigured(_) => false,
+            other => matches!(other, Self::NotInstalled),
         }
     }
 
@@ -34,20 +31,20 @@ impl Unreachable {
             Self::NotInstalled => "Podman is not installed".to_owned(),
             Self::Silent { endpoint, .. } => format!("no engine answers at {}", endpoint.host),
             Self::Forbidden { endpoint } => format!("no permission to use the engine at {}", endpoint.host),
-            Self::Misconfigured(error) | Self::Embedded(error) => format!("{error:#}"),
+            Self::Failed(error) => format!("{error:#}"),
         }
     }
 
     /// The error for both: the engine that was tried first, and the embedded one.
     pub fn and(self, embedded: Self) -> Self {
         let first = self.in_short();
-        Self::Embedded(embedded.explain().context(format!("{first}, and the embedded engine does not start")))
+        Self::Failed(embedded.explain().context(format!("{first}, and the embedded engine does not start")))
     }
 
     /// The error, and what to do about it.
     pub fn explain(self) -> anyhow::Error {
         match self {
-            Self::Misconfigured(error) | Self::Embedded(error) => error,
+            Self::Failed(error) => error,
             Self::NotInstalled => anyhow!(
                 "the embedded engine needs Podman, which is not installed; \
                  `cargo xtask setup --engine embedded --yes` installs it"

@@ -50,15 +50,15 @@ impl Engine {
             attach_stderr: Some(true),
             ..ExecConfig::default()
         };
-        let exec = self.docker().create_exec(container, config).await?.id;
-        let started = self.docker().start_exec(&exec, None).await?;
+        let exec = self.docker.create_exec(container, config).await?.id;
+        let started = self.docker.start_exec(&exec, None).await?;
         let StartExecResults::Attached { output, .. } = started else { bail!("the engine started it detached") };
         Ok(Command { engine: self, id: exec, output, text: Vec::new() })
     }
 
     /// The exit code of a command whose output has ended. The engine may take a moment to know it.
     async fn exit_code(&self, exec: &str) -> Result<i64> {
-        let ask = || self.docker().inspect_exec(exec);
+        let ask = || self.docker.inspect_exec(exec);
         let unknown = |state: &ExecInspectResponse| state.exit_code.is_none() || state.running == Some(true);
         let passing = |answer: &Result<ExecInspectResponse, Error>| answer.as_ref().is_ok_and(unknown);
         let state = Retry::within(EXIT_CODE_TIMEOUT, PAUSE).run_while(passing, ask).await?;
@@ -69,13 +69,13 @@ impl Engine {
     /// What the container's terminal shows from now on.
     pub async fn attach(&self, container: &str) -> Result<AttachContainerResults> {
         let options = AttachContainerOptionsBuilder::default().stdout(true).stderr(true).stream(true).build();
-        self.docker().attach_container(container, Some(options)).await.context("attaching to the console")
+        self.docker.attach_container(container, Some(options)).await.context("attaching to the console")
     }
 
     /// The end of what the container has printed so far.
     pub async fn console_log(&self, container: &str) -> Result<String> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
-        let mut logs = std::pin::pin!(self.docker().logs(container, Some(options)));
+        let mut logs = std::pin::pin!(self.docker.logs(container, Some(options)));
         let mut text = Vec::new();
         while let Some(piece) = logs.next().await {
             text.extend_from_slice(&piece.context("reading the container's log")?.into_bytes());

@@ -15,12 +15,6 @@ use retry::Retry;
 use crate::engine::errors::{ignore_missing, is_unreadable, retry_disturbed, retry_while};
 use crate::engine::handle::Engine;
 
-/// How long a container may have a state that is not in Docker's API.
-const SETTLING_TIMEOUT: Duration = Duration::from_secs(15);
-const SETTLING_PAUSE: Duration = Duration::from_millis(150);
-/// The pause while waiting for what should happen at once.
-const SHORT_PAUSE: Duration = Duration::from_millis(10);
-
 impl Engine {
     /// Creates a container that is not a node's.
     pub async fn create_helper(
@@ -42,11 +36,11 @@ impl Engine {
 
     /// Creates a container. Returns its ID.
     pub async fn create(&self, body: ContainerCreateBody) -> Result<String> {
-        Ok(retry_disturbed(|| self.docker().create_container(None, body.clone())).await?.id)
+        Ok(retry_disturbed(|| self.docker.create_container(None, body.clone())).await?.id)
     }
 
     pub async fn start(&self, container: &str) -> Result<()> {
-        self.docker().start_container(container, None).await?;
+        self.docker.start_container(container, None).await?;
         Ok(())
     }
 
@@ -55,10 +49,10 @@ impl Engine {
     pub async fn stop(&self, container: &str, timeout: Duration) -> Result<()> {
         let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
-        let stopped = if self.abilities.cleans_up_later() {
+        let stopped = if self.abilities.cleans_up_later {
             self.stop_by_signals(container, timeout).await
         } else {
-            self.docker().stop_container(container, Some(options)).await.map_err(Into::into)
+            self.docker.stop_container(container, Some(options)).await.map_err(Into::into)
         };
         stopped.context("stopping the container")
     }
@@ -76,8 +70,8 @@ impl Engine {
 
     /// Sends SIGKILL to a running container. It can be started again afterwards.
     pub async fn kill(&self, container: &str) -> Result<()> {
-        self.docker().kill_container(container, None).await.context("killing the container")?;
-        if self.abilities.cleans_up_later() {
+        self.docker.kill_container(container, None).await.context("killing the container")?;
+        if self.abilities.cleans_up_later {
             // Its state tells when that is done.
             let _ended = self.end_of(container).await?;
         }
@@ -87,7 +81,7 @@ impl Engine {
     /// Sends a signal, unless the container has just ended.
     async fn signal(&self, container: &str, signal: &str) -> Result<()> {
         let options = KillContainerOptionsBuilder::default().signal(signal).build();
-        match self.docker().kill_container(container, Some(options)).await {
+        match self.docker.kill_container(container, Some(options)).await {
             Err(error) if self.process_of(container).await?.is_ok() => Err(error.into()),
             _ => Ok(()),
         }
@@ -96,7 +90,7 @@ impl Engine {
     /// Removes it, running or not, with its anonymous volumes.
     pub async fn remove_container(&self, container: &str) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        let remove = || self.docker().remove_container(container, Some(options.clone()));
+        let remove = || self.docker.remove_container(container, Some(options.clone()));
         // Something of it is being unmounted, by the kernel or by another command.
         let is_busy = |removed: &Result<(), Error>| {
             matches!(removed, Err(Error::DockerResponseServerError { status_code: 500, message })
@@ -123,21 +117,21 @@ impl Engine {
 
     async fn end_within(&self, timeout: Duration, container: &str) -> Result<Result<i64, i64>> {
         let runs = |state: &Result<Result<i64, i64>>| matches!(state, Ok(Ok(_)));
-        Retry::within(timeout, SHORT_PAUSE).run_while(runs, || self.process_of(container)).await
+        Retry::within(timeout, Duration::from_millis(10)).run_while(runs, || self.process_of(container)).await
     }
 
     /// Asks until the answer can be read: for a moment after its end, a container of Podman has a state of its own.
     async fn inspect(&self, container: &str) -> Result<ContainerInspectResponse, Error> {
         let unreadable = |answer: &Result<_, Error>| answer.as_ref().is_err_and(is_unreadable);
-        let ask = || self.docker().inspect_container(container, None);
-        Retry::within(SETTLING_TIMEOUT, SETTLING_PAUSE).run_while(unreadable, ask).await
+        let ask = || self.docker.inspect_container(container, None);
+        Retry::within(Duration::from_secs(15), Duration::from_millis(150)).run_while(unreadable, ask).await
     }
 
     /// The names of volumes with this label.
     pub async fn volumes(&self, label: &str) -> Result<Vec<String>> {
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
-        let found = self.docker().list_volumes(Some(options)).await.context("listing the engine's volumes")?;
+        let found = self.docker.list_volumes(Some(options)).await.context("listing the engine's volumes")?;
         Ok(found.volumes.unwrap_or_default().into_iter().map(|volume| volume.name).collect())
     }
 
@@ -148,19 +142,19 @@ impl Engine {
             labels: Some(labels.clone()),
             ..VolumeCreateRequest::default()
         };
-        Ok(self.docker().create_volume(request).await.context("creating a volume on the engine")?.mountpoint)
+        Ok(self.docker.create_volume(request).await.context("creating a volume on the engine")?.mountpoint)
     }
 
     /// Removes a volume that no container uses.
     pub async fn remove_volume(&self, name: &str) -> Result<()> {
-        let removed = self.docker().remove_volume(name, None::<RemoveVolumeOptions>).await;
+        let removed = self.docker.remove_volume(name, None::<RemoveVolumeOptions>).await;
         ignore_missing(removed).with_context(|| format!("removing the volume {name}"))
     }
 
     /// Unpacks a tar archive in a folder of a container, which need not run.
     pub async fn upload(&self, container: &str, folder: &str, tar: Vec<u8>) -> Result<()> {
         let options = UploadToContainerOptionsBuilder::default().path(folder).build();
-        let sent = self.docker().upload_to_container(container, Some(options), bollard::body_full(tar.into())).await;
+        let sent = self.docker.upload_to_container(container, Some(options), bollard::body_full(tar.into())).await;
         sent.with_context(|| format!("writing files to {folder}"))
     }
 }

@@ -27,12 +27,11 @@ impl Engine {
     pub async fn containers(&self, label: &str) -> Result<Vec<ListedContainer>> {
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        match self.docker().list_containers(Some(options)).await {
-            Ok(found) => Ok(found.into_iter().map(from_summary).collect()),
+        let listed = match self.docker.list_containers(Some(options)).await {
             Err(error) if is_unreadable(&error) => self.list_by_command_line(label).await,
-            Err(error) => Err(error.into()),
-        }
-        .context("listing the engine's containers")
+            answer => answer.map(|found| found.into_iter().map(from_summary).collect()).map_err(Into::into),
+        };
+        listed.context("listing the engine's containers")
     }
 
     async fn list_by_command_line(&self, label: &str) -> Result<Vec<ListedContainer>> {

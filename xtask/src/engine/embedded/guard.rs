@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use files::Lock;
 use rustix::process::Signal;
 
@@ -65,15 +65,17 @@ pub fn run() -> Option<ExitCode> {
 }
 
 fn guard(args: &[OsString]) -> Result<ExitCode> {
-    ensure!(args.len() > 3, "the guard needs the storage, the runtime folder, the socket and Podman's arguments");
-    let paths = EmbeddedPaths::new((&args[0]).into(), (&args[1]).into());
-    let socket = PathBuf::from(&args[2]);
+    let [storage, runtime, socket, podman @ ..] = args else {
+        bail!("the guard needs the storage, the runtime folder, the socket and Podman's arguments")
+    };
+    let paths = EmbeddedPaths::new(storage.into(), runtime.into());
+    let socket = PathBuf::from(socket);
     // Else it would be called `exe`.
     let _ = std::fs::write("/proc/self/comm", "cml-nodes-guard");
     // Until the engine has ended nobody may remove the storage, even if the command has ended.
     let lock = Lock::share_blocking(&paths.lock)?;
     let mut engine =
-        Command::new("podman").args(&args[3..]).stdin(Stdio::null()).spawn().context("could not run podman")?;
+        Command::new("podman").args(podman).stdin(Stdio::null()).spawn().context("could not run podman")?;
     let (ended, has_ended) = mpsc::channel::<()>();
     let watched = (Process::of_child(&engine), socket.clone());
     std::thread::spawn(move || end_with_the_command(watched.0, &watched.1, &has_ended));

@@ -87,9 +87,7 @@ impl EmbeddedPaths {
             return Ok(());
         }
         if before.is_some() {
-            for images in std::fs::read_dir(&self.images).into_iter().flatten().flatten() {
-                let _ = std::fs::remove_dir_all(images.path().join("libpod"));
-            }
+            entries(&self.images).for_each(|images| drop(std::fs::remove_dir_all(images.join("libpod"))));
             std::fs::write(self.markers.join("moved"), "").context("recording that the embedded engine has moved")?;
         }
         std::fs::write(&record, runtime).with_context(|| format!("could not write {}", record.display()))
@@ -107,10 +105,14 @@ impl EmbeddedPaths {
 
     /// The caches of builds: the compiler's and the packages'.
     pub fn caches(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(&self.temporary).into_iter().flatten().flatten();
-        let is_cache = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("buildah-cache");
-        entries.filter(is_cache).map(|entry| entry.path()).collect()
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        entries(&self.temporary).filter(|path| name(path).starts_with("buildah-cache")).collect()
     }
+}
+
+/// The paths of what is in a folder, if it is there.
+pub fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 /// Not read from the environment, which differs between terminals: Podman must find everything where it was.

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::embedded::paths::EmbeddedPaths;
@@ -120,18 +120,17 @@ impl<'a> Probe<'a> {
     fn run(&self, key: String) -> Result<MachineSupport> {
         let mut storage_because = Vec::new();
         for storage in storages() {
-            match self.store_an_image(storage) {
-                Ok(()) => {
-                    let runtime = self.runtime(storage);
-                    if let Err(why) = &runtime {
-                        self.build_in_chroot(storage)
-                            .map_err(|error| anyhow!("nor can builds run in a chroot: {error:#}"))
-                            .with_context(|| format!("containers cannot run on this machine: {why}"))?;
-                    }
-                    return Ok(MachineSupport { key, storage, storage_because, runtime });
-                }
-                Err(error) => storage_because.push(format!("{}: {error:#}", storage.name())),
+            if let Err(error) = self.store_an_image(storage) {
+                storage_because.push(format!("{}: {error:#}", storage.name()));
+                continue;
             }
+            let runtime = self.runtime(storage);
+            if let Err(why) = &runtime {
+                self.build_in_chroot(storage)
+                    .map_err(|error| anyhow!("nor can builds run in a chroot: {error:#}"))
+                    .with_context(|| format!("containers cannot run on this machine: {why}"))?;
+            }
+            return Ok(MachineSupport { key, storage, storage_because, runtime });
         }
         bail!("Podman cannot store images here:\n  {}", storage_because.join("\n  "))
     }
@@ -150,39 +149,33 @@ impl<'a> Probe<'a> {
 
     /// An image, and one on top of it, so that layers are put together.
     fn store_an_image(&self, storage: Storage) -> Result<()> {
-        let settings = settings::write(&self.paths, storage, None)?;
-        for (base, tag) in [("scratch", format!("{IMAGE}:1")), (&*format!("{IMAGE}:1"), format!("{IMAGE}:2"))] {
-            self.build(&format!("FROM {base}\nCOPY root/ /\n"), &[], &tag, &settings)?;
-        }
-        Ok(())
+        self.build(storage, "FROM scratch\nCOPY root/ /\n", &[], 1)?;
+        self.build(storage, &format!("FROM {IMAGE}:1\nCOPY root/ /\n"), &[], 2)
     }
 
     fn build_in_chroot(&self, storage: Storage) -> Result<()> {
-        let settings = settings::write(&self.paths, storage, None)?;
         let program = serde_json::to_string(&[&self.program])?;
-        self.build(&format!("FROM {IMAGE}:2\nRUN {program}\n"), &self.volumes, &format!("{IMAGE}:3"), &settings)
+        self.build(storage, &format!("FROM {IMAGE}:2\nRUN {program}\n"), &self.volumes, 3)
     }
 
-    fn build(&self, dockerfile: &str, extra: &[String], tag: &str, settings: &Settings) -> Result<()> {
-        let path = self.context.path().join("Dockerfile");
+    fn build(&self, storage: Storage, dockerfile: &str, extra: &[String], number: u32) -> Result<()> {
+        let settings = settings::write(&self.paths, storage, None)?;
+        let (path, tag) = (self.context.path().join("Dockerfile"), format!("{IMAGE}:{number}"));
         std::fs::write(&path, dockerfile)?;
-        let mut args = ["build", "--quiet", "--pull=never", "--isolation=chroot", "--layers=false", "--tag", tag]
-            .map(OsString::from)
-            .to_vec();
-        args.extend(extra.iter().map(OsString::from));
-        args.extend(["--file".into(), path.into(), self.context.path().into()]);
-        self.podman(args, settings)
+        let start = ["build", "--quiet", "--pull=never", "--isolation=chroot", "--layers=false", "--tag", &tag];
+        let end = ["--file".into(), path.into(), self.context.path().into()];
+        self.podman(start.map(OsString::from).into_iter().chain(extra.iter().map(Into::into)).chain(end), &settings)
     }
 
     fn start_a_container(&self, storage: Storage, runtime: &Runtime) -> Result<()> {
         let settings = settings::write(&self.paths, storage, Some(runtime))?;
-        let mut args: Vec<OsString> = ["run", "--rm", "--network", "none"].map(OsString::from).to_vec();
-        args.extend(self.volumes.iter().map(OsString::from));
-        args.extend([format!("{IMAGE}:2").into(), self.program.clone().into()]);
-        self.podman(args, &settings)
+        let start = ["run", "--rm", "--network", "none"].map(OsString::from).into_iter();
+        let end = [format!("{IMAGE}:2").into(), self.program.clone().into()];
+        self.podman(start.chain(self.volumes.iter().map(Into::into)).chain(end), &settings)
     }
 
-    fn podman(&self, args: Vec<OsString>, settings: &Settings) -> Result<()> {
+    fn podman(&self, args: impl Iterator<Item = OsString>, settings: &Settings) -> Result<()> {
+        let args: Vec<OsString> = args.collect();
         let shown: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
         self.ui.command(format_args!("podman {}", shown.join(" ")));
         let command = settings.podman(args).stdout_null().stderr_capture().unchecked();
@@ -196,10 +189,8 @@ impl<'a> Probe<'a> {
             running.kill()?;
             bail!("no answer within {} s", TIMEOUT.as_secs())
         };
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(anyhow!("{}", reason(&String::from_utf8_lossy(&output.stderr))))
+        ensure!(output.status.success(), "{}", reason(&String::from_utf8_lossy(&output.stderr)));
+        Ok(())
     }
 }
 
@@ -218,20 +209,15 @@ fn storages() -> Vec<Storage> {
     [Some(Storage::Overlay), fuse, Some(Storage::Vfs)].into_iter().flatten().collect()
 }
 
-/// crun is Podman's default; runc also works with control groups that crun does not support.
+/// crun is Podman's default; runc also works with control groups that crun does not support (`quirks.rs`).
 fn runtimes() -> Vec<Runtime> {
-    let session = if machine::is_root() {
-        Some(PathBuf::from("/run"))
-    } else {
-        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
-    };
-    let has_systemd =
-        session.is_some_and(|folder| folder.join("systemd").is_dir()) && Path::new("/run/systemd/system").is_dir();
+    let session = if machine::is_root() { Some("/run".into()) } else { std::env::var_os("XDG_RUNTIME_DIR") };
+    let session = session.map(|folder| Path::new(&folder).join("systemd"));
+    let has_systemd = session.is_some_and(|folder| folder.is_dir()) && Path::new("/run/systemd/system").is_dir();
     let cgroups: &[&str] = if has_systemd { &["systemd", "cgroupfs"] } else { &["cgroupfs"] };
     let names = ["crun", "runc"].into_iter().filter(|name| machine::is_installed(name));
-    names
-        .flat_map(|name| cgroups.iter().map(move |way| Runtime { name: name.to_owned(), cgroups: (*way).to_owned() }))
-        .collect()
+    let runtime = |name: &str, cgroups: &str| Runtime { name: name.to_owned(), cgroups: cgroups.to_owned() };
+    names.flat_map(|name| cgroups.iter().map(move |cgroups| runtime(name, cgroups))).collect()
 }
 
 /// The last line of Podman's error output, without the time and quotes around it.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use files::Lock;
 use ui::Ui;
 
-use crate::engine::embedded::paths::EmbeddedPaths;
+use crate::engine::embedded::paths::{self, EmbeddedPaths};
 use crate::engine::embedded::probe;
 use crate::engine::embedded::processes::Process;
 use crate::engine::embedded::{settings, storage};
@@ -15,8 +15,7 @@ use crate::engine::embedded::{settings, storage};
 /// Removes the containers of builds whose engine was killed, since they would keep their images; only if nobody else
 /// uses the storage now.
 pub fn remove_build_containers(ui: &Ui, paths: &EmbeddedPaths) -> Result<()> {
-    let markers: Vec<_> =
-        std::fs::read_dir(&paths.markers).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let markers: Vec<_> = paths::entries(&paths.markers).collect();
     let lock = Lock::try_acquire(&paths.lock)?;
     if markers.is_empty() || lock.is_none() {
         return Ok(());
@@ -40,8 +39,8 @@ pub fn remove_build_containers(ui: &Ui, paths: &EmbeddedPaths) -> Result<()> {
     Ok(())
 }
 
-/// Makes Podman check its containers as after a reboot, if their monitors were killed (`quirks.rs`); only if nobody else
-/// uses the storage now, whose containers could be about to start.
+/// Makes Podman check its containers as after a reboot, if their monitors were killed (`quirks.rs`). Only if nobody
+/// else uses the storage now, whose containers could be about to start.
 pub fn forget_dead_containers(paths: &EmbeddedPaths) -> Result<()> {
     if !has_started_containers(&paths.running) {
         return Ok(());
@@ -65,7 +64,6 @@ pub fn forget_dead_containers(paths: &EmbeddedPaths) -> Result<()> {
 
 /// Whether a container was started here and not removed.
 fn has_started_containers(running: &Path) -> bool {
-    let folders = ["overlay-containers", "vfs-containers"].map(|name| std::fs::read_dir(running.join(name)));
-    let mut containers = folders.into_iter().flatten().flatten().flatten();
-    containers.any(|container| container.path().join("userdata/conmon.pid").exists())
+    let folders = ["overlay-containers", "vfs-containers"].map(|name| paths::entries(&running.join(name)));
+    folders.into_iter().flatten().any(|container| container.join("userdata/conmon.pid").exists())
 }

@@ -79,15 +79,13 @@ impl Embedded {
 
     /// How it works on this machine, for people.
     pub fn describe(&self) -> String {
-        let storage = match self.support.storage_because.last() {
-            None => self.support.storage.name().to_owned(),
-            Some(why) => format!("{}, because {why}", self.support.storage.name()),
-        };
+        let storage = self.support.storage.name();
+        let because = self.support.storage_because.last().map(|why| format!(", because {why}")).unwrap_or_default();
         let isolation = match &self.support.runtime {
             Ok(runtime) => format!("containers by {}", runtime.name),
             Err(why) => format!("builds in a chroot and no containers, because {why}"),
         };
-        format!("{isolation}; storage {storage}, in {}", self.paths.storage.display())
+        format!("{isolation}; storage {storage}{because}, in {}", self.paths.storage.display())
     }
 
     /// Why a command failed, as far as the engine knows: it has ended, or its disk is full.
@@ -101,15 +99,11 @@ impl Embedded {
                 paths::VARIABLE
             )
         };
-        self.end_after_failure().or_else(|| is_full.then(full))
-    }
-
-    fn end_after_failure(&self) -> Option<String> {
         let since = Instant::now();
         while !self.answers() && self.ended().is_none() && since.elapsed() < NOTICE_TIMEOUT {
             std::thread::sleep(Duration::from_millis(10));
         }
-        self.ended()
+        self.ended().or_else(|| is_full.then(full))
     }
 
     /// The message if the engine has ended.
@@ -123,20 +117,17 @@ impl Embedded {
     }
 
     async fn wait_until_it_answers(&self) -> Result<()> {
-        let mut retry = Retry::within(START_TIMEOUT, Duration::from_millis(10));
-        while !self.answers() {
-            if let Some(message) = self.ended() {
-                bail!("{message}");
-            }
-            if !retry.pause().await {
-                bail!(
-                    "the embedded engine did not come up within {} s; the end of its log:\n{}",
-                    START_TIMEOUT.as_secs(),
-                    self.paths.end_of_log()
-                );
-            }
+        let starts = |(answers, ended): &(bool, Option<String>)| !answers && ended.is_none();
+        let retry = Retry::within(START_TIMEOUT, Duration::from_millis(10));
+        match retry.run_while(starts, async || (self.answers(), self.ended())).await {
+            (true, _) => Ok(()),
+            (false, Some(message)) => bail!("{message}"),
+            (false, None) => bail!(
+                "the embedded engine did not come up within {} s; the end of its log:\n{}",
+                START_TIMEOUT.as_secs(),
+                self.paths.end_of_log()
+            ),
         }
-        Ok(())
     }
 }
 

@@ -1,14 +1,13 @@
 //! Removing what embedded engines have stored.
 
-use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use files::Lock;
 use ui::Ui;
 
-use crate::engine::embedded::paths::EmbeddedPaths;
+use crate::engine::embedded::paths::{self, EmbeddedPaths};
 use crate::engine::embedded::processes;
 
 /// Whether the embedded engine has stored images.
@@ -45,10 +44,9 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
         return Ok(());
     }
     // In a user namespace that maps all our subordinate IDs. (unshare(1))
-    let args = ["--map-root-user", "--map-auto", "rm", "-rf", "--one-file-system"].map(OsString::from);
-    let removing = duct::cmd("unshare", args.into_iter().chain([folder.into()]));
-    let done =
-        removing.stdin_null().stdout_null().stderr_capture().unchecked().run().context("could not run unshare")?;
+    let removing = duct::cmd!("unshare", "--map-root-user", "--map-auto", "rm", "-rf", "--one-file-system", folder);
+    let removing = removing.stdin_null().stdout_null().stderr_capture().unchecked();
+    let done = removing.run().context("could not run unshare")?;
     ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr).trim());
     Ok(())
 }
@@ -64,12 +62,10 @@ pub fn unmount_below(folder: &Path) {
 
 /// The bytes of all files below a folder that we may read.
 pub fn size_of(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(found) if found.is_dir() => size_of(&entry.path()),
-            Ok(found) => found.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
+    let size = |path: PathBuf| match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => size_of(&path),
+        Ok(found) => found.blocks() * 512,
+        Err(_) => 0,
+    };
+    paths::entries(folder).map(size).sum()
 }

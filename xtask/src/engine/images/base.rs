@@ -10,7 +10,7 @@ use tokio_util::io::ReaderStream;
 use xshell::{Shell, cmd};
 
 use crate::engine::handle::Engine;
-use crate::engine::images::image::{BOOTSTRAPPED, Image};
+use crate::engine::images::store::{BOOTSTRAPPED, Image};
 use catalog::labels;
 use catalog::manifest::Bootstrap;
 use digests::Digest;
@@ -132,6 +132,6 @@ async fn import(engine: &Engine, image: &str, bootstrap: &Bootstrap, platform: &
         .build();
     let file = tokio::fs::File::open(tarball).await.context("reading the bootstrapped system")?;
     let body = bollard::body_try_stream(ReaderStream::with_capacity(file, 1 << 16));
-    let answers = engine.docker().create_image(Some(options), Some(body), None);
+    let answers = engine.docker.create_image(Some(options), Some(body), None);
     answers.try_for_each(|_| async { Ok(()) }).await.with_context(|| format!("importing {image} into the engine"))
 }

@@ -1,6 +1,5 @@
 //! Images in the engine.
 
 pub mod base;
-pub mod image;
 pub mod pipe;
 pub mod store;

@@ -1,23 +1,93 @@
-//! Finding, naming, removing and exporting the engine's images.
+//! What the engine knows about an image; finding, naming, removing and exporting images.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bollard::errors::Error;
+use bollard::models::{ImageInspect, ImageSummary};
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
-use bytes::Bytes;
-use futures_util::Stream;
+use catalog::labels;
 
 use crate::engine::errors::{retry_disturbed, shorten};
 use crate::engine::handle::Engine;
-use crate::engine::images::image::Image;
 use files::Lock;
+
+/// The repository of images that have not passed their checks yet.
+pub const CANDIDATE: &str = "cml-nodes/candidate";
+
+/// The repository of bootstrapped bases, whose tag is the suite.
+pub const BOOTSTRAPPED: &str = "cml-nodes/debian";
+
+/// An image in the engine.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// What the engine calls it; not always the ID that CML sees (`quirks.rs`; docs/cml.md, 3).
+    pub engine_id: String,
+    pub tags: Vec<String>,
+    pub labels: BTreeMap<String, String>,
+    /// Bytes on the engine's disk.
+    pub size: u64,
+    pub architecture: String,
+}
+
+impl Image {
+    /// The digest of the plan that made this image, if this project made it.
+    pub fn recipe(&self) -> Option<&str> {
+        self.labels.get(labels::RECIPE).map(String::as_str)
+    }
+
+    /// Whether this project made it.
+    pub fn is_ours(&self) -> bool {
+        self.labels.contains_key(labels::NODE) || self.labels.contains_key(labels::BASE)
+    }
+
+    /// Its tags that this project gave it. An image that a person made from ours has our labels, but none of these.
+    pub fn own_tags(&self) -> Vec<&str> {
+        let made = self.labels.get(labels::IMAGE);
+        let is_own = |tag: &&str| {
+            let name = tag.split(':').next().unwrap_or_default();
+            made.is_some_and(|made| made == tag) || [CANDIDATE, BOOTSTRAPPED].contains(&name)
+        };
+        self.tags.iter().map(String::as_str).filter(is_own).collect()
+    }
+
+    fn from_inspect(found: ImageInspect) -> Result<Self> {
+        let config = found.config.unwrap_or_default();
+        Ok(Self {
+            engine_id: full_id(&found.id.context("the engine's answer has no ID for the image")?),
+            tags: short_names(&found.repo_tags.unwrap_or_default()),
+            labels: config.labels.unwrap_or_default().into_iter().collect(),
+            size: found.size.unwrap_or_default().try_into().unwrap_or_default(),
+            architecture: found.architecture.unwrap_or_default(),
+        })
+    }
+
+    fn from_summary(found: ImageSummary) -> Self {
+        Self {
+            engine_id: full_id(&found.id),
+            tags: short_names(&found.repo_tags),
+            labels: found.labels.into_iter().collect(),
+            size: found.size.try_into().unwrap_or_default(),
+            architecture: String::new(),
+        }
+    }
+}
+
+/// Podman answers with full names.
+fn short_names(tags: &[String]) -> Vec<String> {
+    tags.iter().map(|tag| archive::shortened(tag).to_owned()).collect()
+}
+
+/// Some answers leave out the hash algorithm.
+fn full_id(id: &str) -> String {
+    if id.contains(':') { id.to_owned() } else { format!("sha256:{id}") }
+}
 
 impl Engine {
     /// The image of that name, if there is one.
     pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
-        match retry_disturbed(|| self.docker().inspect_image(reference)).await {
+        match retry_disturbed(|| self.docker.inspect_image(reference)).await {
             Ok(found) => Ok(Some(Image::from_inspect(found)?)),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("asking the engine for the image {reference}")),
@@ -38,7 +108,7 @@ impl Engine {
     async fn list(&self, filter: &str, value: String) -> Result<Vec<Image>> {
         let filters = HashMap::from([(filter, vec![value])]);
         let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let found = retry_disturbed(|| self.docker().list_images(Some(options.clone()))).await;
+        let found = retry_disturbed(|| self.docker.list_images(Some(options.clone()))).await;
         let found = found.context("listing the engine's images")?;
         Ok(found.into_iter().map(Image::from_summary).collect())
     }
@@ -48,7 +118,7 @@ impl Engine {
         let (repository, tag) = name.split_once(':').context("the image's name has no tag")?;
         let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
         let _lock = self.lock_names().await?;
-        let tagged = retry_disturbed(|| self.docker().tag_image(reference, Some(options.clone()))).await;
+        let tagged = retry_disturbed(|| self.docker.tag_image(reference, Some(options.clone()))).await;
         tagged.with_context(|| format!("tagging {name}"))
     }
 
@@ -57,7 +127,7 @@ impl Engine {
         // Images of this project have no parents but an engine's build cache, which another build may be using.
         let options = RemoveImageOptionsBuilder::default().force(false).noprune(true).build();
         let _lock = self.lock_names().await?;
-        match retry_disturbed(|| self.docker().remove_image(reference, Some(options.clone()), None)).await {
+        match retry_disturbed(|| self.docker.remove_image(reference, Some(options.clone()), None)).await {
             Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
             // Podman also removes parents (`quirks.rs`), and reports those that a build is using.
             Err(_) if self.image(reference).await?.is_none() => Ok(()),
@@ -65,15 +135,10 @@ impl Engine {
         }
     }
 
-    /// The archive that `docker save` writes for this tag, in pieces.
-    pub fn export(&self, reference: &str) -> impl Stream<Item = Result<Bytes, Error>> {
-        self.docker().export_image(reference)
-    }
-
     /// Fails with the reason if the engine cannot fetch this image from its registry. Nothing is fetched.
     pub async fn probe_registry(&self, reference: &str) -> Result<()> {
         const TIMEOUT: Duration = Duration::from_secs(8);
-        match tokio::time::timeout(TIMEOUT, self.docker().inspect_registry_image(reference, None)).await {
+        match tokio::time::timeout(TIMEOUT, self.docker.inspect_registry_image(reference, None)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => bail!("the engine can't fetch {reference}: {}", shorten(&error.to_string())),
             Err(_) => bail!("the registry of {reference} did not answer within {} s", TIMEOUT.as_secs()),
@@ -83,7 +148,7 @@ impl Engine {
     /// The lock to hold while changing images' names, on an engine that loses names if two commands do so at once.
     /// Held for moments only, so waiting for it prints nothing.
     pub async fn lock_names(&self) -> Result<Option<Lock>> {
-        if self.abilities.keeps_all_names() {
+        if self.abilities.keeps_all_names {
             return Ok(None);
         }
         Lock::acquire_quietly(&self.own_folder().join("names.lock")).await.map(Some)

@@ -13,7 +13,7 @@ use crate::engine::build::progress::log::Progress;
 
 /// The display of a build on an engine with these abilities.
 pub fn show_progress<'a>(ui: &'a Ui, abilities: &Abilities) -> Box<dyn Progress + 'a> {
-    if abilities.has_buildkit() { Box::new(BuildKit::new(ui)) } else { Box::new(Buildah::new(ui)) }
+    if abilities.has_buildkit { Box::new(BuildKit::new(ui)) } else { Box::new(Buildah::new(ui)) }
 }
 
 /// The reason in an engine's error. Engines repeat the whole instruction in it, which the user has seen.
