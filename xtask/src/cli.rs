@@ -83,7 +83,7 @@ enum Command {
     /// Examine CML servers; remove or restore nodes there
     #[command(subcommand)]
     Cml(commands::cml::Command),
-    /// Use a machine inside CML to build, if you have no other Linux machine
+    /// Build on a machine inside CML if you have no other Linux machine
     #[command(subcommand)]
     Builder(commands::builder::Command),
     /// Remove this project's images and files, and nothing else
