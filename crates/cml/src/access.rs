@@ -10,7 +10,6 @@ use tokio::sync::Mutex;
 use crate::{Address, ArchiveFile, Fingerprint, Secret, Settings};
 use ui::Ui;
 
-/// What a command may do on a server.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Also what is in use, read-only, changed by others, or could not start.

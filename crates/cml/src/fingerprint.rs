@@ -17,10 +17,8 @@ impl Fingerprint {
 
     /// Reads 64 hex digits, with or without colons between them and `SHA256:` or openssl's label before them.
     pub fn parse(text: &str) -> Result<Self> {
-        let digits = text.rsplit_once('=').map_or(text, |(_, digits)| digits).trim();
-        let digits =
-            digits.get(..7).filter(|head| head.eq_ignore_ascii_case("sha256:")).map_or(digits, |_| &digits[7..]);
-        let digest = Digest::parse(&digits.replace(':', ""));
+        let digits = text.rsplit_once('=').map_or(text, |(_, digits)| digits).trim().to_ascii_lowercase();
+        let digest = Digest::parse(&digits.trim_start_matches("sha256:").replace(':', ""));
         digest.map(Self).with_context(|| format!("`{text}` is not a SHA-256 fingerprint, which has 64 hex digits"))
     }
 }

@@ -11,7 +11,6 @@ use anyhow::{Result, ensure};
 
 use crate::address::Address;
 
-/// For everything but the archive.
 const MARGIN: u64 = 1 << 20;
 
 /// How much larger an image is unpacked.

@@ -172,10 +172,7 @@ impl<'a> Controller<'a> {
 
     /// The same; nothing if there is no such thing.
     pub(super) async fn find<T: DeserializeOwned>(&self, path: &str, what: &str) -> Result<Option<T>> {
-        match self.get(path, what).await {
-            Err(error) if refusal::is_absent(&error) => Ok(None),
-            other => other.map(Some),
-        }
+        refusal::if_present(self.get(path, what).await)
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self, answer: &Answer, what: &str) -> Result<T> {

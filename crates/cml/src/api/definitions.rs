@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::api::controller::{Content, Controller};
 use crate::api::http::segment;
-use crate::api::refusal::is_absent;
+use crate::api::refusal::if_present;
 use crate::{ArchiveFile, Definition, Kind, Standing};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -27,10 +27,8 @@ impl Controller<'_> {
 
     pub async fn definition(&self, kind: Kind, id: &str) -> Result<Option<Definition>> {
         let what = format!("reading the {kind} {id}");
-        let answer = match self.call(&Method::GET, &path(kind, id), Content::Nothing, &what).await {
-            Err(error) if is_absent(&error) => return Ok(None),
-            other => other?,
-        };
+        let answer = self.call(&Method::GET, &path(kind, id), Content::Nothing, &what).await;
+        let Some(answer) = if_present(answer)? else { return Ok(None) };
         let unreadable = || format!("cannot read the {kind} {id} of {}", self.address);
         let text = String::from_utf8(answer.body).context("it is not UTF-8").with_context(unreadable)?;
         // Some versions send the YAML within a JSON string.

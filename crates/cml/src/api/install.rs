@@ -13,7 +13,7 @@ use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
 use crate::api::refusal::is_rejection;
 use crate::api::undo::{Undo, undo};
-use crate::bundle::check_installed;
+use crate::bundle::{check_installed, means_the_same};
 use crate::space;
 use crate::{Access, Bundle, InstallRecord, InstallState, Kind, NodeReport, Options, Standing};
 use ui::interrupt::Interrupted;
@@ -119,8 +119,7 @@ impl Installation<'_> {
     }
 
     fn is_different(&self, kind: Kind, standing: &Standing) -> bool {
-        let ours = self.bundle.definition(kind);
-        standing.definition(kind).is_none_or(|theirs| !ours.differences(theirs).is_empty())
+        !means_the_same(Some(self.bundle.definition(kind)), standing.definition(kind))
     }
 
     fn has_archive(&self, standing: &Standing) -> bool {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api::controller::{Content, Controller};
 use crate::api::http::segment;
-use crate::api::refusal::{Refused, is_absent};
+use crate::api::refusal::{Refused, if_present};
 use crate::remote_text::excerpt;
 
 const LOG_LINES: u32 = 2000;
@@ -51,7 +51,6 @@ impl std::fmt::Display for RunState {
     }
 }
 
-/// A lab without its nodes and links.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Lab {
     pub id: String,
@@ -164,10 +163,7 @@ impl Controller<'_> {
     /// Deletes a lab, unless it is gone already. The lab must be wiped.
     pub async fn delete_lab(&self, id: &str) -> Result<()> {
         let path = format!("labs/{}", segment(id));
-        match self.call(&Method::DELETE, &path, Content::Nothing, "deleting the lab").await {
-            Err(error) if is_absent(&error) => Ok(()),
-            other => other.map(drop),
-        }
+        if_present(self.call(&Method::DELETE, &path, Content::Nothing, "deleting the lab").await).map(drop)
     }
 
     pub async fn node_state(&self, lab: &str, node: &str) -> Result<Option<RunState>> {

@@ -5,19 +5,15 @@
 
 use anyhow::{Result, ensure};
 use hyper::Uri;
-use hyper::http::HeaderValue;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 /// A proxy that opens tunnels (`CONNECT`).
 #[derive(Clone)]
-pub struct Proxy {
-    uri: Uri,
-    authorization: Option<HeaderValue>,
-}
+pub struct Proxy(Intercept);
 
 impl Proxy {
     /// The proxy for `server` (`HOST:PORT`), if there is one. A proxy that is not plain HTTP is an error.
@@ -26,27 +22,25 @@ impl Proxy {
     }
 
     fn of(environment: &Matcher, server: &str) -> Result<Option<Self>> {
-        let Some(found) = environment.intercept(&destination(server)?) else { return Ok(None) };
-        let proxy = Self { uri: found.uri().clone(), authorization: found.basic_auth().cloned() };
-        let scheme = proxy.uri.scheme_str().unwrap_or("http");
+        let Some(proxy) = environment.intercept(&destination(server)?) else { return Ok(None) };
+        let scheme = proxy.uri().scheme_str().unwrap_or("http");
         ensure!(
             scheme == "http",
             "the environment names a `{scheme}` proxy for {server}, but only http:// proxies can be used. \
              To connect without it: NO_PROXY={}",
             server.rsplit_once(':').map_or(server, |(host, _)| host)
         );
-        Ok(Some(proxy))
+        Ok(Some(Self(proxy)))
     }
 
     /// Host and port, without a user or a password.
     pub fn name(&self) -> String {
-        let (host, port) = (self.uri.host().unwrap_or_default(), self.uri.port_u16().unwrap_or(80));
-        format!("{host}:{port}")
+        format!("{}:{}", self.0.uri().host().unwrap_or_default(), self.0.uri().port_u16().unwrap_or(80))
     }
 
     pub async fn tunnel_to(&self, server: &str) -> Result<TcpStream> {
-        let mut tunnel = Tunnel::new(self.uri.clone(), HttpConnector::new());
-        if let Some(authorization) = &self.authorization {
+        let mut tunnel = Tunnel::new(self.0.uri().clone(), HttpConnector::new());
+        if let Some(authorization) = self.0.basic_auth() {
             tunnel = tunnel.with_auth(authorization.clone());
         }
         let stream = tunnel.call(destination(server)?).await?;
@@ -69,7 +63,7 @@ mod tests {
         let found = |server: &str| Proxy::of(&environment, server).unwrap();
         let proxy = found("cml.example.org:443").unwrap();
         assert_eq!(proxy.name(), "proxy:3128");
-        assert!(proxy.authorization.is_some_and(|header| header.is_sensitive()), "the password is not shown");
+        assert!(proxy.0.basic_auth().is_some_and(|header| header.is_sensitive()), "the password is not shown");
         assert!(found("10.1.2.3:443").is_none() && found("cml.lab.example.org:443").is_none());
         assert!(Proxy::of(&Matcher::builder().build(), "cml:443").unwrap().is_none());
     }

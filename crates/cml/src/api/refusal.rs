@@ -1,5 +1,6 @@
 //! The controller's refusals, in its own words.
 
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::remote_text::{self, excerpt};
@@ -14,9 +15,12 @@ pub struct Refused {
     pub request: String,
 }
 
-/// Whether the controller said that there is no such thing.
-pub fn is_absent(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == 404)
+/// The result of a request; nothing if the controller said that there is no such thing.
+pub fn if_present<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == 404) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// Whether the controller rejected the request itself, so that it has changed nothing.

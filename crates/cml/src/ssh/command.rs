@@ -100,7 +100,6 @@ pub fn sh(script: &str, arguments: &[&str]) -> String {
     words(&[&["sh", "-c", script, "sh"], arguments].concat())
 }
 
-/// Words, quoted where necessary.
 pub fn words(words: &[&str]) -> String {
     words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }

@@ -54,14 +54,10 @@ impl<'a> Ssh<'a> {
         let mut command = ssh(access, address, &user, &folder);
         command.args(["-o", "ControlMaster=yes", "-o", "NumberOfPasswordPrompts=1"]);
         let password_server = password.map(|password| PasswordServer::start(folder.path(), password)).transpose()?;
-        match &password_server {
-            Some(server) => {
-                command.envs(server.environment()?);
-            }
-            None if !asks => {
-                command.args(["-o", "BatchMode=yes"]);
-            }
-            None => {}
+        if let Some(server) = &password_server {
+            command.envs(server.environment()?);
+        } else if !asks {
+            command.args(["-o", "BatchMode=yes"]);
         }
         command.args([&address.host, "echo ready; exec cat >/dev/null"]);
         show(access, &command);

@@ -41,12 +41,9 @@ echo "ssh=$(systemctl is-enabled ssh.service 2>/dev/null)"
 
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// Sysctls as they are now.
-    pub now: BTreeMap<String, String>,
-    /// Sysctls at the next boot, and when their file was written. All times are in Unix seconds.
+    values: BTreeMap<String, String>,
+    /// Sysctls at the next boot, and when their file was written, in Unix seconds.
     pub boot: BTreeMap<String, (String, u64)>,
-    pub dockerd: Option<u64>,
-    pub other: BTreeMap<String, String>,
 }
 
 impl Facts {
@@ -56,26 +53,26 @@ impl Facts {
 
     pub fn parse(text: &str) -> Self {
         let mut facts = Self::default();
-        for line in text.lines() {
-            let Some((key, value)) = line.split_once('=') else { continue };
-            let words: Vec<&str> = key.split_whitespace().collect();
-            match words.as_slice() {
-                ["now", key] => {
-                    facts.now.insert((*key).to_owned(), value.to_owned());
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            match key.strip_prefix("boot ").and_then(|key| key.split_once(' ')) {
+                Some((age, key)) => {
+                    facts.boot.insert(key.to_owned(), (value.to_owned(), age.parse().unwrap_or(0)));
                 }
-                ["boot", age, key] => {
-                    facts.boot.insert((*key).to_owned(), (value.to_owned(), age.parse().unwrap_or(0)));
-                }
-                ["dockerd"] => facts.dockerd = value.parse().ok(),
-                _ => {
-                    facts.other.insert(key.to_owned(), value.to_owned());
+                None => {
+                    facts.values.insert(key.to_owned(), value.to_owned());
                 }
             }
         }
         facts
     }
 
-    pub fn has(&self, key: &str) -> bool {
-        self.other.contains_key(key)
+    /// Empty if the server has not printed it.
+    pub fn value(&self, key: &str) -> &str {
+        self.values.get(key).map(String::as_str).unwrap_or_default()
+    }
+
+    /// When dockerd was started, in Unix seconds.
+    pub fn dockerd(&self) -> Option<u64> {
+        self.value("dockerd").parse().ok()
     }
 }

@@ -121,72 +121,68 @@ fn version(about: &About) -> Finding {
         );
     };
     if is_too_old(text) {
-        return wrong(
-            true,
-            format!("CML {text} does not run containers"),
-            format!("upgrade to {OLDEST} or newer"),
-            None,
-        );
+        let remedy = format!("upgrade to {OLDEST} or newer");
+        return wrong(true, format!("CML {text} does not run containers"), remedy, None);
     }
-    let more = if Version::parse(text).is_some_and(|version| version < WITH_IMAGE_TAGS) {
-        format!(" ({WITH_IMAGE_TAGS} adds image definitions with a tag of their own)")
-    } else {
-        String::new()
-    };
-    fine(format!("CML {text} runs containers{more}"))
+    match Version::parse(text) {
+        Some(version) if version < WITH_IMAGE_TAGS => fine(format!(
+            "CML {text} runs containers ({WITH_IMAGE_TAGS} adds image definitions with a tag of their own)"
+        )),
+        _ => fine(format!("CML {text} runs containers")),
+    }
 }
 
 /// dockerd looks only once, when it starts, whether the host forwards. [docs/cml.md 5]
 fn forwarding(facts: &Facts, key: &'static str, is_needed: bool) -> Finding {
-    let is_on = |value: &String| value != "0" && !value.is_empty();
-    let now = facts.now.get(key).is_some_and(is_on);
+    let is_on = |value: &str| !matches!(value, "0" | "");
+    let now = is_on(facts.value(&format!("now {key}")));
     let boot = facts.boot.get(key).filter(|(value, _)| is_on(value));
-    let remedy = format!("`--fix` writes it to {SYSCTL_FILE}; then reboot, because dockerd looks only when it starts");
-    match (now, boot) {
-        (true, Some((_, since))) if facts.dockerd.is_some_and(|dockerd| dockerd >= *since) => {
-            fine(format!("{key} is on, at the next boot too, and dockerd was started after it"))
+    let reboot = "reboot the server".to_owned();
+    let write = format!("`--fix` writes it to {SYSCTL_FILE}; then reboot, because dockerd looks only when it starts");
+    let (what, remedy, fix) = match (now, boot) {
+        (true, Some((_, since))) if facts.dockerd().is_some_and(|dockerd| dockerd >= *since) => {
+            return fine(format!("{key} is on, at the next boot too, and dockerd was started after it"));
         }
         (true, Some(_)) => {
-            let what = format!("{key} is on, but dockerd was started before it was configured, or is not running");
-            wrong(is_needed, what, "reboot the server", Some(Fix::Reboot))
+            ("on, but dockerd was started before it was configured, or is not running", reboot, Fix::Reboot)
         }
-        (false, Some(_)) => {
-            wrong(is_needed, format!("{key} is configured, but not on yet"), "reboot the server", Some(Fix::Reboot))
-        }
-        (true, None) => {
-            wrong(is_needed, format!("{key} is on, but not at the next boot"), remedy, Some(Fix::Sysctl(key)))
-        }
-        (false, None) => wrong(is_needed, format!("{key} is off"), remedy, Some(Fix::Sysctl(key))),
-    }
+        (false, Some(_)) => ("configured, but not on yet", reboot, Fix::Reboot),
+        (true, None) => ("on, but not at the next boot", write, Fix::Sysctl(key)),
+        (false, None) => ("off", write, Fix::Sysctl(key)),
+    };
+    wrong(is_needed, format!("{key} is {what}"), remedy, Some(fix))
 }
 
 fn vrf(facts: &Facts, is_needed: bool) -> Finding {
-    let remedy = format!("`--fix` writes it to {MODULES_FILE}; then reboot");
-    let (what, remedy, fix) = match (facts.has("vrf"), facts.has("vrf-at-boot")) {
+    let write = format!("`--fix` writes it to {MODULES_FILE}; then reboot");
+    let reboot = "reboot the server".to_owned();
+    let (what, remedy, fix) = match (!facts.value("vrf").is_empty(), !facts.value("vrf-at-boot").is_empty()) {
         (true, true) => return fine("the kernel module vrf is loaded, at the next boot too"),
         (false, false) if !is_needed => return fine("the kernel module vrf is not loaded, and no node here needs it"),
-        (true, false) => ("the kernel module vrf is loaded, but not at the next boot", remedy, Fix::Vrf),
-        (false, true) => {
-            ("the kernel module vrf is configured, but not loaded yet", "reboot the server".to_owned(), Fix::Reboot)
-        }
+        (true, false) => ("the kernel module vrf is loaded, but not at the next boot", write, Fix::Vrf),
+        (false, true) => ("the kernel module vrf is configured, but not loaded yet", reboot, Fix::Reboot),
         (false, false) => {
-            ("the kernel module vrf is not loaded; a node that sets net.vrf.* does not start", remedy, Fix::Vrf)
+            ("the kernel module vrf is not loaded; a node that sets net.vrf.* does not start", write, Fix::Vrf)
         }
     };
     wrong(is_needed, what, remedy, Some(fix))
 }
 
 fn shim(facts: &Facts) -> Finding {
-    if facts.has("shim") {
-        return fine("docker-shim is installed");
+    match facts.value("shim") {
+        "yes" => fine("docker-shim is installed"),
+        _ => wrong(
+            true,
+            "docker-shim is not installed: this CML cannot start containers",
+            "upgrade CML to 2.9 or newer",
+            None,
+        ),
     }
-    wrong(true, "docker-shim is not installed: this CML cannot start containers", "upgrade CML to 2.9 or newer", None)
 }
 
 /// The option's default is `netadmin`. [docs/cml.md 5]
 fn day0(facts: &Facts, is_needed: bool) -> Finding {
-    let options = facts.other.get("opts").map(String::as_str).unwrap_or_default();
-    let words: Vec<&str> = options.split([' ', '"', '\'', '=']).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = facts.value("opts").split([' ', '"', '\'', '=']).filter(|word| !word.is_empty()).collect();
     let at = words.iter().position(|word| matches!(*word, "-day0privs" | "--day0privs"));
     let remedy = "remove the option from /etc/default/docker-shim.env";
     match at.and_then(|at| words.get(at + 1).copied()).unwrap_or("netadmin") {
@@ -203,16 +199,13 @@ fn day0(facts: &Facts, is_needed: bool) -> Finding {
 }
 
 fn ssh_service(facts: &Facts) -> Finding {
-    match facts.other.get("ssh").map(|state| excerpt(state, 40)).as_deref().unwrap_or_default() {
-        "enabled" | "alias" | "static" => fine("the SSH service starts with the server"),
-        other => note(
-            format!(
-                "the SSH service does not start with the server ({})",
-                if other.is_empty() { "unknown" } else { other }
-            ),
-            "enable it in CML's cockpit, under Services, or: systemctl enable ssh",
-        ),
-    }
+    let state = match facts.value("ssh") {
+        "enabled" | "alias" | "static" => return fine("the SSH service starts with the server"),
+        "" => "unknown".to_owned(),
+        other => excerpt(other, 40),
+    };
+    let what = format!("the SSH service does not start with the server ({state})");
+    note(what, "enable it in CML's cockpit, under Services, or: systemctl enable ssh")
 }
 
 fn space(about: &About, archive: u64) -> Finding {
