@@ -98,10 +98,7 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>)> {
 
 /// An address without user and password.
 fn hidden(text: &str) -> String {
-    match text.rsplit_once('@') {
-        Some((_, place)) => format!("…@{place}"),
-        None => text.to_owned(),
-    }
+    text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, place)| format!("…@{place}"))
 }
 
 #[cfg(test)]

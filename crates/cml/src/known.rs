@@ -1,6 +1,7 @@
 //! What this program keeps about servers between runs: certificates that the user pinned, and records of its own
 //! installations. Never a password or a token.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Fingerprint, Standing};
+use crate::{Address, Standing};
 use digests::Digest;
 
 const PINS: &str = "known_controllers";
@@ -19,6 +20,31 @@ pub fn folder() -> Result<PathBuf> {
     let xdg = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let state = xdg.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
     Ok(state.context("there is no home directory; set HOME or XDG_STATE_HOME")?.join("cml-nodes"))
+}
+
+/// The SHA-256 of a certificate, written as `openssl x509 -noout -fingerprint -sha256` does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint(Digest);
+
+impl Fingerprint {
+    pub fn of(certificate: &[u8]) -> Self {
+        Self(Digest::of(certificate))
+    }
+
+    /// Reads 64 hex digits, with or without colons between them and `SHA256:` or openssl's label before them.
+    pub fn parse(text: &str) -> Result<Self> {
+        let digits = text.rsplit_once('=').map_or(text, |(_, digits)| digits).trim().to_ascii_lowercase();
+        let digest = Digest::parse(&digits.trim_start_matches("sha256:").replace(':', ""));
+        digest.map(Self).with_context(|| format!("`{text}` is not a SHA-256 fingerprint, which has 64 hex digits"))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.hex().to_ascii_uppercase();
+        let pairs: Vec<&str> = (0..digits.len() / 2).filter_map(|at| digits.get(2 * at..2 * at + 2)).collect();
+        f.write_str(&pairs.join(":"))
+    }
 }
 
 /// The certificate that the user accepted for this server. The file has lines `HOST:PORT FINGERPRINT`; the last one for
@@ -120,5 +146,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(PINS), "cml:443 AB:CD\n").unwrap();
         assert!(pinned(folder.path(), "cml:443").unwrap_err().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn fingerprints_are_read_in_every_usual_form() {
+        let one = Fingerprint::of(b"certificate");
+        let shown = one.to_string();
+        for form in [
+            shown.clone(),
+            shown.replace(':', "").to_lowercase(),
+            format!("sha256 Fingerprint={shown}"),
+            format!("SHA256:{shown}"),
+        ] {
+            assert_eq!(Fingerprint::parse(&form).unwrap(), one, "{form}");
+        }
+        assert!(Fingerprint::parse("AB:CD").is_err() && Fingerprint::parse("").is_err());
     }
 }

@@ -4,11 +4,12 @@
 //! As in that client, a `.virlrc` in a parent folder is not read: a user who can write there could have the next
 //! password sent to a server of their own.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{Address, Secret};
+use crate::Address;
 
 const FILE: &str = ".virlrc";
 
@@ -93,6 +94,32 @@ fn value_in(text: &str, name: &str) -> Option<String> {
     (!bare.is_empty()).then(|| bare.to_owned())
 }
 
+/// A password or a token, which does not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The plain text, for the code that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// `text` without this secret: servers may repeat what they were sent.
+    pub fn redact(&self, text: &str) -> String {
+        if self.0.len() < 3 { text.to_owned() } else { text.replace(&self.0, "•••") }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("•••")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +159,12 @@ mod tests {
         );
         let twice = ["a".to_owned(), "me@a".to_owned()];
         assert!(found(&[], "", "").servers(&twice).unwrap_err().to_string().contains("named twice"));
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let secret = Secret::new("s3cret");
+        assert_eq!(format!("{secret:?}"), "•••");
+        assert_eq!(secret.redact("wrong password s3cret!"), "wrong password •••!");
     }
 }

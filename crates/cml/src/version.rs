@@ -6,10 +6,10 @@ use serde::Deserialize;
 use crate::address::Address;
 
 /// The oldest CML that runs containers. [docs/cml.md 5]
-pub const OLDEST: Version = Version { major: 2, minor: 9 };
+pub const OLDEST: Version = Version(2, 9);
 
 /// The first CML where each image definition can name its own image tag. [docs/cml.md 3]
-pub const WITH_IMAGE_TAGS: Version = Version { major: 2, minor: 10 };
+pub const WITH_IMAGE_TAGS: Version = Version(2, 10);
 
 /// What CML says about itself, without a login. [docs/cml.md 2]
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -20,23 +20,21 @@ pub struct SystemInformation {
     pub ready: bool,
 }
 
+/// The major and the minor number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
-    pub major: u32,
-    pub minor: u32,
-}
+pub struct Version(u32, u32);
 
 impl Version {
     /// `2.9.0+build.3` → 2.9
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().split(['.', '+', '-']);
-        Some(Self { major: parts.next()?.parse().ok()?, minor: parts.next()?.parse().ok()? })
+        Some(Self(parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     }
 }
 
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
+        write!(f, "{}.{}", self.0, self.1)
     }
 }
 

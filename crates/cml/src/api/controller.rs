@@ -72,11 +72,11 @@ impl<'a> Controller<'a> {
                 Err(RequestError::Untrusted { fingerprint, .. }) if matches!(trust, Trust::Pinned(_)) => {
                     return Err(first_contact::changed(&authority, &fingerprint));
                 }
-                Err(RequestError::Untrusted { fingerprint, why }) => {
+                Err(RequestError::Untrusted { fingerprint, why, .. }) => {
                     first_contact::ask(access, &authority, &fingerprint, &why).await?;
                     trust = Trust::Pinned(fingerprint);
                 }
-                Err(RequestError::Unreachable(why) | RequestError::Failed(why)) => bail!(why),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -188,7 +188,7 @@ impl<'a> Controller<'a> {
         loop {
             let result = self.exchange(method, path, content, token).await;
             let busy = self.why_again(&result, is_repeatable).filter(|_| !retry.is_exhausted());
-            let Some((why, wanted)) = busy else { return result.map_err(|error| self.explain(error)) };
+            let Some((why, wanted)) = busy else { return Ok(result?) };
             self.access.ui.note(format_args!("{why}; trying again"));
             match wanted {
                 Some(pause) => retry.pause_for(pause.min(LONGEST_PAUSE)).await,
@@ -257,15 +257,6 @@ impl<'a> Controller<'a> {
         }
         let (request, reason) = (format!("{at}: {what}"), refusal::reason(&answer.body));
         Err(Refused { status, reason, request }.into())
-    }
-
-    fn explain(&self, error: RequestError) -> anyhow::Error {
-        match error {
-            RequestError::Untrusted { fingerprint, why } => {
-                anyhow!("{} now shows another certificate, {fingerprint}: {why}", self.address)
-            }
-            RequestError::Unreachable(why) | RequestError::Failed(why) => anyhow!(why),
-        }
     }
 }
 

@@ -30,7 +30,7 @@ impl Controller<'_> {
         let answer = self.call(&Method::GET, &path(kind, id), Content::Nothing, &what).await;
         let Some(answer) = if_present(answer)? else { return Ok(None) };
         let unreadable = || format!("cannot read the {kind} {id} of {}", self.address);
-        let text = String::from_utf8(answer.body).context("it is not UTF-8").with_context(unreadable)?;
+        let text = String::from_utf8(answer.body.into()).context("it is not UTF-8").with_context(unreadable)?;
         // Some versions send the YAML within a JSON string.
         let text = serde_json::from_str::<String>(&text).unwrap_or(text);
         Definition::read(text).with_context(unreadable).map(Some)

@@ -8,16 +8,13 @@ use crate::{Definition, InstallRecord, Kind};
 
 pub async fn check_unused(controller: &Controller<'_>, id: &str, force: bool) -> Result<()> {
     let nodes = if force { Vec::new() } else { controller.nodes_with(id).await? };
-    let mut list = nodes.clone();
-    if nodes.len() > 5 {
-        list.splice(5.., [format!("and {} more", nodes.len() - 5)]);
-    }
+    let more = if nodes.len() > 5 { format!(", and {} more", nodes.len() - 5) } else { String::new() };
     ensure!(
         nodes.is_empty(),
-        "{id} is in use on {}: {}\n\
+        "{id} is in use on {}: {}{more}\n\
          Remove these nodes from their labs first, or pass --force to replace it under them, if CML allows that",
         controller.address,
-        text::printable(&list.join(", "))
+        text::printable(&nodes[..nodes.len().min(5)].join(", "))
     );
     Ok(())
 }

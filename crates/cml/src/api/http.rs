@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use indicatif::ProgressBar;
@@ -45,21 +45,21 @@ pub struct Server {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    pub body: Vec<u8>,
+    pub body: Bytes,
     pub is_html: bool,
     /// `Retry-After`, if it is given in seconds.
     pub retry_after: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    Untrusted {
-        fingerprint: Fingerprint,
-        why: String,
-    },
+    #[error("{server} now shows another certificate, {fingerprint}: {why}")]
+    Untrusted { server: Address, fingerprint: Fingerprint, why: String },
     /// There was no connection, or it ended too early: another try may succeed.
+    #[error("{0}")]
     Unreachable(String),
     /// The server was silent for too long, or the request could not be made because a file has changed.
+    #[error("{0}")]
     Failed(String),
 }
 
@@ -130,7 +130,7 @@ impl Server {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let about_certificate = matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_)));
         match self.verifier.seen().filter(|_| about_certificate) {
-            Some(fingerprint) => RequestError::Untrusted { fingerprint, why },
+            Some(fingerprint) => RequestError::Untrusted { server: self.address.clone(), fingerprint, why },
             None => self.unreachable(&format!("no TLS connection: {why}")),
         }
     }
@@ -178,18 +178,15 @@ impl Server {
         let status = answer.status().as_u16();
         let says_html = header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
         let retry_after = header("retry-after").and_then(|text| text.trim().parse().ok());
-        let (mut body, mut incoming) = (Vec::new(), answer.into_body());
-        while let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|error| self.failure(&error))?;
-            if let Some(piece) = frame.data_ref() {
-                progress.inc(piece.len() as u64);
-                body.extend_from_slice(piece);
-            }
-            if body.len() > LARGEST_ANSWER {
-                let why = format!("the answer of {} has more than {LARGEST_ANSWER} bytes", self.address);
-                return Err(RequestError::Failed(why));
-            }
-        }
+        let counted = answer.into_body().map_frame(|frame| {
+            progress.inc(frame.data_ref().map_or(0, |piece| piece.len() as u64));
+            frame
+        });
+        let body = Limited::new(counted, LARGEST_ANSWER).collect().await.map_err(|error| {
+            let too_large = || format!("the answer of {} has more than {LARGEST_ANSWER} bytes", self.address);
+            error.downcast_ref().map_or_else(|| RequestError::Failed(too_large()), |error| self.failure(error))
+        })?;
+        let body = body.to_bytes();
         let start = body.trim_ascii_start().get(..5).unwrap_or_default();
         let is_html = says_html || start.eq_ignore_ascii_case(b"<html") || start.eq_ignore_ascii_case(b"<!doc");
         Ok(Answer { status, body, is_html, retry_after })

@@ -207,10 +207,8 @@ impl Controller<'_> {
     /// see it.
     pub async fn licence(&self) -> Option<String> {
         let answer = self.find::<Value>("licensing", "asking for the licence").await.ok().flatten()?;
-        let status = |what: &str| {
-            let text = answer.get(what)?.get("status")?.as_str()?;
-            Some(format!("{what} {}", excerpt(text, 40)))
-        };
+        let text = |what: &str| answer.pointer(&format!("/{what}/status"))?.as_str();
+        let status = |what: &str| Some(format!("{what} {}", excerpt(text(what)?, 40)));
         let parts: Vec<String> = ["registration", "authorization"].into_iter().filter_map(status).collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }

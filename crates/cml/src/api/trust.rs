@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::fingerprint::Fingerprint;
+use crate::known::Fingerprint;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {

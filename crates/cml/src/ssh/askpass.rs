@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::secret::Secret;
+use crate::settings::Secret;
 
 const VARIABLE: &str = "CML_NODES_ASKPASS";
 

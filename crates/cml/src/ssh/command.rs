@@ -62,9 +62,8 @@ pub fn start(command: &mut Command) -> Result<Child> {
 }
 
 pub fn show(access: &Access, command: &Command) {
-    let arguments: Vec<_> = command.as_std().get_args().map(|argument| argument.to_string_lossy()).collect();
-    let arguments: Vec<&str> = arguments.iter().map(|argument| &**argument).collect();
-    access.ui.command(format_args!("ssh {}", words(&arguments)));
+    let arguments = command.as_std().get_args().map(|argument| quote(&argument.to_string_lossy()));
+    access.ui.command(format_args!("ssh {}", arguments.collect::<Vec<_>>().join(" ")));
 }
 
 /// The error for a login that failed with these messages of ssh.
@@ -97,11 +96,8 @@ pub fn quote(word: &str) -> String {
 
 /// The command that runs a script with arguments `$1`, `$2`, ….
 pub fn sh(script: &str, arguments: &[&str]) -> String {
-    words(&[&["sh", "-c", script, "sh"], arguments].concat())
-}
-
-pub fn words(words: &[&str]) -> String {
-    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+    let words = [&["sh", "-c", script, "sh"], arguments].concat();
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

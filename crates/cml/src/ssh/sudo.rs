@@ -33,7 +33,9 @@ impl Ssh<'_> {
                 // `-k`: otherwise a password that sudo does not need would be input of the script.
                 let input = format!("{}\n", password.reveal());
                 let output = self.run_command(&after("sudo -k -S -p ''"), input).await?;
-                self.check_accepted_by_sudo(&output)?;
+                let stderr = output.stderr.to_ascii_lowercase();
+                let is_refused = output.code != 0 && REFUSALS.iter().any(|refusal| stderr.contains(refusal));
+                ensure!(!is_refused, "{}: sudo refuses `{}`: {}", self.address, self.user, last_line(&output.stderr));
                 Ok(output)
             }
             None if self.access.ui.can_ask() => self.as_root_on_the_terminal(&after("sudo")).await,
@@ -53,12 +55,5 @@ impl Ssh<'_> {
         show(self.access, &command);
         let status = command.stdin(Stdio::inherit()).stdout(std::io::stderr()).kill_on_drop(true).status().await;
         self.output(status.context("cannot start ssh")?.code(), String::new(), "see above".to_owned())
-    }
-
-    fn check_accepted_by_sudo(&self, output: &Output) -> Result<()> {
-        let stderr = output.stderr.to_ascii_lowercase();
-        let is_refused = output.code != 0 && REFUSALS.iter().any(|refusal| stderr.contains(refusal));
-        ensure!(!is_refused, "{}: sudo refuses `{}`: {}", self.address, self.user, last_line(&output.stderr));
-        Ok(())
     }
 }
