@@ -39,23 +39,18 @@ pub struct SourceFile {
 /// All files at or below `path`, which is in `folder`, in order; their paths are relative to `folder`. Links are not
 /// followed.
 pub fn scan(folder: &Path, path: &Path) -> Result<Vec<ContextFile>> {
-    let mut files = Vec::new();
-    scan_into(folder, path, &mut files)?;
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(files)
-}
-
-fn scan_into(root: &Path, path: &Path, files: &mut Vec<ContextFile>) -> Result<()> {
     let unreadable = || format!("could not read {}", path.display());
     // The folder itself may be a link.
-    let metadata = if path == root { path.metadata() } else { path.symlink_metadata() }.with_context(unreadable)?;
+    let metadata = if path == folder { path.metadata() } else { path.symlink_metadata() }.with_context(unreadable)?;
     if metadata.is_dir() {
+        let mut files = Vec::new();
         for entry in std::fs::read_dir(path).with_context(unreadable)? {
-            scan_into(root, &entry?.path(), files)?;
+            files.extend(scan(folder, &entry?.path())?);
         }
-        return Ok(());
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        return Ok(files);
     }
-    let name = path.strip_prefix(root)?.to_str();
+    let name = path.strip_prefix(folder)?.to_str();
     let name = name.with_context(|| format!("{}: the file name is not UTF-8", path.display()))?;
     let kind = if metadata.is_symlink() {
         Kind::Link { target: std::fs::read_link(path).with_context(unreadable)? }
@@ -63,8 +58,7 @@ fn scan_into(root: &Path, path: &Path, files: &mut Vec<ContextFile>) -> Result<(
         let executable = metadata.permissions().mode() & 0o100 != 0;
         Kind::File { executable, digest: Digest::of_file(path).with_context(unreadable)? }
     };
-    files.push(ContextFile { path: name.to_owned(), origin: path.to_owned(), kind });
-    Ok(())
+    Ok(vec![ContextFile { path: name.to_owned(), origin: path.to_owned(), kind }])
 }
 
 /// Writes the context. Every entry belongs to root and has the time `epoch` (Unix seconds).

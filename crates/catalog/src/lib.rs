@@ -10,10 +10,8 @@ pub mod planner;
 mod repository;
 pub mod scene;
 pub mod source;
-mod variant_names;
 
-pub use manifest::{Manifest, Variant};
+pub use manifest::{Manifest, Names, Variant};
 pub use plan::BuildPlan;
 pub use planner::{Overrides, Planner};
 pub use repository::Repository;
-pub use variant_names::Names;

@@ -11,9 +11,8 @@ use serde::Serialize;
 
 use crate::context::ContextFile;
 use crate::labels;
-use crate::manifest::{Bootstrap, Check, Limits};
+use crate::manifest::{Bootstrap, Check, Limits, Names};
 use crate::pin::Pin;
-use crate::variant_names::Names;
 use digests::Digest;
 
 /// Raise it when this program starts to build a different image from the same data.

@@ -6,12 +6,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::context::ContextFile;
-use crate::manifest::{Manifest, Source, Variant};
+use crate::manifest::{Manifest, Names, Source, Variant};
 use crate::pin::Pin;
 use crate::plan::{self, BuildPlan};
 use crate::repository::Repository;
 use crate::source::Sources;
-use crate::variant_names::Names;
 use digests::Digest;
 use ui::Ui;
 

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::context::{self, ContextFile};
-use crate::manifest::{MANIFEST, Manifest};
-use crate::variant_names::Names;
+use crate::manifest::{MANIFEST, Manifest, Names};
 
 const DEFAULT_NODE: &str = "frr";
 

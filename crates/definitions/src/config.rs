@@ -278,7 +278,7 @@ impl Values<'_> {
         self.typed::<bool>(&["busybox"], "true or false");
         Config {
             docker: Docker {
-                image: self.text(&["docker", "image"]),
+                image: self.typed(&["docker", "image"], "a string"),
                 mounts: self.list(&["docker", "mounts"]),
                 caps: self.list(&["docker", "caps"]),
                 env: self.list(&["docker", "env"]),
@@ -287,7 +287,7 @@ impl Values<'_> {
                 name_args: self.list(&["docker", "name_args"]),
                 extra_args: self.list(&["docker", "extra_args"]),
             },
-            shell: self.text(&["shell"]),
+            shell: self.typed(&["shell"], "a string"),
             day0cmd: self.list(&["day0cmd"]),
             device_name_map: self.typed(&["device_name_map"], "an object of strings").unwrap_or_default(),
         }
@@ -302,10 +302,6 @@ impl Values<'_> {
             self.findings.push(self.places.finding(&CONFIG_JSON, steps, message));
         }
         read
-    }
-
-    fn text(&mut self, steps: &[&str]) -> Option<String> {
-        self.typed(steps, "a string")
     }
 
     fn list(&mut self, steps: &[&str]) -> Vec<String> {

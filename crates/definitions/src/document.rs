@@ -63,17 +63,14 @@ impl Document {
         let size = file.metadata().with_context(cannot)?.len();
         let most = yaml::LARGEST as u64;
         if size > most {
-            return Ok(Self::too_large(size));
+            let message = format!("expected at most {most} bytes, found {size}");
+            let finding = Finding::new(&LIMITS, Mark::START, "", message);
+            return Ok(Self { definition: Definition::Unknown, findings: vec![finding] });
         }
         let mut bytes = Vec::new();
         // A pipe has no size.
         file.take(most + 1).read_to_end(&mut bytes).with_context(cannot)?;
         Ok(Self::read(&bytes))
-    }
-
-    fn too_large(bytes: u64) -> Self {
-        let message = format!("expected at most {} bytes, found {bytes}", yaml::LARGEST);
-        Self { definition: Definition::Unknown, findings: vec![Finding::new(&LIMITS, Mark::START, "", message)] }
     }
 
     pub fn as_node(&self) -> Option<&NodeDefinition> {
