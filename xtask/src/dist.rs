@@ -1,17 +1,15 @@
 //! `dist/`: the three artefacts of each node, laid out as on the CML server, and what is known about
 //! them. [docs/cml.md 1]
 //!
-//! Every file is written as a whole, so that a reader finds the old one or the new one, whatever
-//! happens in between.
+//! Every file is written as a whole, so that a reader finds the old one or the new one, whatever happens in between.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
+use cml::{ArchiveFile, Bundle, Definition};
 use digests::Digest;
 use files::Lock;
 use ui::Ui;
@@ -20,10 +18,11 @@ use ui::Ui;
 const SUMS: &str = "SHA256SUMS";
 /// What this program remembers about its own steps. Not part of the server's tree.
 const RECORDS: &str = ".records";
+/// Everybody can read the artefacts.
+pub const ARTEFACT_MODE: u32 = 0o644;
 
-/// The output folder.
 pub struct Dist {
-    root: PathBuf,
+    pub root: PathBuf,
 }
 
 /// What is known about the artefacts with one id.
@@ -48,14 +47,6 @@ pub struct ArchiveRecord {
 }
 
 impl Dist {
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     pub fn node_definition(&self, id: &str) -> PathBuf {
         self.root.join("node-definitions").join(format!("{id}.yaml"))
     }
@@ -76,42 +67,25 @@ impl Dist {
         self.root.join(RECORDS).join(format!("{id}.json"))
     }
 
-    /// Waits until no other command writes here, then removes what a killed one left behind.
+    /// Waits until no other command writes here, then removes what a killed one left behind: every draft.
     pub async fn lock(&self, ui: &Ui) -> Result<Lock> {
         let path = self.root.join(RECORDS).join("lock");
         let lock = Lock::acquire(&path, ui, &format!("writes to {}", self.root.display())).await?;
-        self.sweep();
-        Ok(lock)
-    }
-
-    /// Under the lock, every draft is a leftover.
-    fn sweep(&self) {
         let images = std::fs::read_dir(self.root.join("virl-base-images")).into_iter().flatten().flatten();
-        let folders = images.map(|entry| entry.path()).chain([
-            self.root.clone(),
-            self.root.join("node-definitions"),
-            self.root.join(RECORDS),
-        ]);
-        for entry in folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(files::DRAFT) {
-                let _ = std::fs::remove_file(entry.path());
+        let folders = ["", "node-definitions", RECORDS].map(|folder| self.root.join(folder));
+        for folder in images.map(|entry| entry.path()).chain(folders) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with(files::DRAFT) {
+                    let _ = std::fs::remove_file(entry.path());
+                }
             }
         }
+        Ok(lock)
     }
 
     /// Writes a small file, unless it has this content already.
     pub fn write(&self, path: &Path, text: &str) -> Result<()> {
-        if self.has(path, text) {
-            return Ok(());
-        }
-        let mut draft = self.draft(path)?;
-        draft.write_all(text.as_bytes()).with_context(|| format!("could not write {}", path.display()))?;
-        files::publish(draft, path)
-    }
-
-    /// A file that becomes `path` by [`files::publish`]; artefacts can be read by everybody.
-    pub fn draft(&self, path: &Path) -> Result<NamedTempFile> {
-        files::draft(path, 0o644)
+        if self.has(path, text) { Ok(()) } else { files::write(path, ARTEFACT_MODE, text) }
     }
 
     /// Whether the file has exactly this content.
@@ -134,25 +108,11 @@ impl Dist {
         Ok(ArchiveRecord { size, digest, image_id, modified })
     }
 
-    /// Whether the archive of `id` is still the file that was recorded.
-    pub fn is_untouched(&self, id: &str, record: &ArchiveRecord) -> bool {
-        stamp(&self.archive(id)).is_ok_and(|stamp| stamp == (record.size, record.modified))
-    }
-
-    /// Writes the sums of every node whose three artefacts exist and agree.
-    pub fn write_sums(&self) -> Result<()> {
-        self.write_sums_of(&self.ids())
-    }
-
-    /// Removes the sums of `id`, before its files change one after the other: a reader must never find a wrong sum.
-    pub fn withdraw_sums(&self, id: &str) -> Result<()> {
-        let others: Vec<String> = self.ids().into_iter().filter(|other| other != id).collect();
-        self.write_sums_of(&others)
-    }
-
-    fn write_sums_of(&self, ids: &[String]) -> Result<()> {
+    /// Writes the sums of every node whose three artefacts exist and agree. Those of `excluded` go, before its files
+    /// change one after the other: a reader must never find a wrong sum.
+    pub fn write_sums(&self, excluded: Option<&str>) -> Result<()> {
         let mut lines = Vec::new();
-        for id in ids {
+        for id in self.ids().iter().filter(|id| excluded != Some(id)) {
             let Some(archive) = self.whole_archive(id) else { continue };
             for path in [self.node_definition(id), self.image_definition(id)] {
                 let digest = Digest::of_file(&path).with_context(|| format!("could not read {}", path.display()))?;
@@ -178,7 +138,33 @@ impl Dist {
         let record = self.record(id)?;
         let archive = record.archive.filter(|archive| archive.image_id == record.image_id)?;
         let definitions = self.node_definition(id).is_file() && self.image_definition(id).is_file();
-        (definitions && self.is_untouched(id, &archive)).then_some(archive)
+        let is_untouched = stamp(&self.archive(id)).is_ok_and(|stamp| stamp == (archive.size, archive.modified));
+        (definitions && is_untouched).then_some(archive)
+    }
+
+    /// The artefacts of an ID and a node as they are shipped; `definitions` are those of the node and of the image.
+    pub fn bundle(
+        &self,
+        id: &str,
+        node: String,
+        definitions: [String; 2],
+        archive: ArchiveRecord,
+        image_id: Digest,
+    ) -> Result<Bundle> {
+        let [node_definition, image_definition] = definitions.map(Definition::read);
+        Ok(Bundle {
+            id: id.to_owned(),
+            node,
+            node_definition: node_definition?,
+            image_definition: image_definition?,
+            archive: ArchiveFile {
+                path: self.archive(id),
+                name: archive_name(id),
+                size: archive.size,
+                digest: archive.digest,
+            },
+            image_id,
+        })
     }
 
     /// The ids that have a record.
@@ -255,7 +241,7 @@ mod tests {
 
     fn dist() -> (tempfile::TempDir, Dist) {
         let folder = tempfile::tempdir().unwrap();
-        let dist = Dist::new(folder.path().join("dist"));
+        let dist = Dist { root: folder.path().join("dist") };
         (folder, dist)
     }
 
@@ -265,8 +251,8 @@ mod tests {
         let stale = record(&dist, "stale");
         dist.remember("stale", &Record { image_id: Digest::of("another"), ..stale }).unwrap();
         record(&dist, "good");
-        dist.write_sums().unwrap();
-        let sums = std::fs::read_to_string(dist.root().join(SUMS)).unwrap();
+        dist.write_sums(None).unwrap();
+        let sums = std::fs::read_to_string(dist.root.join(SUMS)).unwrap();
         assert_eq!(sums.lines().count(), 3, "{sums}");
         assert!(sums.contains("  virl-base-images/good/good.tar.gz\n") && !sums.contains("stale"));
     }
@@ -283,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn drafts_of_a_killed_command_are_cleared_away() {
         let (_folder, dist) = dist();
-        let draft = dist.draft(&dist.archive("tiny")).unwrap();
+        let draft = files::draft(&dist.archive("tiny"), ARTEFACT_MODE).unwrap();
         let (_, left_behind) = draft.keep().unwrap();
         let _lock = dist.lock(&Ui::new(false)).await.unwrap();
         assert!(!left_behind.exists());
@@ -294,7 +280,7 @@ mod tests {
         let (_folder, dist) = dist();
         record(&dist, "one");
         record(&dist, "two");
-        let own = dist.root().join("virl-base-images/one/notes.txt");
+        let own = dist.root.join("virl-base-images/one/notes.txt");
         std::fs::write(&own, "mine").unwrap();
         assert_eq!(dist.remove("one").unwrap().len(), 4);
         assert!(own.is_file() && dist.archive("two").is_file());

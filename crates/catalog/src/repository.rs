@@ -84,6 +84,15 @@ impl Repository {
         })
     }
 
+    /// The nodes of these names, each once; without names the default of [`Self::node`].
+    pub fn named(&self, names: &[String]) -> Result<Vec<&Manifest>> {
+        if names.is_empty() {
+            return Ok(vec![self.node(None)?]);
+        }
+        let mut seen = BTreeSet::new();
+        names.iter().filter(|name| seen.insert(*name)).map(|name| self.node(Some(name))).collect()
+    }
+
     pub fn nodes(&self) -> impl Iterator<Item = &Manifest> {
         self.nodes.values()
     }

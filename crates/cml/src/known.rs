@@ -100,7 +100,7 @@ impl InstallRecord {
     }
 
     pub fn write(&self) -> Result<()> {
-        files::write(&self.path, serde_json::to_string_pretty(self)?)
+        files::write(&self.path, 0o600, serde_json::to_string_pretty(self)?)
     }
 
     /// Records that the installation has ended, and what is there now.

@@ -11,9 +11,9 @@ use tempfile::NamedTempFile;
 /// How the names of drafts begin. A killed process leaves its drafts behind.
 pub const DRAFT: &str = ".cml-nodes-tmp-";
 
-/// Writes a file of this user's own. Creates its folder.
-pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
-    let mut draft = draft(path, 0o600)?;
+/// Writes a file with that mode. Creates its folder.
+pub fn write(path: &Path, mode: u32, content: impl AsRef<[u8]>) -> Result<()> {
+    let mut draft = draft(path, mode)?;
     draft.write_all(content.as_ref()).with_context(|| format!("could not write {}", draft.path().display()))?;
     publish(draft, path)
 }
@@ -45,7 +45,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/a");
         for text in ["one", "two"] {
-            write(&path, text).unwrap();
+            write(&path, 0o600, text).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
         drop(draft(&path, 0o644).unwrap());

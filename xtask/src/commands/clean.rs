@@ -75,7 +75,7 @@ async fn clean_embedded(session: &Session<'_>, images: bool, caches: bool) -> Re
 }
 
 async fn remove_files(session: &Session<'_>, nodes: &[String]) -> Result<usize> {
-    if !session.dist.root().is_dir() {
+    if !session.dist.root.is_dir() {
         return Ok(0);
     }
     let lock = session.dist.lock(session.ui).await?;
@@ -88,7 +88,7 @@ async fn remove_files(session: &Session<'_>, nodes: &[String]) -> Result<usize> 
             }
         }
     }
-    session.dist.write_sums()?;
+    session.dist.write_sums(None)?;
     drop(lock);
     session.dist.remove_if_empty();
     Ok(count)

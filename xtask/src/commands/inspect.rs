@@ -2,18 +2,13 @@
 
 use anyhow::Result;
 
-use crate::commands::args::NodeArgs;
 use crate::commands::flow::Inspected;
 use crate::commands::session::Session;
 
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    node: NodeArgs,
-}
+pub use crate::commands::args::NodeArgs as Args;
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let Inspected { built, image_id, .. } = Inspected::up_to_date(session, &args.node).await?;
+    let Inspected { built, image_id, .. } = Inspected::up_to_date(session, &args).await?;
     let (ui, dist, id) = (session.ui, &session.dist, &built.plan.names.id);
     ui.note("image ID (the SHA-256 of the image's configuration, which is what CML compares):");
     ui.result(&image_id)?;

@@ -3,7 +3,6 @@
 //! They are copied from a node, and its name is replaced where it names the node: from the one that comes with this
 //! program, or from another node of the repository.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -126,9 +125,7 @@ fn dockerfile(text: &str, old: &str, new: &str) -> String {
 
 /// Writes a file, executable if it is a script.
 fn write(path: &Path, text: &[u8]) -> Result<()> {
-    let mut draft = files::draft(path, if text.starts_with(b"#!") { 0o755 } else { 0o644 })?;
-    draft.write_all(text).with_context(|| format!("could not write {}", path.display()))?;
-    files::publish(draft, path)
+    files::write(path, if text.starts_with(b"#!") { 0o755 } else { 0o644 }, text)
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ use ui::interrupt::Interrupted;
 
 #[derive(Serialize)]
 pub struct Outcome {
-    #[serde(rename = "server", serialize_with = "as_text")]
-    address: Address,
+    server: String,
     via: Scheme,
     /// CML's version, as the server writes it.
     pub version: Option<String>,
@@ -27,28 +26,24 @@ pub struct Outcome {
     pub error: Option<anyhow::Error>,
 }
 
-fn as_text<S: Serializer>(address: &Address, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(address)
-}
-
 fn with_causes<S: Serializer>(error: &Option<anyhow::Error>, serializer: S) -> Result<S::Ok, S::Error> {
     error.as_ref().map(|error| format!("{error:#}")).serialize(serializer)
 }
 
 impl Outcome {
     pub fn new(address: &Address, via: Scheme) -> Self {
-        let address = address.clone();
-        Self { address, via, version: None, ready: None, free: None, nodes: Vec::new(), error: None }
+        let server = address.to_string();
+        Self { server, via, version: None, ready: None, free: None, nodes: Vec::new(), error: None }
     }
 
     fn print(&self, ui: &Ui) -> Result<()> {
         for node in &self.nodes {
-            let sent = if node.sent > 0 {
-                format!(", {} sent in {}", text::size(node.sent), text::duration(Duration::from_millis(node.millis)))
-            } else {
-                String::new()
+            let time = text::duration(Duration::from_millis(node.millis));
+            let sent = match node.sent {
+                0 => String::new(),
+                bytes => format!(", {} sent in {time}", text::size(bytes)),
             };
-            ui.result(format_args!("{}  {}  {}{sent}", self.address, node.id, node.state))?;
+            ui.result(format_args!("{}  {}  {}{sent}", self.server, node.id, node.state))?;
             // For a change that was made, the details are the differences before it.
             let is_changed = matches!(node.state, InstallState::Installed | InstallState::Transferred);
             let before = if is_changed { "before: " } else { "" };
@@ -68,16 +63,14 @@ pub fn conclude(ui: &Ui, outcomes: Vec<Outcome>, json: bool) -> Result<()> {
         outcomes.iter().try_for_each(|outcome| outcome.print(ui))?;
     }
     let all = outcomes.len();
-    let mut failed: Vec<(Address, anyhow::Error)> =
-        outcomes.into_iter().filter_map(|outcome| Some((outcome.address, outcome.error?))).collect();
+    let failed = outcomes.into_iter().filter_map(|outcome| Some((outcome.server, outcome.error?)));
+    let mut failed: Vec<(String, anyhow::Error)> = failed.collect();
     if all == 1 {
         return failed.pop().map_or(Ok(()), |(_, error)| Err(error));
     }
     let count = failed.len();
-    for (address, error) in failed {
-        if !error.is::<Interrupted>() {
-            ui.error(&error.context(format!("{address} failed")));
-        }
+    for (server, error) in failed.into_iter().filter(|(_, error)| !error.is::<Interrupted>()) {
+        ui.error(&error.context(format!("{server} failed")));
     }
     if count == 0 { Ok(()) } else { Err(anyhow!("{count} of {all} servers failed; the others succeeded")) }
 }

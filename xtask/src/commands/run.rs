@@ -35,7 +35,12 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let mut container = Container::read(&bundle.node_definition.text, &bundle.id)?;
     let helper = helper_image(session, args.node.recipe.consent()).await?;
     let lab = Lab::open(engine, ui, &session.cache, &helper).await?;
-    check_host(&lab, &mut container).await?;
+    let unmet = lab.check_host(&mut container).await?;
+    for need in &unmet.left_out {
+        ui.warn(format_args!("{} runs without {}", bundle.id, need.what));
+    }
+    let missing: Vec<String> = unmet.missing.iter().map(|need| format!("{}:\n  {}", need.what, need.remedy)).collect();
+    anyhow::ensure!(missing.is_empty(), "{} cannot run here: {}", bundle.id, missing.join("\n"));
     let spinner = ui.spinner(format!("starting {}", bundle.id));
     let image = lab.load(&bundle.archive.path).await?.image;
     let shell = container.config.shell.clone();
@@ -56,16 +61,4 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     ui.note(format_args!("  cargo xtask logs {name}      what the first console has printed"));
     ui.note(format_args!("  cargo xtask stop {name}      stops the node and removes it, with its configuration"));
     ui.result(name)
-}
-
-/// Refuses a node if this host does not have what it needs; warns about what the node runs without.
-async fn check_host(lab: &Lab<'_>, container: &mut Container) -> Result<()> {
-    let unmet = lab.check_host(container).await?;
-    for need in &unmet.left_out {
-        lab.ui.warn(format_args!("{} runs without {}", container.id, need.what));
-    }
-    let missing: Vec<String> =
-        unmet.missing.into_iter().map(|need| format!("{}:\n  {}", need.what, need.remedy)).collect();
-    anyhow::ensure!(missing.is_empty(), "{} cannot run here: {}", container.id, missing.join("\n"));
-    Ok(())
 }

@@ -16,7 +16,6 @@ pub struct Args {
     json: bool,
 }
 
-/// What `--json` prints.
 #[derive(Serialize)]
 struct Artefacts<'a> {
     id: &'a str,
@@ -27,7 +26,6 @@ struct Artefacts<'a> {
     sha256: &'a str,
     node_definition: String,
     image_definition: String,
-    /// False if there was nothing to do.
     written: bool,
 }
 

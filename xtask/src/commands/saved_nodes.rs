@@ -3,34 +3,20 @@
 use anyhow::{Result, bail, ensure};
 
 use crate::commands::session::Session;
-use crate::dist;
+use cml::Bundle;
 use cml::ssh::doctor::Needs;
-use cml::{ArchiveFile, Bundle, Definition};
 use definitions::container::Container;
 
-/// Every node that is saved completely.
+/// Every node that is saved completely, with artefacts that agree.
 pub fn bundles(session: &Session<'_>) -> Vec<Bundle> {
-    session.dist.ids().iter().filter_map(|id| bundle(session, id)).collect()
-}
-
-/// The three artefacts of an ID, if they are there and agree.
-fn bundle(session: &Session<'_>, id: &str) -> Option<Bundle> {
     let dist = &session.dist;
-    let (record, archive) = (dist.record(id)?, dist.whole_archive(id)?);
-    let read = |path| Definition::read(std::fs::read_to_string(path).ok()?).ok();
-    Some(Bundle {
-        id: id.to_owned(),
-        node: record.node,
-        node_definition: read(dist.node_definition(id))?,
-        image_definition: read(dist.image_definition(id))?,
-        archive: ArchiveFile {
-            path: dist.archive(id),
-            name: dist::archive_name(id),
-            size: archive.size,
-            digest: archive.digest,
-        },
-        image_id: record.image_id,
-    })
+    let bundle = |id: &String| {
+        let (record, archive) = (dist.record(id)?, dist.whole_archive(id)?);
+        let read = |path| std::fs::read_to_string(path).ok();
+        let definitions = [read(dist.node_definition(id))?, read(dist.image_definition(id))?];
+        dist.bundle(id, record.node, definitions, archive, record.image_id).ok()
+    };
+    dist.ids().iter().filter_map(bundle).collect()
 }
 
 /// What these nodes need from a server.

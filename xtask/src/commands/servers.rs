@@ -13,7 +13,6 @@ use cml::{Access, Address, Fingerprint, Scheme, Settings, known};
 use files::Lock;
 use ui::Ui;
 
-/// Which servers, and how to reach them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServerArgs {
     // Not a doc comment: rustdoc would take the brackets for links.

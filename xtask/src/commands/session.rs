@@ -31,7 +31,7 @@ impl<'a> Session<'a> {
         let root = root.map_or_else(Repository::find_root, |root| Ok(root.to_owned()))?;
         let repository = Repository::open(&root)?;
         check_silenced(&repository)?;
-        let dist = Dist::new(repository.root.join("dist"));
+        let dist = Dist { root: repository.root.join("dist") };
         let (cache, finder) = (finder.cache.clone(), finder.clone());
         Ok(Self { ui, repository, dist, cache, finder, is_set_up: Cell::new(false) })
     }
@@ -41,7 +41,7 @@ impl<'a> Session<'a> {
         Ok(Session {
             ui,
             repository: Repository::open(root)?,
-            dist: Dist::new(dist.to_owned()),
+            dist: Dist { root: dist.to_owned() },
             cache: self.cache.clone(),
             finder: self.finder.clone(),
             is_set_up: self.is_set_up.clone(),
@@ -52,7 +52,7 @@ impl<'a> Session<'a> {
     pub(crate) fn with_engine(&self, choice: EngineChoice) -> Result<Self> {
         let finder = Finder::new(choice, self.cache.clone());
         let is_set_up = Cell::new(false);
-        Ok(Self { finder, is_set_up, ..self.elsewhere(self.ui, &self.repository.root, self.dist.root())? })
+        Ok(Self { finder, is_set_up, ..self.elsewhere(self.ui, &self.repository.root, &self.dist.root)? })
     }
 
     /// The command's engine: one connection, however often it is asked for.

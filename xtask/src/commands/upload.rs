@@ -6,10 +6,9 @@ use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::flow::Saved;
 use crate::commands::outcome::{Outcome, conclude};
 use crate::commands::saved_nodes;
-use crate::commands::servers::{self, ServerArgs, Target};
+use crate::commands::servers::{self, ServerArgs};
 use crate::commands::session::Session;
 use cml::api::Controller;
-use cml::ssh::doctor::Needs;
 use cml::{Bundle, Options, Scheme, api, ssh};
 
 #[derive(clap::Args)]
@@ -43,48 +42,29 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let needs = saved_nodes::needs(&bundles)?;
     let (install, restart) = (args.install, !args.no_restart);
     let options = Options { force: args.force, dry_run: args.dry_run, install, restart };
-    let outcomes = servers::on_each(&servers, async |target, outcome| {
+    let outcomes = servers::on_each(&servers, async |target, Outcome { version, nodes, .. }| {
         let _lock = target.lock().await?;
         if target.via == Scheme::Ssh {
-            by_ssh(target, outcome, &bundles, needs, options).await
-        } else {
-            by_api(target, outcome, &bundles, options).await
+            (*version, *nodes) = ssh::deliver(target.access, &target.address, &bundles, needs, options).await?;
+            return Ok(());
         }
+        let work = async |controller: &Controller<'_>| {
+            for bundle in &bundles {
+                nodes.push(api::install(controller, bundle, options).await?);
+            }
+            Ok(())
+        };
+        target.logged_in(version, work).await
     });
     conclude(session.ui, outcomes.await, args.json)
 }
 
 /// Brings every node up to date before any server is contacted.
 async fn saved(session: &Session<'_>, args: &Args) -> Result<Vec<Bundle>> {
-    let named: Vec<Option<String>> =
-        if args.nodes.is_empty() { vec![None] } else { args.nodes.iter().cloned().map(Some).collect() };
-    let mut bundles: Vec<Bundle> = Vec::new();
-    for node in named {
-        let saved = Saved::up_to_date(session, &NodeArgs { node, recipe: args.recipe.clone() }).await?;
-        if bundles.iter().all(|other| other.id != saved.bundle.id) {
-            bundles.push(saved.bundle);
-        }
+    let mut bundles = Vec::new();
+    for node in session.repository.named(&args.nodes)? {
+        let node = NodeArgs { recipe: args.recipe.clone(), ..NodeArgs::of(node.node.as_str()) };
+        bundles.push(Saved::up_to_date(session, &node).await?.bundle);
     }
     Ok(bundles)
-}
-
-async fn by_api(target: &Target<'_>, outcome: &mut Outcome, bundles: &[Bundle], options: Options) -> Result<()> {
-    let work = async |controller: &Controller<'_>| {
-        for bundle in bundles {
-            outcome.nodes.push(api::install(controller, bundle, options).await?);
-        }
-        Ok(())
-    };
-    target.logged_in(&mut outcome.version, work).await
-}
-
-async fn by_ssh(
-    target: &Target<'_>,
-    outcome: &mut Outcome,
-    bundles: &[Bundle],
-    needs: Needs,
-    options: Options,
-) -> Result<()> {
-    (outcome.version, outcome.nodes) = ssh::deliver(target.access, &target.address, bundles, needs, options).await?;
-    Ok(())
 }

@@ -1,6 +1,5 @@
 //! `cargo xtask verify`: proves that nodes work, from what would be shipped.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -9,12 +8,9 @@ use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::flow::Subjects;
 use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
-use crate::engine::Engine;
 use crate::lab::Lab;
-use crate::proof;
-use crate::proof::{Outcome, Shipped, Subject, VerifyReport};
+use crate::proof::{self, Outcome, Shipped, Subject, VerifyReport};
 use crate::setup::Consent;
-use catalog::Manifest;
 use definitions::container::Container;
 
 #[derive(Default, clap::Args)]
@@ -52,8 +48,12 @@ impl Args {
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let subjects = subjects(session, &args).await?;
-    let reports = prove_all(session, &subjects, args.recipe.consent(), args.keep).await?;
-    print(session, &reports, args.json)?;
+    let reports = prove(session, &subjects, args.recipe.consent(), args.keep).await?;
+    if args.json {
+        session.ui.result(serde_json::to_string_pretty(&reports)?)?;
+    } else {
+        reports.iter().flat_map(VerifyReport::lines).try_for_each(|line| session.ui.result(line))?;
+    }
     verdict(session, &reports)
 }
 
@@ -61,7 +61,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 pub(crate) async fn one(session: &Session<'_>, node: &NodeArgs) -> Result<VerifyReport> {
     let manifest = session.repository.node(node.node.as_deref())?;
     let subject = Subjects::new(session, &node.recipe).subject(manifest, None).await?;
-    let mut reports = prove_all(session, &[subject], node.recipe.consent(), false).await?;
+    let mut reports = prove(session, &[subject], node.recipe.consent(), false).await?;
     reports.pop().context("nothing was verified")
 }
 
@@ -71,100 +71,63 @@ async fn subjects(session: &Session<'_>, args: &Args) -> Result<Vec<Subject>> {
         let node = Shipped { container: Container::open(definition)?, archive: archive.clone() };
         return Ok(vec![Subject { node, scenes: Vec::new(), context: tera::Context::new(), stop_seconds: None }]);
     }
+    let repository = &session.repository;
+    let nodes = if args.all { repository.nodes().collect() } else { repository.named(&args.nodes)? };
     let mut all = Subjects::new(session, &args.recipe);
     let mut subjects = Vec::new();
-    for node in nodes(session, args)? {
+    for node in nodes {
         subjects.push(all.subject(node, args.scene.as_deref()).await?);
     }
     Ok(subjects)
 }
 
-async fn prove_all(
-    session: &Session<'_>,
-    subjects: &[Subject],
-    consent: Consent,
-    keep: bool,
-) -> Result<Vec<VerifyReport>> {
+async fn prove(session: &Session<'_>, subjects: &[Subject], consent: Consent, keep: bool) -> Result<Vec<VerifyReport>> {
     let engine = session.ensure_engine(consent).await?;
     let helper = helper_image(session, consent).await?;
     let mut reports = Vec::new();
     for subject in subjects {
-        reports.push(prove(session, &engine, &helper, subject, keep).await?);
+        session.ui.headline(format_args!("verifying {}", subject.node.container.id));
+        let lab = Lab::open(&engine, session.ui, &session.cache, &helper).await?;
+        if keep {
+            lab.outlive_this_process()?;
+        }
+        let mut report = proof::prove(&lab, subject).await?;
+        if keep {
+            session.ui.note(
+                "the scenes' containers keep running (docker ps --filter label=cml-nodes.actor); \
+                 `cargo xtask stop --all` removes them",
+            );
+        } else {
+            // If the engine has died, why the first check failed says more than that nothing can be removed.
+            let left = lab.close().await.map_err(|error| match report.first_failure() {
+                Some(failure) => error.context(failure),
+                None => error,
+            })?;
+            report.add_leftovers(left);
+        }
+        report.ok = report.count(Outcome::Failed) == 0;
+        reports.push(report);
     }
     Ok(reports)
-}
-
-fn nodes<'a>(session: &'a Session<'_>, args: &Args) -> Result<Vec<&'a Manifest>> {
-    if args.all {
-        return Ok(session.repository.nodes().collect());
-    }
-    match args.nodes.as_slice() {
-        [] => session.repository.node(None).map(|node| vec![node]),
-        names => {
-            let named = names.iter().map(|name| session.repository.node(Some(name)));
-            let mut nodes: Vec<&Manifest> = named.collect::<Result<_>>()?;
-            let mut seen = BTreeSet::new();
-            nodes.retain(|node| seen.insert(node.node.as_str()));
-            Ok(nodes)
-        }
-    }
-}
-
-async fn prove(
-    session: &Session<'_>,
-    engine: &Engine,
-    helper: &str,
-    subject: &Subject,
-    keep: bool,
-) -> Result<VerifyReport> {
-    session.ui.headline(format_args!("verifying {}", subject.node.container.id));
-    let lab = Lab::open(engine, session.ui, &session.cache, helper).await?;
-    if keep {
-        lab.outlive_this_process()?;
-    }
-    let mut report = proof::prove(&lab, subject).await?;
-    if keep {
-        session.ui.note(
-            "the scenes' containers keep running (docker ps --filter label=cml-nodes.actor); \
-             `cargo xtask stop --all` removes them",
-        );
-    } else {
-        // If the engine has died, why the first check failed says more than that nothing can be removed.
-        let left = lab.close().await.map_err(|error| match report.first_failure() {
-            Some(failure) => error.context(failure),
-            None => error,
-        })?;
-        report.add_leftovers(left);
-    }
-    report.conclude();
-    Ok(report)
-}
-
-fn print(session: &Session<'_>, reports: &[VerifyReport], json: bool) -> Result<()> {
-    if json {
-        return session.ui.result(serde_json::to_string_pretty(reports)?);
-    }
-    for report in reports {
-        for line in report.lines() {
-            session.ui.result(line)?;
-        }
-    }
-    Ok(())
 }
 
 fn verdict(session: &Session<'_>, reports: &[VerifyReport]) -> Result<()> {
     let mut failed = Vec::new();
     for report in reports {
-        let count = |outcome| report.count(outcome);
         if !report.ok {
-            failed.push(format!("{}: {} of {} checks failed", report.id, count(Outcome::Failed), report.rows.len()));
+            failed.push(format!(
+                "{}: {} of {} checks failed",
+                report.id,
+                report.count(Outcome::Failed),
+                report.rows.len()
+            ));
             continue;
         }
-        let rest = match count(Outcome::NotProvable) {
+        let rest = match report.count(Outcome::NotProvable) {
             0 => String::new(),
             count => format!(", {count} not provable on this machine"),
         };
-        session.ui.note(format_args!("{} is proved: {} checks passed{rest}", report.id, count(Outcome::Passed)));
+        session.ui.note(format_args!("{} is proved: {} checks passed{rest}", report.id, report.count(Outcome::Passed)));
     }
     anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(())

@@ -22,7 +22,6 @@ pub struct Booted {
     pub time: Duration,
     /// What `day0cmd` printed, and how it exited.
     pub day0: Option<Output>,
-    pub console: String,
 }
 
 /// Why the console is no longer watched.
@@ -35,9 +34,9 @@ pub(super) enum WatchEnd {
 
 /// Reads the console until it shows one of `boot.completed`.
 pub(super) async fn watch(mut console: AttachContainerResults, boot: &Boot) -> Result<(WatchEnd, String)> {
-    let wanted = Wanted::new(boot)?;
+    let is_booted = is_booted(boot)?;
     let (mut shown, end) = (String::new(), Instant::now() + boot.timeout);
-    while !wanted.is_in(&shown) {
+    while !is_booted(&shown) {
         if shown.len() > 2 * KEPT {
             let cut = shown.len() - KEPT;
             let cut = (cut..shown.len()).find(|at| shown.is_char_boundary(*at)).unwrap_or(shown.len());
@@ -54,46 +53,34 @@ pub(super) async fn watch(mut console: AttachContainerResults, boot: &Boot) -> R
     Ok((WatchEnd::Booted, shown))
 }
 
-/// What the console must show. With an empty list, the node is booted as soon as it runs.
-enum Wanted<'a> {
-    Texts(&'a [String]),
-    Patterns(Vec<regex_lite::Regex>),
-}
-
-impl<'a> Wanted<'a> {
-    fn new(boot: &'a Boot) -> Result<Self> {
-        if !boot.uses_regex {
-            return Ok(Self::Texts(&boot.completed));
-        }
-        let read = |text: &String| {
-            regex_lite::Regex::new(text)
-                .with_context(|| format!("`boot.completed`: `{text}` is not a regular expression"))
-        };
-        boot.completed.iter().map(read).collect::<Result<_>>().map(Self::Patterns)
-    }
-
-    fn is_in(&self, shown: &str) -> bool {
-        match self {
-            Self::Texts(texts) => texts.is_empty() || texts.iter().any(|text| shown.contains(text.as_str())),
-            Self::Patterns(patterns) => patterns.is_empty() || patterns.iter().any(|pattern| pattern.is_match(shown)),
-        }
-    }
+/// Whether the console has shown that the node is booted: at once, if `boot.completed` is empty.
+fn is_booted(boot: &Boot) -> Result<impl Fn(&str) -> bool> {
+    let read = |text: &String| {
+        let pattern = regex_lite::Regex::new(text);
+        pattern.with_context(|| format!("`boot.completed`: `{text}` is not a regular expression"))
+    };
+    let texts = boot.completed.as_slice();
+    let patterns = texts.iter().filter(|_| boot.uses_regex).map(read).collect::<Result<Vec<_>>>()?;
+    Ok(move |shown: &str| match patterns.as_slice() {
+        [] => texts.is_empty() || texts.iter().any(|text| shown.contains(text.as_str())),
+        patterns => patterns.iter().any(|pattern| pattern.is_match(shown)),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn is_booted(completed: &[&str], uses_regex: bool, shown: &str) -> bool {
+    fn boots(completed: &[&str], uses_regex: bool, shown: &str) -> bool {
         let completed = completed.iter().map(|text| (*text).to_owned()).collect();
         let boot = Boot { timeout: Duration::ZERO, completed, uses_regex };
-        Wanted::new(&boot).unwrap().is_in(shown)
+        is_booted(&boot).unwrap()(shown)
     }
 
     #[test]
     fn a_node_is_booted_when_the_console_shows_the_text() {
-        assert!(is_booted(&["never", "READY"], false, "...\r\nREADY\r\n"));
-        assert!(!is_booted(&["READY."], false, "READY!"));
-        assert!(is_booted(&["READY.$"], true, "READY!"));
+        assert!(boots(&["never", "READY"], false, "...\r\nREADY\r\n"));
+        assert!(!boots(&["READY."], false, "READY!"));
+        assert!(boots(&["READY.$"], true, "READY!"));
     }
 }

@@ -19,57 +19,58 @@ fn quoted(message: &str) -> String {
     text::printable(answer.map_or(line, |(_code, answer)| answer))
 }
 
-/// Runtimes differ in capital letters and in quotation marks.
-fn meaning(message: &str, container: &Container) -> Option<String> {
-    let docker = &container.config.docker;
-    let lower = message.to_lowercase();
-    let says = |part: &str| lower.contains(part);
-    let meaning = if says("unknown flag") || says("unknown shorthand flag") {
-        return Some(unknown_flag(message, container));
-    } else if says("bind source path does not exist") || (says("statfs ") && says("no such file or directory")) {
-        "a mount names a file that is not in the node's folder"
-    } else if says("is already in use by") {
-        "there is already a container with that name: choose another name with --name, or stop that container"
-    } else if says("capability") && (says("invalid") || says("unknown")) {
-        return Some(format!("`docker.caps` names a capability that does not exist: {}", docker.caps.join(", ")));
-    } else if says("apply caps") {
-        "`docker.caps` asks for a capability that the engine itself does not have here"
-    } else if let Some(problem) = engine_problem(message) {
-        problem
-    } else if let Some(path) = message.split("/proc/sys/").nth(1) {
-        return Some(refused_sysctl(path, says("permission denied") || says("operation not permitted")));
-    } else if says("sysctl") {
-        "a `--sysctl` in config.json is wrong: only settings that are separate for each container can be set \
-         (net.*, and a few of kernel.*)"
-    } else if says("exec") && says("no such file or directory") {
-        "the image's entry point does not exist, or its interpreter (the first line of a script) does not"
-    } else if says("exec") && says("permission denied") {
-        "the image's entry point is not executable (chmod +x), or is on a mount"
-    } else {
-        return None;
-    };
-    Some(meaning.to_owned())
-}
-
-fn refused_sysctl(path: &str, is_forbidden: bool) -> String {
-    let name = path.split([':', ' ', '"', '`', '\'']).next().unwrap_or_default().replace('/', ".");
-    if is_forbidden {
-        format!(
-            "a `--sysctl` sets {name}, which this engine may not set: a rootless engine can set \
-             only what is separate for each network namespace"
-        )
-    } else {
-        format!("a `--sysctl` sets {name}, which the kernel of the engine's host does not have")
-    }
-}
-
+const NO_FILE: &str = "a mount names a file that is not in the node's folder";
+const NO_CAPABILITY: &str = "`docker.caps` names a capability that does not exist: {caps}";
+const NO_RIGHT: &str = "a `--sysctl` sets {sysctl}, which this engine may not set: a rootless engine can set only what \
+     is separate for each network namespace";
 /// What has nothing to do with the node: as it is configured, the engine cannot start any container.
+const LIMITS: &str = "the engine gives containers higher limits than it has itself here; set lower ones in its \
+     containers.conf, below [containers]: default_ulimits = [\"nofile=N:N\", \"nproc=M:M\"], with what `ulimit -Hn` \
+     and `ulimit -Hu` print";
+
+/// What a message means that has all these parts; the first that fits counts. Runtimes differ in capital letters and in
+/// quotation marks: the parts are in small letters.
+const MEANINGS: [(&[&str], &str); 13] = [
+    (&["bind source path does not exist"], NO_FILE),
+    (&["statfs ", "no such file or directory"], NO_FILE),
+    (
+        &["is already in use by"],
+        "there is already a container with that name: choose another name with --name, or stop that container",
+    ),
+    (&["capability", "invalid"], NO_CAPABILITY),
+    (&["capability", "unknown"], NO_CAPABILITY),
+    (&["apply caps"], "`docker.caps` asks for a capability that the engine itself does not have here"),
+    (&["rlimit"], LIMITS),
+    (&["/proc/sys/", "permission denied"], NO_RIGHT),
+    (&["/proc/sys/", "operation not permitted"], NO_RIGHT),
+    (&["/proc/sys/"], "a `--sysctl` sets {sysctl}, which the kernel of the engine's host does not have"),
+    (
+        &["sysctl"],
+        "a `--sysctl` in config.json is wrong: only settings that are separate for each container can be set \
+         (net.*, and a few of kernel.*)",
+    ),
+    (
+        &["exec", "no such file or directory"],
+        "the image's entry point does not exist, or its interpreter (the first line of a script) does not",
+    ),
+    (&["exec", "permission denied"], "the image's entry point is not executable (chmod +x), or is on a mount"),
+];
+
+fn meaning(message: &str, container: &Container) -> Option<String> {
+    let lower = message.to_lowercase();
+    if lower.contains("unknown flag") || lower.contains("unknown shorthand flag") {
+        return Some(unknown_flag(message, container));
+    }
+    let (_, meaning) = MEANINGS.iter().find(|(parts, _)| parts.iter().all(|part| lower.contains(part)))?;
+    let path = message.split("/proc/sys/").nth(1).unwrap_or_default();
+    let sysctl = path.split([':', ' ', '"', '`', '\'']).next().unwrap_or_default().replace('/', ".");
+    let caps = container.config.docker.caps.join(", ");
+    Some(meaning.replace("{sysctl}", &sysctl).replace("{caps}", &caps))
+}
+
+/// What keeps the engine from starting any container.
 pub(super) fn engine_problem(message: &str) -> Option<&'static str> {
-    message.to_lowercase().contains("rlimit").then_some(
-        "the engine gives containers higher limits than it has itself here; set lower ones in its containers.conf, \
-         below [containers]: default_ulimits = [\"nofile=N:N\", \"nproc=M:M\"], with what `ulimit -Hn` and \
-         `ulimit -Hu` print",
-    )
+    message.to_lowercase().contains("rlimit").then_some(LIMITS)
 }
 
 /// The command line takes `"--flag value"` in one element for the name of a flag.

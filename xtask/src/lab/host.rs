@@ -58,9 +58,13 @@ fn judge(seen: &str, has: impl Fn(&str) -> bool) -> (UnmetNeeds, Vec<String>) {
     let mut lines = seen.lines();
     let is_confined = lines.next().is_some_and(|namespace| namespace != INITIAL);
     let (hidden, missing): (Vec<&str>, Vec<&str>) = lines.partition(|name| is_confined && has(name));
+    let left_out = |name: &&str| UnmetNeed {
+        what: format!("{name}: the kernel hides it from containers of an ordinary user"),
+        remedy: "run `verify` as root, or on Docker".to_owned(),
+    };
     let unmet = UnmetNeeds {
         missing: missing.into_iter().map(|name| missing_setting(name, is_confined)).collect(),
-        left_out: hidden.iter().map(|name| hidden_setting(name)).collect(),
+        left_out: hidden.iter().map(left_out).collect(),
     };
     (unmet, hidden.into_iter().map(str::to_owned).collect())
 }
@@ -86,13 +90,6 @@ fn missing_setting(sysctl: &str, is_confined: bool) -> UnmetNeed {
         "use an engine whose kernel has it, or remove the argument from the definition"
     };
     UnmetNeed { what: format!("the kernel of the engine's host has no {sysctl}"), remedy: remedy.to_owned() }
-}
-
-fn hidden_setting(sysctl: &str) -> UnmetNeed {
-    UnmetNeed {
-        what: format!("{sysctl}: the kernel hides it from containers of an ordinary user"),
-        remedy: "run `verify` as root, or on Docker".to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! Links between nodes, made by a helper container: that needs neither root here nor an engine on
-//! this machine.
+//! Links between nodes, made by a helper container: that needs neither root here nor an engine on this machine.
 //!
 //! A link is a bridge in the helper's network namespace, so that it outlives a restart of the nodes
 //! at its ends; an interface of a node is one end of a veth pair whose other end is a port there. When
@@ -21,7 +20,6 @@ pub struct Bridge(String);
 /// The other end of an interface of a node.
 #[derive(Clone, Debug)]
 pub(super) struct Port {
-    /// The interface inside the node.
     pub interface: String,
     /// It keeps its address when the node is started again, as in CML; neighbours remember it.
     address: String,

@@ -12,7 +12,6 @@ use crate::engine::images::pipe;
 use crate::lab::Lab;
 use crate::lab::removal::loaded_tag;
 
-/// An image that was loaded from an archive.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// Its name on the engine, which is unique.

@@ -7,7 +7,6 @@
 mod boot;
 mod create;
 mod explain;
-mod helper;
 mod host;
 mod links;
 mod load;
@@ -18,9 +17,9 @@ mod removal;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use bollard::models::HostConfig;
 
 use crate::engine::handle::Engine;
 use catalog::labels;
@@ -44,6 +43,7 @@ const LASTING: &str = "it runs until `cargo xtask stop`\n";
 pub struct Lab<'a> {
     pub engine: &'a Engine,
     pub ui: &'a Ui,
+    /// Its name on the engine.
     id: String,
     /// The container in whose network the links are.
     helper: String,
@@ -60,10 +60,9 @@ impl<'a> Lab<'a> {
     /// Opens an empty lab, after removing what crashed commands of this machine have left behind.
     /// `helper_image` must have a shell and iproute2.
     pub async fn open(engine: &'a Engine, ui: &'a Ui, cache: &Path, helper_image: &str) -> Result<Self> {
-        let folder = cache.join(FOLDER);
         sweep(engine, ui, cache).await?;
-        let id = fresh_id();
-        let lock_path = folder.join(&id);
+        let id = format!("{:x}-{:012x}", std::process::id(), fastrand::u64(..1 << 48));
+        let lock_path = cache.join(FOLDER).join(&id);
         let lock = Lock::acquire(&lock_path, ui, "uses this lab").await?;
         let mut lab = Self {
             engine,
@@ -77,13 +76,29 @@ impl<'a> Lab<'a> {
             closed: false,
             counter: Cell::new(0),
         };
-        lab.helper = helper::start(engine, &lab.helper_image, &lab.labels()).await?;
+        lab.helper = lab.start_helper().await?;
         Ok(lab)
     }
 
-    /// The lab's name on the engine.
-    pub fn id(&self) -> &str {
-        &self.id
+    /// Starts the helper container, in whose network namespace the links are. Returns its ID.
+    async fn start_helper(&self) -> Result<String> {
+        let strings = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let host = HostConfig {
+            network_mode: Some("none".to_owned()),
+            // To reach the network namespaces of nodes by their process ids. [namespaces(7), ptrace(2)]
+            pid_mode: Some("host".to_owned()),
+            cap_drop: strings(&["ALL"]),
+            cap_add: strings(&["NET_ADMIN", "SYS_PTRACE"]),
+            ..HostConfig::default()
+        };
+        let args = ["sleep", "infinity"];
+        let id = self.engine.create_helper(&self.helper_image, &self.labels(), &args, host).await?;
+        if let Err(error) = self.engine.start(&id).await {
+            let reason =
+                explain::engine_problem(&format!("{error:#}")).map_or_else(String::new, |why| format!(": {why}"));
+            return Err(error.context(format!("starting the helper container{reason}")));
+        }
+        Ok(id)
     }
 
     /// Lets the lab outlast this process, until [`remove`].
@@ -94,7 +109,6 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    /// Whether it outlasts this process.
     pub fn is_lasting(&self) -> bool {
         self.lasting.get()
     }
@@ -169,9 +183,4 @@ pub async fn sweep(engine: &Engine, ui: &Ui, cache: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn fresh_id() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{:x}-{:x}", std::process::id(), now.as_nanos() & 0xffff_ffff_ffff)
 }

@@ -1,6 +1,6 @@
 //! A node of a lab: created and started as CML does it, and recreated from its definition.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -10,14 +10,12 @@ use crate::engine::containers::exec::{Command, Output};
 use crate::engine::errors::is_refusal;
 use crate::engine::errors::{is_disturbed, retry_while};
 use crate::lab::Lab;
-use crate::lab::boot;
-use crate::lab::boot::{Booted, QUOTED_LINES, WatchEnd};
-use crate::lab::create;
-use crate::lab::create::Target;
+use crate::lab::boot::{self, Booted, QUOTED_LINES, WatchEnd};
+use crate::lab::create::{self, Target};
 use crate::lab::explain::explain;
 use crate::lab::links::{Bridge, Port};
 use catalog::labels;
-use definitions::container::Container;
+use definitions::container::{Boot, Container};
 
 /// How long a node may take to stop before it is killed, as with `docker stop`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -25,17 +23,16 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// A node of a lab. Its container is removed with the lab, not when this is dropped.
 #[derive(Debug)]
 pub struct Node {
-    /// What it is called in its lab.
     pub name: String,
     pub container: Container,
     image: String,
-    /// Its name on the engine, if the user chose one.
     container_name: Option<String>,
     labels: BTreeMap<String, String>,
     volume: String,
     /// Where the volume is on the engine's host.
     folder: String,
-    id: String,
+    /// The container's ID.
+    pub id: String,
     ports: Vec<Port>,
     /// When its creation began, or its last start.
     since: Instant,
@@ -53,13 +50,11 @@ pub struct NodeOptions {
 }
 
 impl Lab<'_> {
-    /// Creates a node, its files in a volume of its own. It does not run yet.
-    ///
-    /// # Errors
-    /// If the engine refuses the definition: with the engine's message, and what it means for the definition.
+    /// Creates a node, its files in a volume of its own. It does not run yet. If the engine refuses the definition, the
+    /// error has the engine's message, and what it means for the definition.
     pub async fn create(&self, container: Container, image: &str, options: NodeOptions) -> Result<Node> {
         let since = Instant::now();
-        let volume = format!("cml-nodes-{}-{}", self.id(), self.next());
+        let volume = format!("cml-nodes-{}-{}", self.id, self.next());
         let folder = self.engine.create_volume(&volume, &self.labels()).await?;
         let mut labels: BTreeMap<String, String> = self.labels().into_iter().collect();
         labels.insert(labels::LAB_NODE.to_owned(), options.name.clone());
@@ -76,9 +71,8 @@ impl Lab<'_> {
             ports: Vec::new(),
             since,
         };
-        let files: Vec<(&str, &str)> =
-            node.container.files.iter().map(|(name, content)| (name.as_str(), content.as_str())).collect();
-        self.write_files(&node.volume, &files).await?;
+        let files = node.container.files.iter().map(|(name, content)| (name.as_str(), content.as_bytes()));
+        self.write_files(&node.volume, files).await?;
         node.id = self.run_create(&node).await?;
         Ok(node)
     }
@@ -108,11 +102,8 @@ impl Lab<'_> {
         Ok((node, booted))
     }
 
-    /// Starts the node, moves its interfaces in, runs `day0cmd`, and waits until the console says
-    /// that it is booted.
-    ///
-    /// # Errors
-    /// If it does not start, exits, or is not booted in time: with the end of its console.
+    /// Starts the node, moves its interfaces in, runs `day0cmd`, and waits until the console says that it is booted. If
+    /// it exits, or is not booted in time, the error has the end of its console.
     pub async fn start(&self, node: &mut Node) -> Result<Booted> {
         self.boot(node, true).await
     }
@@ -133,12 +124,21 @@ impl Lab<'_> {
         }
         let process = match self.engine.process_of(&node.id).await? {
             Ok(process) => process,
-            Err(_) => return Err(self.ended(node, &self.log(node).await).await),
+            Err(_) => {
+                let log = self.engine.console_log(&node.id).await.unwrap_or_default();
+                return Err(self.ended(node, &log).await);
+            }
         };
+        let Boot { completed, timeout, .. } = &node.container.boot;
         let watch = boot::watch(console, &node.container.boot);
         let (watched, day0) = tokio::join!(watch, async {
             self.plug(&node.ports, process).await?;
-            if is_new { self.day0(node).await } else { Ok(None) }
+            match node.container.config.day0cmd.as_slice() {
+                args if is_new && !args.is_empty() => {
+                    self.exec(node, args).await.context("could not run day0cmd").map(Some)
+                }
+                _ => Ok(None),
+            }
         });
         let (end, console) = watched?;
         match end {
@@ -147,12 +147,12 @@ impl Lab<'_> {
             WatchEnd::TimedOut => bail!(
                 "{} did not print {} within {} s (boot.timeout); the end of its console:\n{}",
                 node.name,
-                alternatives(&node.container.boot.completed),
-                node.container.boot.timeout.as_secs(),
+                completed.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" or "),
+                timeout.as_secs(),
                 text::tail(&console, QUOTED_LINES)
             ),
         }
-        Ok(Booted { time: node.since.elapsed(), day0: day0?, console })
+        Ok(Booted { time: node.since.elapsed(), day0: day0? })
     }
 
     /// Stops the node gracefully. Returns how long that took.
@@ -189,30 +189,21 @@ impl Lab<'_> {
     /// Replaces a file of the definition in the node's folder, as its user can in CML.
     pub async fn rewrite(&self, node: &mut Node, file: &str, content: String) -> Result<()> {
         node.container.set_file(file, content.clone())?;
-        self.write_files(&node.volume, &[(file, &content)]).await
+        self.write_files(&node.volume, [(file, content.as_bytes())]).await
     }
 
-    /// Runs a command in the node.
     pub async fn exec(&self, node: &Node, args: &[String]) -> Result<Output> {
         self.begin(node, args).await?.end().await
     }
 
-    /// Starts a command in the node.
     pub async fn begin(&self, node: &Node, args: &[String]) -> Result<Command<'_>> {
         self.ui.command(format_args!(
             "{} exec {} {}",
             self.engine.command_line().shown(),
-            node.short(),
+            node.id.get(..12).unwrap_or(&node.id),
             create::shown(args)
         ));
         self.engine.begin(&node.id, args).await
-    }
-
-    async fn day0(&self, node: &Node) -> Result<Option<Output>> {
-        match node.container.config.day0cmd.as_slice() {
-            [] => Ok(None),
-            args => self.exec(node, args).await.context("could not run day0cmd").map(Some),
-        }
     }
 
     async fn ended(&self, node: &Node, console: &str) -> anyhow::Error {
@@ -226,11 +217,6 @@ impl Lab<'_> {
             tail => format!("the end of its console:\n{tail}"),
         };
         anyhow!("{} ended {code} before it had booted; {output}", node.name)
-    }
-
-    /// Everything that the console has shown since the container was created.
-    async fn log(&self, node: &Node) -> String {
-        self.engine.console_log(&node.id).await.unwrap_or_default()
     }
 
     fn refused(&self, message: &str, node: &Node) -> anyhow::Error {
@@ -268,7 +254,7 @@ impl Lab<'_> {
     }
 
     /// Writes into a volume, through a container that is never started.
-    async fn write_files(&self, volume: &str, files: &[(&str, &str)]) -> Result<()> {
+    async fn write_files<'f>(&self, volume: &str, files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> Result<()> {
         const INSIDE: &str = "/cfg";
         let mount = Mount {
             typ: Some(MountType::VOLUME),
@@ -277,28 +263,10 @@ impl Lab<'_> {
             ..Mount::default()
         };
         let host = HostConfig { mounts: Some(vec![mount]), ..HostConfig::default() };
-        let labels: HashMap<String, String> = self.labels();
-        let writer = self.engine.create_helper(&self.helper_image, &labels, &["true"], host).await?;
-        let written = self
-            .engine
-            .upload(&writer, INSIDE, archive::pack(files.iter().map(|(name, content)| (*name, content.as_bytes())))?)
-            .await;
+        let packed = archive::pack(files)?;
+        let writer = self.engine.create_helper(&self.helper_image, &self.labels(), &["true"], host).await?;
+        let written = self.engine.upload(&writer, INSIDE, packed).await;
         self.engine.remove_container(&writer).await?;
         written
     }
-}
-
-impl Node {
-    /// The container's ID.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn short(&self) -> &str {
-        self.id.get(..12).unwrap_or(&self.id)
-    }
-}
-
-fn alternatives(completed: &[String]) -> String {
-    completed.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" or ")
 }

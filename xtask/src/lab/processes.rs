@@ -5,7 +5,6 @@ use anyhow::Result;
 
 use crate::lab::{Lab, Node};
 
-/// A process in a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// As the engine's host counts.
@@ -35,7 +34,7 @@ impl Lab<'_> {
     /// The processes of a running node, without those in a PID namespace of their own. Nothing, if the helper cannot
     /// see them.
     pub async fn processes(&self, node: &Node) -> Result<Option<Vec<Process>>> {
-        let process = self.engine.process_of(node.id()).await?;
+        let process = self.engine.process_of(&node.id).await?;
         let process = process.map_err(|code| anyhow::anyhow!("{} has ended, with exit code {code}", node.name))?;
         let args = ["sh", "-c", SCRIPT, "sh", &process.to_string()].map(str::to_owned);
         let seen: Vec<Process> = self.in_helper(&args).await?.text.lines().filter_map(read).collect();

@@ -27,7 +27,9 @@ pub(super) fn loaded_tag(lab: &str, which: &str) -> String {
 pub(super) async fn remove_lab(engine: &Engine, lab: &str) -> Result<usize> {
     let label = format!("{}={lab}", labels::LAB);
     let (containers, volumes) = (engine.containers(&label).await?, engine.volumes(&label).await?);
-    let tags = loaded_tags(engine, lab).await?;
+    let (images, prefix) = (engine.images_named(LOADED).await?, loaded_tag(lab, ""));
+    let tags = images.into_iter().flat_map(|image| image.tags);
+    let tags: Vec<String> = tags.filter(|tag| tag.starts_with(&prefix)).collect();
     for container in &containers {
         engine.remove_container(&container.id).await?;
     }
@@ -55,10 +57,4 @@ pub(super) async fn remove_interrupted_lab(engine: &Engine, lab: &str) -> Result
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
-}
-
-async fn loaded_tags(engine: &Engine, lab: &str) -> Result<Vec<String>> {
-    let prefix = loaded_tag(lab, "");
-    let tags = engine.images_named(LOADED).await?.into_iter().flat_map(|image| image.tags);
-    Ok(tags.filter(|tag| tag.starts_with(&prefix)).collect())
 }

@@ -1,6 +1,6 @@
 //! Kills nodes again and again while they are at work, and checks that they start properly afterwards.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::future::join_all;
@@ -9,7 +9,7 @@ use crate::engine::containers::exec::Output;
 use crate::lab::Node;
 use crate::proof::expected::{Expected, fill_all, quoted};
 use crate::proof::report::Outcome;
-use crate::proof::testbed::Testbed;
+use crate::proof::subject::Testbed;
 use crate::proof::topology::Topology;
 use catalog::scene::Crash;
 
@@ -22,7 +22,6 @@ type Checked<T> = Result<Result<T, String>>;
 /// Runs all rounds, shared out among the nodes, which go through theirs at the same time; each up to
 /// the first that fails.
 pub(super) async fn run(topology: &mut Topology<'_>, crash: &Crash) -> Result<()> {
-    let since = Instant::now();
     let testbed = topology.testbed;
     let nodes = topology.nodes_mut(&crash.on);
     let count = u32::try_from(nodes.len()).unwrap_or(1);
@@ -37,9 +36,9 @@ pub(super) async fn run(topology: &mut Topology<'_>, crash: &Crash) -> Result<()
     }
     if problems.is_empty() {
         let message = format!("killed {} times, {cut_off} of them before the command had ended", share * count);
-        topology.add_row(&crash.name, Outcome::Passed, since, message);
+        topology.rows.add_outcome(&crash.name, Outcome::Passed, message);
     } else {
-        topology.add_row(&crash.name, Outcome::Failed, since, problems.join("\n"));
+        topology.rows.add_outcome(&crash.name, Outcome::Failed, problems.join("\n"));
     }
     Ok(())
 }
@@ -48,8 +47,7 @@ pub(super) async fn run(topology: &mut Topology<'_>, crash: &Crash) -> Result<()
 async fn run_rounds(testbed: &Testbed<'_>, node: &mut Node, crash: &Crash, rounds: u32) -> Checked<u32> {
     let mut cut_off = 0;
     for round in 1..=rounds {
-        let moment = crash.within.mul_f64(fastrand::f64());
-        let outcome = run_round(testbed, node, crash, round, moment).await;
+        let outcome = run_round(testbed, node, crash, round).await;
         match outcome.with_context(|| format!("{}, round {round}", node.name))? {
             Ok(was_at_work) => cut_off += u32::from(was_at_work),
             Err(problem) => return Ok(Err(format!("{}, round {round}, {problem}", node.name))),
@@ -59,41 +57,13 @@ async fn run_rounds(testbed: &Testbed<'_>, node: &mut Node, crash: &Crash, round
 }
 
 /// Whether the command had not ended when the node was killed; or what is wrong.
-async fn run_round(
-    testbed: &Testbed<'_>,
-    node: &mut Node,
-    crash: &Crash,
-    round: u32,
-    moment: Duration,
-) -> Checked<bool> {
-    let lab = testbed.lab;
+async fn run_round(testbed: &Testbed<'_>, node: &mut Node, crash: &Crash, round: u32) -> Checked<bool> {
+    let (lab, moment) = (testbed.lab, crash.within.mul_f64(fastrand::f64()));
     let mut context = testbed.subject.context.clone();
     context.insert("round", &round);
-    let was_at_work = match work(testbed, node, crash, &context, moment).await? {
-        Ok(was_at_work) => was_at_work,
-        Err(problem) => return Ok(Err(problem)),
-    };
-    lab.kill(node).await?;
-    lab.revive(node).await?;
-    let Some(then) = &crash.then else { return Ok(Ok(was_at_work)) };
-    let output = lab.exec(node, &fill_all(&then.run, &context)?).await?;
-    Ok(match Expected::of(&then.expected, &context)?.problem(&output) {
-        Some(problem) => Err(format!("killed after {} ms: {problem}", moment.as_millis())),
-        None => Ok(was_at_work),
-    })
-}
-
-/// Runs the step's command up to `moment`. Yields whether it had not ended by then; or what is wrong.
-async fn work(
-    testbed: &Testbed<'_>,
-    node: &Node,
-    crash: &Crash,
-    context: &tera::Context,
-    moment: Duration,
-) -> Checked<bool> {
-    let mut command = testbed.lab.begin(node, &fill_all(&crash.run, context)?).await?;
+    let mut command = lab.begin(node, &fill_all(&crash.run, &context)?).await?;
     if let Some(once) = &crash.once {
-        let mark = once.render(context)?;
+        let mark = once.render(&context)?;
         let Ok(printed) = tokio::time::timeout(TIMEOUT, command.prints(&mark)).await else {
             return Ok(Err(format!("it did not print `{mark}` within {} s", TIMEOUT.as_secs())));
         };
@@ -103,5 +73,13 @@ async fn work(
             return Ok(Err(format!("it never printed `{mark}`; it exited with {code} and printed:\n{text}")));
         }
     }
-    Ok(Ok(tokio::time::timeout(moment, command.end()).await.is_err()))
+    let was_at_work = tokio::time::timeout(moment, command.end()).await.is_err();
+    lab.kill(node).await?;
+    lab.revive(node).await?;
+    let Some(then) = &crash.then else { return Ok(Ok(was_at_work)) };
+    let output = lab.exec(node, &fill_all(&then.run, &context)?).await?;
+    Ok(match Expected::of(&then.expected, &context)?.problem(&output) {
+        Some(problem) => Err(format!("killed after {} ms: {problem}", moment.as_millis())),
+        None => Ok(was_at_work),
+    })
 }

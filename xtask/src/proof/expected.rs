@@ -16,7 +16,14 @@ pub(super) struct Expected {
 
 impl Expected {
     pub(super) fn of(expectation: &Expectation, context: &tera::Context) -> Result<Self> {
-        let matches = expectation.matches.as_ref().map(|pattern| expression(pattern, context)).transpose()?;
+        let read = |pattern: &Pattern| {
+            let text = pattern.render(context)?;
+            // `^` and `$` match at every line.
+            let expression = regex_lite::RegexBuilder::new(&text).multi_line(true).build();
+            let expression = expression.with_context(|| format!("`{text}` is not a regular expression"))?;
+            anyhow::Ok((text, expression))
+        };
+        let matches = expectation.matches.as_ref().map(read).transpose()?;
         Ok(Self {
             prints: fill_all(&expectation.prints, context)?,
             lacks: fill_all(&expectation.lacks, context)?,
@@ -42,13 +49,6 @@ impl Expected {
             .or_else(|| mismatch().map(|(wanted, _)| format!("its output should match `{wanted}`")))?;
         Some(format!("{wrong}; it exited with {code} and printed:\n{}", quoted(text)))
     }
-}
-
-/// `^` and `$` match at every line.
-fn expression(pattern: &Pattern, context: &tera::Context) -> Result<(String, regex_lite::Regex)> {
-    let text = pattern.render(context)?;
-    let expression = regex_lite::RegexBuilder::new(&text).multi_line(true).build();
-    Ok((text.clone(), expression.with_context(|| format!("`{text}` is not a regular expression"))?))
 }
 
 pub(super) fn fill_all(patterns: &[Pattern], context: &tera::Context) -> Result<Vec<String>> {

@@ -44,17 +44,13 @@ fn of_image_definition_beside(node: &Shipped, contents: &Contents) -> Result<Vec
     Ok(Vec::new())
 }
 
-fn of_image_definition(definition: &ImageDefinition, contents: &Contents, node: &str) -> Vec<String> {
-    let mut found = Vec::new();
+fn of_image_definition(definition: &ImageDefinition, contents: &Contents, node: &str) -> impl Iterator<Item = String> {
     let image_id = &contents.image_id;
-    if let Some(stated) = definition.sha256.as_ref().filter(|stated| !stated.value.eq_ignore_ascii_case(image_id.hex()))
-    {
-        let stated = &stated.value;
-        found.push(format!("the image definition has sha256 {stated}, but the archive's image ID is {image_id}"));
-    }
-    if let Some(of) = definition.node_definition_id.as_ref().filter(|of| of.value != node) {
-        let of = &of.value;
-        found.push(format!("the image definition belongs to the node definition {of}, not to {node}"));
-    }
-    found
+    let stated = definition.sha256.as_ref().map(|stated| &stated.value);
+    let stated = stated.filter(|stated| !stated.eq_ignore_ascii_case(image_id.hex()));
+    let of = definition.node_definition_id.as_ref().map(|of| &of.value).filter(|of| *of != node);
+    let other_image = stated
+        .map(|stated| format!("the image definition has sha256 {stated}, but the archive's image ID is {image_id}"));
+    let other_node = of.map(|of| format!("the image definition belongs to the node definition {of}, not to {node}"));
+    other_image.into_iter().chain(other_node)
 }

@@ -1,8 +1,7 @@
 //! Proof that a node works, before it is on a server: it is run as CML would run it, and what its
 //! manifest says about it is checked.
 //!
-//! Takes rendered definitions and saved archives, never the image in the engine: what is proved is
-//! what is shipped.
+//! Takes rendered definitions and saved archives, never the image in the engine: what is proved is what is shipped.
 
 mod crash;
 mod expected;
@@ -12,7 +11,6 @@ mod report;
 mod scene;
 mod shipped;
 mod subject;
-mod testbed;
 mod topology;
 
 pub use prove::prove;

@@ -7,25 +7,23 @@ use anyhow::Result;
 use futures_util::{StreamExt, stream};
 
 use crate::lab::Lab;
-use crate::proof::report::{Outcome, Row, VerifyReport};
-use crate::proof::subject::{SceneSetup, Subject};
-use crate::proof::testbed::Testbed;
+use crate::proof::report::{Figures, Outcome, Row, Rows, VerifyReport};
+use crate::proof::subject::{SceneSetup, Subject, Testbed};
 use crate::proof::{scene, shipped};
 
-/// Proves `subject` in `lab`. Failed checks are in the report; an error is the engine's.
+/// Proves `subject` in `lab`. Failed checks are in the report, whose verdict is still open; an error is the engine's.
 pub async fn prove(lab: &Lab<'_>, subject: &Subject) -> Result<VerifyReport> {
-    let mut report = VerifyReport::new(&subject.node.container.id);
+    let (mut rows, mut figures) = (Rows::new("as shipped"), Figures::default());
     // The engine loads the archives while this process reads one.
-    let (agree, testbed) = tokio::join!(shipped::compare(subject, &mut report), Testbed::load(lab, subject));
-    let agree = agree?;
-    if let Some(running) = shipped::boot(&testbed, &mut report, agree).await? {
+    let (agree, testbed) = tokio::join!(shipped::compare(subject, &mut rows), Testbed::load(lab, subject));
+    if let Some(running) = shipped::boot(&testbed, &mut rows, &mut figures, agree?).await? {
         // While the node is at rest, the scenes run.
-        let (examined, rows_of_scenes) =
-            tokio::join!(shipped::examine(&testbed, &mut report, running), run_scenes(&testbed));
+        let examine = shipped::examine(&testbed, &mut rows, &mut figures, running);
+        let (examined, rows_of_scenes) = tokio::join!(examine, run_scenes(&testbed));
         examined?;
-        report.rows.extend(rows_of_scenes);
+        rows.rows.extend(rows_of_scenes);
     }
-    Ok(report)
+    Ok(VerifyReport { id: subject.node.container.id.clone(), ok: false, figures, rows: rows.rows })
 }
 
 /// Runs the scenes, one more at a time than this machine has processors, because they wait a lot;

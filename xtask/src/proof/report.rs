@@ -1,6 +1,6 @@
 //! What a proof found, as a table and as JSON.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 pub struct VerifyReport {
     /// The node definition's id.
     pub id: String,
+    /// Whether no row failed.
     pub ok: bool,
     pub figures: Figures,
     #[serde(rename = "checks")]
@@ -30,7 +31,6 @@ pub struct Figures {
     pub stop: Option<Duration>,
 }
 
-/// One check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub scene: String,
@@ -52,23 +52,47 @@ pub enum Outcome {
     NotProvable,
 }
 
-impl VerifyReport {
-    pub(super) fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), ok: false, figures: Figures::default(), rows: Vec::new() }
+/// The rows of one scene. The time of each is that since the row before it.
+pub(super) struct Rows {
+    scene: String,
+    since: Instant,
+    pub rows: Vec<Row>,
+}
+
+impl Rows {
+    pub fn new(scene: &str) -> Self {
+        Self { scene: scene.to_owned(), since: Instant::now(), rows: Vec::new() }
     }
 
+    /// The next check begins now, not at the end of the one before.
+    pub fn restart_clock(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// Adds a check: failed with a problem, else not provable with a reason for that, else passed.
+    pub fn add(&mut self, check: &str, problem: Option<String>, unproved: Option<String>) {
+        let (outcome, message) = match (problem, unproved) {
+            (Some(problem), _) => (Outcome::Failed, problem),
+            (None, Some(unproved)) => (Outcome::NotProvable, unproved),
+            (None, None) => (Outcome::Passed, String::new()),
+        };
+        self.add_outcome(check, outcome, message);
+    }
+
+    pub fn add_outcome(&mut self, check: &str, outcome: Outcome, message: String) {
+        let (scene, check, time) = (self.scene.clone(), check.to_owned(), self.since.elapsed());
+        self.rows.push(Row { scene, check, outcome, time, message });
+        self.restart_clock();
+    }
+}
+
+impl VerifyReport {
     /// Adds what is still on the engine after everything was removed: nothing, or the row fails.
     pub fn add_leftovers(&mut self, count: usize) {
-        let (outcome, message) = match count {
-            0 => (Outcome::Passed, String::new()),
-            _ => (Outcome::Failed, format!("{count} containers, volumes and images still have the lab's label")),
-        };
-        self.rows.push(Row::new("afterwards", "nothing is left on the engine", outcome, Duration::ZERO, message));
-    }
-
-    /// Sets the verdict, when all rows are there.
-    pub fn conclude(&mut self) {
-        self.ok = self.count(Outcome::Failed) == 0;
+        let left = (count > 0).then(|| format!("{count} containers, volumes and images still have the lab's label"));
+        let mut rows = Rows::new("afterwards");
+        rows.add("nothing is left on the engine", left, None);
+        self.rows.append(&mut rows.rows);
     }
 
     pub fn count(&self, outcome: Outcome) -> usize {
@@ -83,13 +107,16 @@ impl VerifyReport {
 
     /// A table with a line per check; its message follows below it.
     pub fn lines(&self) -> Vec<String> {
-        let cells = |scene: &str, check: &str, result: &str, time: &str| {
-            [scene.to_owned(), check.to_owned(), result.to_owned(), format!("{time:>9}")]
-        };
-        let rows =
-            self.rows.iter().map(|row| cells(&row.scene, &row.check, row.outcome.word(), &text::duration(row.time)));
-        let table: Vec<[String; 4]> = [cells("SCENE", "CHECK", "RESULT", "TIME")].into_iter().chain(rows).collect();
-        let mut table = text::table(&table).into_iter();
+        let mut cells = vec![["SCENE", "CHECK", "RESULT", "     TIME"].map(str::to_owned)];
+        cells.extend(self.rows.iter().map(|row| {
+            let result = match row.outcome {
+                Outcome::Passed => "ok",
+                Outcome::Failed => "FAILED",
+                Outcome::NotProvable => "not provable here",
+            };
+            [row.scene.clone(), row.check.clone(), result.to_owned(), format!("{:>9}", text::duration(row.time))]
+        }));
+        let mut table = text::table(&cells).into_iter();
         let mut lines: Vec<String> = table.next().into_iter().collect();
         for (line, row) in table.zip(&self.rows) {
             lines.push(line);
@@ -100,37 +127,18 @@ impl VerifyReport {
     }
 }
 
-impl Row {
-    pub(super) fn new(scene: &str, check: &str, outcome: Outcome, time: Duration, message: String) -> Self {
-        Self { scene: scene.to_owned(), check: check.to_owned(), outcome, time, message }
-    }
-}
-
-impl Outcome {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Passed => "ok",
-            Self::Failed => "FAILED",
-            Self::NotProvable => "not provable here",
-        }
-    }
-}
-
 impl Figures {
-    fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut put = |what: &str, value: Option<String>| {
-            if let Some(value) = value {
-                lines.push(format!("{what:<20} {value}"));
-            }
-        };
-        put("create to READY", self.ready.map(|time| format!("{:.2} s", time.as_secs_f64())));
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
         let unknown = || self.processes.map(|_| "unknown: the kernel does not report it (smaps_rollup)".to_owned());
-        put("memory at rest", self.memory.map(text::size).or_else(unknown));
-        put("processes at rest", self.processes.map(|count| count.to_string()));
-        put("stop", self.stop.map(|time| format!("{:.2} s", time.as_secs_f64())));
-        put("image", self.image.map(text::size));
-        lines
+        let figures = [
+            ("create to READY", self.ready.map(seconds)),
+            ("memory at rest", self.memory.map(text::size).or_else(unknown)),
+            ("processes at rest", self.processes.map(|count| count.to_string())),
+            ("stop", self.stop.map(seconds)),
+            ("image", self.image.map(text::size)),
+        ];
+        figures.into_iter().filter_map(|(what, value)| Some(format!("{what:<20} {}", value?)))
     }
 }
 
@@ -140,8 +148,5 @@ fn seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
 
 #[expect(clippy::ref_option, reason = "serde's signature")]
 fn seconds_if_any<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => seconds(time, to),
-        None => to.serialize_none(),
-    }
+    if let Some(time) = time { seconds(time, to) } else { to.serialize_none() }
 }

@@ -1,14 +1,13 @@
 //! Runs a scene: starts its nodes with their links, then goes through the steps.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::proof::crash;
 use crate::proof::expected::{Expected, fill_all};
 use crate::proof::report::{Outcome, Row};
-use crate::proof::subject::SceneSetup;
-use crate::proof::testbed::Testbed;
+use crate::proof::subject::{SceneSetup, Testbed};
 use crate::proof::topology::Topology;
 use catalog::scene::{Check, Rewrite, Step};
 use retry::Retry;
@@ -19,31 +18,30 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Yields a row for each check. An error on the way is a row, too.
 pub(super) async fn run(testbed: &Testbed<'_>, setup: &SceneSetup) -> Vec<Row> {
     let mut topology = Topology::new(testbed, &setup.scene.name);
-    let since = Instant::now();
     let (outcome, message) =
         topology.start(setup).await.unwrap_or_else(|error| (Outcome::Failed, format!("{error:#}")));
-    topology.add_row("all nodes boot", outcome, since, message);
+    topology.rows.add_outcome("all nodes boot", outcome, message);
     if outcome == Outcome::Passed {
         run_steps(&mut topology, &setup.scene.steps).await;
     }
     topology.remove().await;
-    topology.rows
+    topology.rows.rows
 }
 
 async fn run_steps(topology: &mut Topology<'_>, steps: &[Step]) {
     for step in steps {
-        let since = Instant::now();
+        topology.rows.restart_clock();
         let lab = topology.testbed.lab;
         let done = match step {
             Step::Check(step) => check(topology, step).await,
             Step::Crash(step) => crash::run(topology, step).await,
-            Step::Restart(name) => async { lab.restart(topology.node_mut(name)?).await.map(drop) }.await,
-            Step::Recreate(name) => async { lab.recreate(topology.node_mut(name)?).await.map(drop) }.await,
+            Step::Restart(name) => async { lab.restart(topology.node(name)?).await.map(drop) }.await,
+            Step::Recreate(name) => async { lab.recreate(topology.node(name)?).await.map(drop) }.await,
             Step::Rewrite(step) => rewrite(topology, step).await,
         };
         if let Err(error) = done {
             // The following steps depend on this one.
-            topology.add_row(&name_of(step), Outcome::Failed, since, format!("{error:#}"));
+            topology.rows.add_outcome(&name_of(step), Outcome::Failed, format!("{error:#}"));
             return;
         }
     }
@@ -51,7 +49,6 @@ async fn run_steps(topology: &mut Topology<'_>, steps: &[Step]) {
 
 /// Repeats the check's command until its output is as expected, or the time is over.
 async fn check(topology: &mut Topology<'_>, check: &Check) -> Result<()> {
-    let since = Instant::now();
     let context = &topology.testbed.subject.context;
     let (args, expected) = (fill_all(&check.run, context)?, Expected::of(&check.expected, context)?);
     let (lab, node) = (topology.testbed.lab, topology.node(&check.on)?);
@@ -62,11 +59,8 @@ async fn check(topology: &mut Topology<'_>, check: &Check) -> Result<()> {
             problem => break problem,
         }
     };
-    let (outcome, message) = match problem {
-        None => (Outcome::Passed, String::new()),
-        Some(problem) => (Outcome::Failed, format!("on {}, `{}`: {problem}", check.on, args.join(" "))),
-    };
-    topology.add_row(&check.name, outcome, since, message);
+    let problem = problem.map(|problem| format!("on {}, `{}`: {problem}", check.on, args.join(" ")));
+    topology.rows.add(&check.name, problem, None);
     Ok(())
 }
 
@@ -75,7 +69,7 @@ async fn rewrite(topology: &mut Topology<'_>, rewrite: &Rewrite) -> Result<()> {
     let args = fill_all(&rewrite.from.run, &topology.testbed.subject.context)?;
     let output = lab.exec(topology.node(&rewrite.from.on)?, &args).await?;
     anyhow::ensure!(output.code == 0, "on {}, `{}`: {}", rewrite.from.on, args.join(" "), output.text.trim());
-    lab.rewrite(topology.node_mut(&rewrite.of)?, &rewrite.file, output.text).await
+    lab.rewrite(topology.node(&rewrite.of)?, &rewrite.file, output.text).await
 }
 
 fn name_of(step: &Step) -> String {

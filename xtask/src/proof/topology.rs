@@ -1,33 +1,27 @@
 //! The running nodes of a scene, with the links between them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use futures_util::future::join_all;
 
+use crate::engine::containers::exec::Output;
 use crate::lab::{Bridge, Node, NodeOptions, QUOTED_LINES};
-use crate::proof::report::{Outcome, Row};
-use crate::proof::subject::{SceneSetup, Shipped};
-use crate::proof::testbed::Testbed;
+use crate::proof::report::{Outcome, Rows};
+use crate::proof::subject::{SceneSetup, Shipped, Testbed};
 use catalog::names::Name;
 use catalog::scene::SceneNode;
 
 pub(super) struct Topology<'a> {
     pub testbed: &'a Testbed<'a>,
-    scene: &'a str,
     nodes: BTreeMap<String, Node>,
     /// What was checked so far.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
 }
 
 impl<'a> Topology<'a> {
-    pub fn new(testbed: &'a Testbed<'a>, scene: &'a str) -> Self {
-        Self { testbed, scene, nodes: BTreeMap::new(), rows: Vec::new() }
-    }
-
-    pub fn add_row(&mut self, check: &str, outcome: Outcome, since: Instant, message: String) {
-        self.rows.push(Row::new(self.scene, check, outcome, since.elapsed(), message));
+    pub fn new(testbed: &'a Testbed<'a>, scene: &str) -> Self {
+        Self { testbed, nodes: BTreeMap::new(), rows: Rows::new(scene) }
     }
 
     /// Boots all nodes at once. Not provable if something is missing on this host for one of them; passed even without
@@ -59,15 +53,10 @@ impl<'a> Topology<'a> {
         }
         let starts = self.nodes.values_mut().map(async |node| {
             let booted = lab.start(node).await?;
-            match booted.day0 {
-                Some(day0) if day0.code != 0 => Err(anyhow!(
-                    "day0cmd of {} exited with {}:\n{}",
-                    node.name,
-                    day0.code,
-                    text::tail(&day0.text, QUOTED_LINES)
-                )),
-                _ => Ok(()),
+            if let Some(Output { code, text }) = booted.day0.filter(|day0| day0.code != 0) {
+                bail!("day0cmd of {} exited with {code}:\n{}", node.name, text::tail(&text, QUOTED_LINES));
             }
+            Ok(())
         });
         join_all(starts).await.into_iter().collect::<Result<()>>()?;
         Ok((Outcome::Passed, without.into_iter().collect::<Vec<_>>().join("\n")))
@@ -85,15 +74,10 @@ impl<'a> Topology<'a> {
         Ok(shipped)
     }
 
-    pub fn node(&self, name: &Name) -> Result<&Node> {
-        self.nodes.get(name.as_str()).with_context(|| format!("the scene has no node {name}"))
-    }
-
-    pub fn node_mut(&mut self, name: &Name) -> Result<&mut Node> {
+    pub fn node(&mut self, name: &Name) -> Result<&mut Node> {
         self.nodes.get_mut(name.as_str()).with_context(|| format!("the scene has no node {name}"))
     }
 
-    /// For a step that works with several nodes at the same time.
     pub fn nodes_mut(&mut self, names: &[Name]) -> Vec<&mut Node> {
         let is_named = |name: &String| names.iter().any(|other| other.as_str() == name);
         self.nodes.iter_mut().filter(|(name, _)| is_named(name)).map(|(_, node)| node).collect()
@@ -104,7 +88,7 @@ impl<'a> Topology<'a> {
         if self.testbed.lab.is_lasting() {
             return;
         }
-        let removals = self.nodes.values().map(|node| self.testbed.lab.engine.remove_container(node.id()));
+        let removals = self.nodes.values().map(|node| self.testbed.lab.engine.remove_container(&node.id));
         join_all(removals).await;
     }
 }

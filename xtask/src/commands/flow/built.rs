@@ -1,14 +1,15 @@
-//! A node whose image is in the engine.
+//! A node whose image is in the engine, and the engine's export of it.
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use futures_util::StreamExt;
 
 use crate::commands::args::NodeArgs;
-use crate::commands::flow::select::{Action, Selection, select};
+use crate::commands::flow::select::{Action, select};
 use crate::commands::session::Session;
 use crate::engine::build::Job;
-use crate::engine::images::base;
+use crate::engine::images::{base, pipe};
 use crate::engine::{Engine, Image};
 use catalog::{BuildPlan, Planner};
 use files::Lock;
@@ -39,7 +40,7 @@ impl Built {
         let path = session.cache.join("locks").join(node.as_str());
         let _lock = Lock::acquire(&path, session.ui, &format!("builds {node}")).await?;
         let planner = session.planner()?;
-        let Selection { plan, action } = select(session, &planner, &engine, args).await?;
+        let (plan, action) = select(session, &planner, &engine, args).await?;
         let prepared = prepare(&plan)?;
         let image = match action {
             Action::Reuse(image) => {
@@ -49,6 +50,42 @@ impl Built {
             Action::Build(origin) => build(session, &planner, &engine, &plan, origin, args.recipe.no_cache).await?,
         };
         Ok((Self { engine, plan, image }, prepared))
+    }
+
+    /// What `read` makes of the engine's export of the image; it runs on a thread of its own. `progress` gets the
+    /// number of bytes of each chunk.
+    pub(super) async fn export<T: Send + 'static>(
+        &self,
+        progress: impl Fn(u64),
+        read: impl FnOnce(pipe::Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (feeder, reader) = pipe::pipe();
+        let reading = tokio::task::spawn_blocking(move || read(reader));
+        let sent = self.feed(feeder, progress).await;
+        let read = reading.await.context("reading the export")?;
+        sent?;
+        let (read, image) = (read?, &self.plan.names.image);
+        // The export went by the tag. If that has moved since, another image was exported.
+        ensure!(
+            self.engine.image(image).await?.is_some_and(|now| now.engine_id == self.image.engine_id),
+            "{image} was built or tagged by another command in the meantime; run this again"
+        );
+        Ok(read)
+    }
+
+    async fn feed(&self, feeder: pipe::Feeder, progress: impl Fn(u64)) -> Result<()> {
+        let image = &self.plan.names.image;
+        let mut export = std::pin::pin!(self.engine.docker.export_image(image));
+        while let Some(chunk) = export.next().await {
+            let chunk = chunk.with_context(|| format!("the engine did not complete its export of {image}"))?;
+            progress(chunk.len() as u64);
+            if !feeder.feed(chunk).await {
+                // The reader has stopped, and reports why itself.
+                return Ok(());
+            }
+        }
+        feeder.end().await;
+        Ok(())
     }
 }
 

@@ -1,18 +1,18 @@
 //! A node whose image ID is known and is in both definitions.
 //!
-//! CML compares the SHA-256 of the image's configuration. What `docker inspect` prints is that on
-//! some engines and a manifest's digest on others, so it is computed here, from what the engine
-//! exports. [docs/cml.md 3]
+//! CML compares the SHA-256 of the image's configuration. What `docker inspect` prints is that on some engines and a
+//! manifest's digest on others, so it is computed here, from what the engine exports. [docs/cml.md 3]
 
 use anyhow::Result;
 
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::built::Built;
-use crate::commands::flow::definitions::render;
-use crate::commands::flow::export::export;
+use crate::commands::lint;
 use crate::commands::session::Session;
+use crate::commands::variant_definitions::Rendering;
 use crate::dist::{ArchiveRecord, Record};
-use definitions::Definitions;
+use catalog::BuildPlan;
+use definitions::{Definitions, unknown_image_id};
 use digests::Digest;
 use files::Lock;
 
@@ -29,7 +29,7 @@ impl Inspected {
     pub async fn up_to_date(session: &Session<'_>, args: &NodeArgs) -> Result<Self> {
         let (built, rendered) = Built::after(session, args, |plan| render(session, plan)).await?;
         let recorded = session.dist.record(&built.plan.names.id);
-        let image_id = match recorded.filter(|record| is_of(record, &built)) {
+        let image_id = match recorded.filter(|record| record.engine_id == built.image.engine_id) {
             Some(record) => record.image_id,
             None => compute_image_id(session, &built).await?,
         };
@@ -54,13 +54,13 @@ impl Inspected {
             [(dist.node_definition(id), &self.definitions.node), (dist.image_definition(id), &self.definitions.image)];
         let changed = files.iter().any(|(path, text)| !dist.has(path, text));
         if changed {
-            dist.withdraw_sums(id)?;
+            dist.write_sums(Some(id))?;
             for (path, text) in &files {
                 dist.write(path, text)?;
             }
         }
         dist.remember(id, &self.record(archive))?;
-        dist.write_sums()?;
+        dist.write_sums(None)?;
         if changed {
             session.ui.note(format_args!("wrote the definitions of {id}"));
         }
@@ -79,14 +79,20 @@ impl Inspected {
     }
 }
 
-/// Whether a record is of this very image, so that its image ID needs no computing.
-pub(super) fn is_of(record: &Record, built: &Built) -> bool {
-    record.engine_id == built.image.engine_id
+/// The definitions that `plan` describes, but for the image ID, which only the finished image has. So a mistake
+/// in a template is reported before the compiler has run for minutes.
+pub(super) fn render(session: &Session<'_>, plan: &BuildPlan) -> Result<Definitions> {
+    let BuildPlan { variant, version, switches, .. } = plan;
+    let node = session.repository.node(Some(&plan.node))?;
+    let rendering = Rendering { node, variant, version, names: plan.names.clone(), switches };
+    let rendered = rendering.render(&session.repository, &unknown_image_id())?;
+    lint::refuse_errors(session, node, &rendered)?;
+    Ok(rendered)
 }
 
 async fn compute_image_id(session: &Session<'_>, built: &Built) -> Result<Digest> {
     let spinner = session.ui.spinner(format!("computing the image ID of {} from its export", built.plan.names.image));
-    let contents = export(built, |_| {}, archive::examine).await;
+    let contents = built.export(|_| {}, archive::examine).await;
     spinner.finish_and_clear();
     Ok(contents?.image_id)
 }

@@ -2,8 +2,6 @@
 //! [`inspected::Inspected`] → [`saved::Saved`]. Each step takes the value before it and yields the next.
 
 pub mod built;
-mod definitions;
-mod export;
 pub mod inspected;
 pub mod saved;
 mod select;

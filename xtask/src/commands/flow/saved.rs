@@ -7,14 +7,13 @@ use tempfile::NamedTempFile;
 
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::built::Built;
-use crate::commands::flow::definitions::render;
-use crate::commands::flow::export::export;
-use crate::commands::flow::inspected::{Inspected, is_of};
+use crate::commands::flow::inspected::{Inspected, render};
 use crate::commands::session::Session;
-use crate::dist::{self, ArchiveRecord};
+use crate::dist::{ARTEFACT_MODE, ArchiveRecord};
 use archive::Archive;
 use catalog::BuildPlan;
-use cml::{ArchiveFile, Bundle, Definition};
+use cml::Bundle;
+use definitions::Definitions;
 use digests::Digest;
 use files::Lock;
 
@@ -33,43 +32,33 @@ impl Saved {
         let (built, rendered) = Built::after(session, args, |plan| render(session, plan)).await?;
         let lock = session.dist.lock(session.ui).await?;
         let id = built.plan.names.id.clone();
-        let (image_id, archive) = match session.dist.record(&id) {
-            Some(record) if is_of(&record, &built) => (Some(record.image_id), record.archive),
-            record => (None, record.and_then(|record| record.archive)),
+        let record = session.dist.record(&id);
+        let known = record.as_ref().filter(|record| record.engine_id == built.image.engine_id);
+        // One pass over the export gives the image ID and the archive.
+        let (image_id, draft) = match known {
+            Some(record) => (record.image_id.clone(), None),
+            None => {
+                let draft = Draft::export(session, &built, None).await?;
+                (draft.archive.contents.image_id.clone(), Some(draft))
+            }
         };
-        let Some(image_id) = image_id else {
-            let draft = Draft::export(session, &built, None).await?;
-            let inspected = Inspected::new(built, rendered, draft.archive.contents.image_id.clone())?;
-            inspected.write(session, &lock, archive)?;
-            return draft.publish(session, &lock, inspected);
-        };
-        // The image was inspected or saved before: its archive may be there already.
         let inspected = Inspected::new(built, rendered, image_id)?;
-        inspected.write(session, &lock, archive)?;
-        if let Some(archive) = session.dist.whole_archive(&id) {
-            session.ui.note(format_args!("{} is up to date", session.dist.archive(&id).display()));
-            return Self::new(session, inspected, archive, false);
-        }
-        let draft = Draft::export(session, &inspected.built, Some(&inspected.image_id)).await?;
+        inspected.write(session, &lock, record.and_then(|record| record.archive))?;
+        let draft = match (draft, session.dist.whole_archive(&id)) {
+            (Some(draft), _) => draft,
+            (None, Some(archive)) => {
+                session.ui.note(format_args!("{} is up to date", session.dist.archive(&id).display()));
+                return Self::new(session, inspected, archive, false);
+            }
+            (None, None) => Draft::export(session, &inspected.built, Some(&inspected.image_id)).await?,
+        };
         draft.publish(session, &lock, inspected)
     }
 
     fn new(session: &Session<'_>, inspected: Inspected, archive: ArchiveRecord, written: bool) -> Result<Self> {
-        let Inspected { built, definitions, image_id } = inspected;
-        let id = &built.plan.names.id;
-        let bundle = Bundle {
-            id: id.clone(),
-            node: built.plan.node.clone(),
-            node_definition: Definition::read(definitions.node)?,
-            image_definition: Definition::read(definitions.image)?,
-            archive: ArchiveFile {
-                path: session.dist.archive(id),
-                name: dist::archive_name(id),
-                size: archive.size,
-                digest: archive.digest,
-            },
-            image_id,
-        };
+        let Inspected { built, definitions: Definitions { node, image, .. }, image_id } = inspected;
+        let (id, of) = (&built.plan.names.id, built.plan.node.clone());
+        let bundle = session.dist.bundle(id, of, [node, image], archive, image_id)?;
         Ok(Self { built, bundle, written })
     }
 }
@@ -82,15 +71,14 @@ struct Draft {
 }
 
 impl Draft {
-    /// One pass over the engine's export compresses it and computes the image ID; `wanted` is the ID that the
-    /// definitions have already, if any.
+    /// Compresses the engine's export; `wanted` is the image ID that the definitions have already, if any.
     async fn export(session: &Session<'_>, built: &Built, wanted: Option<&Digest>) -> Result<Self> {
         let since = Instant::now();
         let path = session.dist.archive(&built.plan.names.id);
-        let file = session.dist.draft(&path)?;
+        let file = files::draft(&path, ARTEFACT_MODE)?;
         let out = file.reopen()?;
         let bar = session.ui.byte_counter(format!("saving {}", built.plan.names.image));
-        let compressed = export(built, |bytes| bar.inc(bytes), |reader| archive::compress(reader, out)).await;
+        let compressed = built.export(|bytes| bar.inc(bytes), |reader| archive::compress(reader, out)).await;
         bar.finish_and_clear();
         let (archive, _) = compressed.with_context(|| format!("could not write {}", path.display()))?;
         check(&built.plan, wanted, &archive)?;
@@ -103,7 +91,7 @@ impl Draft {
         files::publish(file, &dist.archive(id))?;
         let record = dist.archive_record(id, archive.digest, archive.contents.image_id)?;
         dist.remember(id, &inspected.record(Some(record.clone())))?;
-        dist.write_sums()?;
+        dist.write_sums(None)?;
         session.ui.note(format_args!(
             "saved {} ({}) as {} in {}",
             plan.names.image,

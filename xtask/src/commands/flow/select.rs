@@ -12,12 +12,7 @@ use catalog::planner::Network;
 use catalog::{BuildPlan, Manifest, Overrides, Planner, Variant};
 use ui::Ui;
 
-/// The plan of the selected variant, and how to get its image.
-pub(super) struct Selection {
-    pub plan: BuildPlan,
-    pub action: Action,
-}
-
+/// How to get the image of the selected variant.
 pub(super) enum Action {
     /// The engine has the image of exactly this plan.
     Reuse(Image),
@@ -25,26 +20,26 @@ pub(super) enum Action {
     Build(Origin),
 }
 
-/// The variant to build or reuse. It is an error if no variant can be built here.
+/// The plan of the variant to build or reuse. It is an error if no variant can be built here.
 pub(super) async fn select(
     session: &Session<'_>,
     planner: &Planner<'_>,
     engine: &Engine,
     args: &NodeArgs,
-) -> Result<Selection> {
+) -> Result<(BuildPlan, Action)> {
     let node = session.repository.node(args.node.as_deref())?;
     let overrides = args.recipe.overrides();
     planner.check(node, &overrides)?;
     let rebuild = args.recipe.no_cache || args.recipe.refresh;
     let selector = Selector { ui: session.ui, planner, engine, node, overrides: &overrides, rebuild };
-    let selection = match &args.recipe.variant {
+    let (plan, action) = match &args.recipe.variant {
         Some(name) => selector.named(name).await?,
         None => selector.first_usable().await?,
     };
-    if let Some(why) = &selection.plan.untested {
-        session.ui.warn(format_args!("variant {} of {} is untested: {why}", selection.plan.variant, node.node));
+    if let Some(why) = &plan.untested {
+        session.ui.warn(format_args!("variant {} of {} is untested: {why}", plan.variant, node.node));
     }
-    Ok(selection)
+    Ok((plan, action))
 }
 
 struct Selector<'a> {
@@ -58,7 +53,7 @@ struct Selector<'a> {
 }
 
 impl Selector<'_> {
-    async fn named(&self, name: &str) -> Result<Selection> {
+    async fn named(&self, name: &str) -> Result<(BuildPlan, Action)> {
         let node = self.node;
         let variant = node.variant(name)?;
         if let Some(selection) = self.up_to_date(variant).await? {
@@ -68,10 +63,10 @@ impl Selector<'_> {
             .buildable(variant)
             .await
             .with_context(|| format!("variant {name} of {} cannot be built here", node.node))?;
-        Ok(Selection { plan, action: Action::Build(origin) })
+        Ok((plan, Action::Build(origin)))
     }
 
-    async fn first_usable(&self) -> Result<Selection> {
+    async fn first_usable(&self) -> Result<(BuildPlan, Action)> {
         let variants = &self.node.variants;
         // An image that is up to date needs no probe of the network.
         for variant in variants {
@@ -92,7 +87,7 @@ impl Selector<'_> {
                     for reason in rejected {
                         self.ui.note(format_args!("  not {reason}"));
                     }
-                    return Ok(Selection { plan, action: Action::Build(origin) });
+                    return Ok((plan, Action::Build(origin)));
                 }
                 Err(error) => rejected.push(format!("{}: {error:#}", variant.name)),
             }
@@ -100,7 +95,7 @@ impl Selector<'_> {
         bail!("no variant of {} can be built here\n  {}", self.node.node, rejected.join("\n  "))
     }
 
-    async fn up_to_date(&self, variant: &Variant) -> Result<Option<Selection>> {
+    async fn up_to_date(&self, variant: &Variant) -> Result<Option<(BuildPlan, Action)>> {
         if self.rebuild {
             return Ok(None);
         }
@@ -109,7 +104,7 @@ impl Selector<'_> {
         };
         let image = self.engine.image(&plan.names.image).await?;
         let same = image.filter(|image| image.recipe() == Some(plan.recipe.hex()));
-        Ok(same.map(|image| Selection { plan, action: Action::Reuse(image) }))
+        Ok(same.map(|image| (plan, Action::Reuse(image))))
     }
 
     async fn buildable(&self, variant: &Variant) -> Result<(BuildPlan, Origin)> {

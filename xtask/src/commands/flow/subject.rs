@@ -6,24 +6,20 @@ use std::rc::Rc;
 use anyhow::{Result, bail};
 
 use crate::commands::args::{NodeArgs, RecipeArgs};
-use crate::commands::flow::definitions::render;
+use crate::commands::flow::inspected::render;
 use crate::commands::flow::saved::Saved;
 use crate::commands::session::Session;
 use crate::proof::{SceneSetup, Shipped, Subject};
 use catalog::Manifest;
-use catalog::scene::{Scene, SceneNode};
+use catalog::scene::Scene;
+use cml::Bundle;
 use definitions::container::Container;
 
 /// The nodes of a command, each saved once, however many scenes need it.
 pub struct Subjects<'a> {
     session: &'a Session<'a>,
     recipe: &'a RecipeArgs,
-    saved: Vec<(NodeArgs, Rc<SavedNode>)>,
-}
-
-struct SavedNode {
-    saved: Saved,
-    shipped: Shipped,
+    saved: Vec<(NodeArgs, Rc<Saved>)>,
 }
 
 impl<'a> Subjects<'a> {
@@ -34,57 +30,55 @@ impl<'a> Subjects<'a> {
 
     /// A node with its scenes; of these only those whose name contains `filter`.
     pub async fn subject(&mut self, node: &Manifest, filter: Option<&str>) -> Result<Subject> {
-        let scenes = matching(node, filter)?;
+        let matching = matching(node, filter)?;
         let own = self.saved(NodeArgs { recipe: self.recipe.clone(), ..NodeArgs::of(node.node.as_str()) }).await?;
-        let mut setups = Vec::new();
-        for scene in scenes {
-            setups.push(self.set_up(scene, &own).await?);
+        let mut scenes = Vec::new();
+        for scene in matching {
+            scenes.push(self.set_up(scene, &own).await?);
         }
-        let plan = &own.saved.built.plan;
+        let plan = &own.built.plan;
         let mut context = plan.check_context();
         context.insert("id", &plan.names.id);
-        let node = own.shipped.clone();
-        Ok(Subject { node, scenes: setups, context, stop_seconds: plan.limits.stop_seconds })
+        let node = self.shipped(&own, &BTreeMap::new())?;
+        Ok(Subject { node, scenes, context, stop_seconds: plan.limits.stop_seconds })
     }
 
-    async fn set_up(&mut self, scene: &Scene, own: &Rc<SavedNode>) -> Result<SceneSetup> {
+    async fn set_up(&mut self, scene: &Scene, own: &Rc<Saved>) -> Result<SceneSetup> {
         let mut nodes = BTreeMap::new();
         for (name, scene_node) in &scene.nodes {
-            let of = match &scene_node.node {
+            let saved = match &scene_node.node {
                 None => own.clone(),
                 Some(node) => {
                     let recipe = RecipeArgs { yes: self.recipe.yes, ..RecipeArgs::default() };
                     self.saved(NodeArgs { recipe, ..NodeArgs::of(node.as_str()) }).await?
                 }
             };
-            nodes.insert(name.to_string(), self.shipped(&of, scene_node)?);
+            nodes.insert(name.to_string(), self.shipped(&saved, &scene_node.switches)?);
         }
         Ok(SceneSetup { scene: scene.clone(), nodes })
     }
 
-    async fn saved(&mut self, args: NodeArgs) -> Result<Rc<SavedNode>> {
+    async fn saved(&mut self, args: NodeArgs) -> Result<Rc<Saved>> {
         if let Some((_, known)) = self.saved.iter().find(|(other, _)| *other == args) {
             return Ok(known.clone());
         }
-        let saved = Saved::up_to_date(self.session, &args).await?;
-        let container = Container::read(&saved.bundle.node_definition.text, &saved.bundle.id)?;
-        let shipped = Shipped { container, archive: saved.bundle.archive.path.clone() };
-        let node = Rc::new(SavedNode { saved, shipped });
-        self.saved.push((args, node.clone()));
-        Ok(node)
+        let saved = Rc::new(Saved::up_to_date(self.session, &args).await?);
+        self.saved.push((args, saved.clone()));
+        Ok(saved)
     }
 
-    /// A saved node with the switches that the scene sets.
-    fn shipped(&self, of: &SavedNode, scene_node: &SceneNode) -> Result<Shipped> {
-        if scene_node.switches.is_empty() {
-            return Ok(of.shipped.clone());
-        }
-        let mut plan = of.saved.built.plan.clone();
-        self.session.repository.node(Some(&plan.node))?.switches_with(&scene_node.switches)?;
-        plan.switches.extend(scene_node.switches.clone());
-        let definitions = render(self.session, &plan)?.with_image_id(&of.saved.bundle.image_id)?;
-        let container = Container::read(&definitions.node, &of.saved.bundle.id)?;
-        Ok(Shipped { container, archive: of.shipped.archive.clone() })
+    /// A saved node with the switches that a scene sets.
+    fn shipped(&self, saved: &Saved, switches: &BTreeMap<String, bool>) -> Result<Shipped> {
+        let Bundle { id, node_definition, archive, image_id, .. } = &saved.bundle;
+        let container = if switches.is_empty() {
+            Container::read(&node_definition.text, id)?
+        } else {
+            let mut plan = saved.built.plan.clone();
+            self.session.repository.node(Some(&plan.node))?.switches_with(switches)?;
+            plan.switches.extend(switches.clone());
+            Container::read(&render(self.session, &plan)?.with_image_id(image_id)?.node, id)?
+        };
+        Ok(Shipped { container, archive: archive.path.clone() })
     }
 }
 

@@ -39,7 +39,7 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
             tokio::time::sleep(REST).await;
             memory = lab.processes(&node).await?.as_deref().and_then(lab::memory);
         }
-        engine.remove_container(node.id()).await?;
+        engine.remove_container(&node.id).await?;
     }
     session.ui.headline(format_args!("{MANY} nodes at once"));
     at_once.measure(try_join_all((0..MANY).map(|_| boot()))).await?;

@@ -62,7 +62,7 @@ pub fn machine_support(ui: &Ui, paths: &EmbeddedPaths) -> Result<MachineSupport>
     let found = Probe::new(ui, paths).and_then(|probe| probe.run(key));
     spinner.finish_and_clear();
     let found = found?;
-    files::write(&record, serde_json::to_vec(&found)?)?;
+    files::write(&record, 0o600, serde_json::to_vec(&found)?)?;
     Ok(found)
 }
 

@@ -93,7 +93,7 @@ pub fn write(paths: &EmbeddedPaths, storage: Storage, runtime: Option<&Runtime>)
     for (path, text) in [(&containers, containers_conf(runtime)), (&images, storage.text(paths))] {
         if !std::fs::read_to_string(path).is_ok_and(|existing| existing == text) {
             // Atomically: another command may be reading the file.
-            files::write(path, text)?;
+            files::write(path, 0o600, text)?;
         }
     }
     let mut variables: Vec<(&'static str, OsString)> = vec![
