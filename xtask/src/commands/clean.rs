@@ -59,6 +59,9 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 /// Removes the embedded engine's storage, whichever engine is in use: it is this project's alone.
 async fn clean_embedded(session: &Session<'_>, images: bool, caches: bool) -> Result<usize> {
     if images {
+        // Another command would lose the containers with which it works, and an engine of ours would be waited for.
+        session.disconnect();
+        storage::wait_until_unused(session.ui, &session.cache).await?;
         match Engine::embedded(session.ui, &session.cache, "for cleaning up".to_owned()).await {
             Ok(engine) => {
                 for label in [labels::LAB, labels::CHECK] {

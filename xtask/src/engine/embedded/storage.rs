@@ -15,6 +15,11 @@ pub fn has_images(cache: &Path) -> bool {
     EmbeddedPaths::in_cache(cache).images.is_dir()
 }
 
+/// Waits until no other command uses the engine.
+pub async fn wait_until_unused(ui: &Ui, cache: &Path) -> Result<()> {
+    Lock::acquire(&EmbeddedPaths::in_cache(cache).lock, ui, "uses the embedded engine").await.map(drop)
+}
+
 /// Removes the embedded engine's images, and if asked the caches of builds, after saying how much that is. Waits until
 /// no other command uses the engine. Returns how many folders were removed.
 pub async fn clean(ui: &Ui, cache: &Path, images: bool, caches: bool) -> Result<usize> {

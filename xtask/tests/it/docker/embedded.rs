@@ -8,6 +8,7 @@ use crate::common::node::node;
 use crate::common::{
     Outcome, Repo, WITHOUT_ENGINES, as_root, in_own_mounts, runs, signal, unique_nap, userland, wait_until,
 };
+use files::Lock;
 use tempfile::TempDir;
 use ui::Ui;
 use xtask::engine::Engine;
@@ -124,6 +125,21 @@ fn it_still_works_after_the_monitors_of_nodes_were_killed() {
     repo.xtask(&["stop", &name]).success();
     run_and_kill_the_monitor();
     repo.xtask(&["clean"]).success();
+    nothing_runs(&storage);
+}
+
+/// Another command would lose the containers with which it works.
+#[test]
+fn clean_starts_nothing_while_another_command_uses_the_engine() {
+    let (storage, repo) = embedded(Repo::tiny());
+    repo.xtask(&["build"]).success();
+    nothing_runs(&storage);
+    let other = Lock::share_blocking(&storage.path().join("lock")).unwrap();
+    let clean = repo.start(&["clean"]);
+    clean.wait_for("waiting for another command that uses the embedded engine");
+    nothing_runs(&storage);
+    drop(other);
+    clean.end().success().says(["removing the embedded engine's images: "]);
     nothing_runs(&storage);
 }
 
