@@ -119,7 +119,7 @@ impl Starting<'_> {
     }
 
     fn not_ready(&self, why: &str, log: &str) -> anyhow::Error {
-        let shown = match text::tail(log, LINES) {
+        let shown = match ui::tail(log, LINES) {
             lines if lines.is_empty() => "its console is empty".to_owned(),
             lines => format!("the end of its console:\n{}", lines.trim_end()),
         };

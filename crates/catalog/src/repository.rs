@@ -69,7 +69,7 @@ impl Repository {
         Ok(())
     }
 
-    /// The node of that name; without a name [`DEFAULT_NODE`], or the only one there is.
+    /// The node of that name; without a name `DEFAULT_NODE`, or the only one there is.
     pub fn node(&self, name: Option<&str>) -> Result<&Manifest> {
         let only = self.nodes.keys().next().filter(|_| self.nodes.len() == 1);
         let name = match (name, only) {

@@ -1,4 +1,4 @@
-//! Words and figures for people: sizes, durations, tables, similar names, untrusted text, the end of a log.
+//! Words and figures for people: sizes, durations, tables, similar names, untrusted text.
 //!
 //! A leaf: crates that know nothing of terminals or engines use it.
 
@@ -66,13 +66,6 @@ pub fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// The last `count` lines of a log or console that are not empty, each as `  | line\n`, without terminal sequences.
-pub fn tail(log: &str, count: usize) -> String {
-    let plain = log.split(['\r', '\n']).map(|line| printable(&console::strip_ansi_codes(line)).trim_end().to_owned());
-    let lines: Vec<String> = plain.filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(count)..].iter().map(|line| format!("  | {line}\n")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,14 +81,6 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["NODE", "IS"], ["frr", "ünïque"], ["a-long-name", ""]].map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), ["NODE         IS", "frr          ünïque", "a-long-name"]);
-    }
-
-    #[test]
-    fn the_end_of_a_log_is_safe_for_a_terminal() {
-        let log = "one\r\n\r\n\u{1b}[1;32m[  OK  ]\u{1b}[0m two\u{7}\n";
-        assert_eq!(tail(log, 5), "  | one\n  | [  OK  ] two\u{fffd}\n");
-        assert_eq!(tail(log, 1), "  | [  OK  ] two\u{fffd}\n");
-        assert_eq!(tail("", 3), "");
     }
 
     #[test]

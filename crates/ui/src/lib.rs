@@ -5,6 +5,7 @@
 
 pub mod interrupt;
 mod prompt;
+mod tail;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use interrupt::Interrupt;
+pub use tail::tail;
 
 /// The error of a result that could not be printed.
 pub const STDOUT_IS_GONE: &str = "could not write the result to stdout";

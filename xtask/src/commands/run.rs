@@ -50,7 +50,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let (_, booted) = lab.run(container, &image, options, interfaces).await?;
     spinner.finish_and_clear();
     if let Some(day0) = booted.day0.filter(|day0| day0.code != 0) {
-        ui.warn(format_args!("day0cmd exited with {}:\n{}", day0.code, text::tail(&day0.text, QUOTED_LINES)));
+        ui.warn(format_args!("day0cmd exited with {}:\n{}", day0.code, ui::tail(&day0.text, QUOTED_LINES)));
     }
     lab.outlive_this_process()?;
     ui.note(format_args!("{} is READY {} after its creation began", bundle.id, text::duration(booted.time)));

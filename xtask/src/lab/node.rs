@@ -149,7 +149,7 @@ impl Lab<'_> {
                 node.name,
                 completed.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" or "),
                 timeout.as_secs(),
-                text::tail(&console, QUOTED_LINES)
+                ui::tail(&console, QUOTED_LINES)
             ),
         }
         Ok(Booted { time: node.since.elapsed(), day0: day0? })
@@ -212,7 +212,7 @@ impl Lab<'_> {
             Ok(Ok(_)) => "its console, but keeps running".to_owned(),
             Err(error) => return error.context(format!("could not examine {}", node.name)),
         };
-        let output = match text::tail(console, QUOTED_LINES) {
+        let output = match ui::tail(console, QUOTED_LINES) {
             tail if tail.is_empty() => "it printed nothing".to_owned(),
             tail => format!("the end of its console:\n{tail}"),
         };

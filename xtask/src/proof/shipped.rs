@@ -129,7 +129,7 @@ fn joined(lines: Vec<String>) -> Option<String> {
 }
 
 fn day0_problem(day0: &Output) -> Option<String> {
-    let output = text::tail(&day0.text, QUOTED_LINES);
+    let output = ui::tail(&day0.text, QUOTED_LINES);
     let hint = if output.contains("Read-only file system") {
         "\na running container cannot change sysctls: /proc/sys is read-only in it. Set them at creation, with \
          `--sysctl` in `run_args`"

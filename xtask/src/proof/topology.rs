@@ -54,7 +54,7 @@ impl<'a> Topology<'a> {
         let starts = self.nodes.values_mut().map(async |node| {
             let booted = lab.start(node).await?;
             if let Some(Output { code, text }) = booted.day0.filter(|day0| day0.code != 0) {
-                bail!("day0cmd of {} exited with {code}:\n{}", node.name, text::tail(&text, QUOTED_LINES));
+                bail!("day0cmd of {} exited with {code}:\n{}", node.name, ui::tail(&text, QUOTED_LINES));
             }
             Ok(())
         });

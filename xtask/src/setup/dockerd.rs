@@ -59,7 +59,7 @@ async fn wait_for_engine(ui: &Ui, finder: &Finder, mut daemon: Option<(&mut Chil
             Err(unreachable @ Unreachable::Silent { .. }) => unreachable,
             Err(other) => return Err(other.explain()),
         };
-        let end_of_log = |log: &Path| text::tail(&std::fs::read_to_string(log).unwrap_or_default(), 10);
+        let end_of_log = |log: &Path| ui::tail(&std::fs::read_to_string(log).unwrap_or_default(), 10);
         if let Some((daemon, log)) = &mut daemon
             && let Some(status) = daemon.try_wait()?
         {

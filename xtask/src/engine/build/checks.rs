@@ -38,7 +38,7 @@ pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Res
                  it exited with {code} and printed:\n{}",
                 check.name,
                 check.exits,
-                text::tail(&output, 30).trim_end()
+                ui::tail(&output, 30).trim_end()
             ));
         }
     }

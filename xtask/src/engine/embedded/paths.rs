@@ -100,7 +100,7 @@ impl EmbeddedPaths {
 
     /// The last lines of the log, indented.
     pub fn end_of_log(&self) -> String {
-        text::tail(&std::fs::read_to_string(&self.log).unwrap_or_default(), 5)
+        ui::tail(&std::fs::read_to_string(&self.log).unwrap_or_default(), 5)
     }
 
     /// The caches of builds: the compiler's and the packages'.
