@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use digests::Digest;
+use text::printable;
 
 /// An archive of one image has a few dozen entries.
 const MOST_ENTRIES: usize = 10_000;
@@ -42,15 +43,15 @@ impl Contents {
         let mut export = export.take(u64::MAX);
         let (manifest, entries) = scan(&mut export)?;
         // The padding behind the last entry is part of the file.
-        io::copy(&mut export, &mut io::sink()).context("reading the image archive")?;
+        io::copy(&mut export, &mut io::sink()).map_err(damaged)?;
         let size = u64::MAX - export.limit();
-        let manifest = manifest.ok_or_else(|| anyhow!("not an image archive: it has no manifest.json"))?;
+        let manifest = manifest.ok_or_else(|| anyhow!("the archive has no manifest.json"))?;
         let manifest: Vec<ManifestEntry> = serde_json::from_slice(&manifest).context("the archive's manifest.json")?;
         let [image] = <[ManifestEntry; 1]>::try_from(manifest)
             .map_err(|list| anyhow!("the archive contains {} images; CML accepts only one", list.len()))?;
         let image_id = config_digest(&image, &entries)?;
         if let Some(missing) = image.layers.iter().find(|layer| !entries.contains_key(*layer)) {
-            bail!("the archive names a layer {missing} that it does not contain");
+            bail!("the archive names a layer {} that it does not contain", printable(missing));
         }
         Ok(Self { image_id, layers: image.layers.len(), tags: image.repo_tags.unwrap_or_default(), size })
     }
@@ -59,17 +60,27 @@ impl Contents {
 /// The digest of every small entry, by name. For large entries (layers), only that they exist.
 type Entries = HashMap<String, Option<Digest>>;
 
+/// An error of reading a tar. That of the tar itself quotes raw bytes, which say nothing to a user.
+pub(super) fn damaged(error: io::Error) -> anyhow::Error {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    let is_content = matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof);
+    if is_content && error.raw_os_error().is_none() {
+        return anyhow!("it is not a tar file, or it is damaged");
+    }
+    anyhow::Error::from(error).context("reading the image archive")
+}
+
 fn scan(reader: &mut impl Read) -> Result<(Option<Vec<u8>>, Entries)> {
     let mut archive = tar::Archive::new(reader);
     let (mut manifest, mut entries) = (None, Entries::new());
-    for entry in archive.entries().context("reading the image archive")? {
-        let mut entry = entry.context("reading the image archive")?;
+    for entry in archive.entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
         anyhow::ensure!(entries.len() < MOST_ENTRIES, "the archive has more than {MOST_ENTRIES} entries");
         let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
         let small = entry.size() <= LARGEST_JSON && entry.header().entry_type().is_file();
         let mut text = Vec::new();
         if small {
-            entry.read_to_end(&mut text).context("reading the image archive")?;
+            entry.read_to_end(&mut text).map_err(damaged)?;
         }
         entries.insert(name.clone(), small.then(|| Digest::of(&text)));
         if small && name == "manifest.json" {
@@ -80,16 +91,17 @@ fn scan(reader: &mut impl Read) -> Result<(Option<Vec<u8>>, Entries)> {
 }
 
 fn config_digest(image: &ManifestEntry, entries: &Entries) -> Result<Digest> {
+    let config = printable(&image.config);
     let digest = match entries.get(&image.config) {
         Some(Some(digest)) => digest,
-        Some(None) => bail!("the archive's configuration {} is larger than {LARGEST_JSON} bytes", image.config),
-        None => bail!("the archive names a configuration {} that it does not contain", image.config),
+        Some(None) => bail!("the archive's configuration {config} is larger than {LARGEST_JSON} bytes"),
+        None => bail!("the archive names a configuration {config} that it does not contain"),
     };
     // The name is a digest in both layouts; it must be the right one.
     let named = image.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
     match Digest::parse(named) {
         Some(named) if named != *digest => {
-            bail!("the archive is damaged: its configuration {} has the digest {digest}", image.config)
+            bail!("the archive is damaged: its configuration {config} has the digest {digest}")
         }
         _ => Ok(digest.clone()),
     }
@@ -199,7 +211,16 @@ mod tests {
 
     #[test]
     fn what_is_no_image_archive_is_refused() {
-        assert!(read(b"").unwrap_err().to_string().contains("not an image archive"));
-        assert!(read(&[b'x'; 2048]).is_err());
+        assert_eq!(read(b"").unwrap_err().to_string(), "the archive has no manifest.json");
+        assert_eq!(read(&[b'x'; 2048]).unwrap_err().to_string(), "it is not a tar file, or it is damaged");
+    }
+
+    #[test]
+    fn control_characters_of_an_archive_are_not_printed() {
+        let said = |bytes: &[u8]| format!("{:#}", read(bytes).unwrap_err());
+        assert!(!said(&b"\x1b[31m\x07\n".repeat(512)).contains(char::is_control));
+        let manifest = r#"[{"Config": "\u001b[31m", "Layers": []}]"#;
+        let config = said(&crate::pack([("manifest.json", manifest.as_bytes())]).unwrap());
+        assert_eq!(config, "the archive names a configuration \u{fffd}[31m that it does not contain");
     }
 }

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::num::NonZero;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use gzp::deflate::Mgzip;
 use gzp::par::compress::{Compression, ParCompress, ParCompressBuilder};
 use gzp::{GzpError, ZWriter};
@@ -52,9 +52,9 @@ pub fn examine(export: impl Read) -> Result<Contents> {
     Contents::read(export)
 }
 
-/// The same for a file, `.tar` or `.tar.gz`.
+/// The same for a file, `.tar` or `.tar.gz`. An error names it.
 pub fn examine_file(path: &std::path::Path) -> Result<Contents> {
-    examine(open(path)?)
+    examine(open(path)?).map_err(|error| anyhow!("{} is not a usable image archive: {error:#}", path.display()))
 }
 
 /// Compresses an export into `out` and examines it in the same pass. Full names of its image, as

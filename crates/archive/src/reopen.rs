@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::contents::damaged;
+
 /// A `manifest.json` has a few hundred bytes per layer.
 const LARGEST_MANIFEST: u64 = 1 << 20;
 
@@ -31,8 +33,8 @@ pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
 pub fn retag(from: impl Read, tag: &str, to: impl Write) -> Result<()> {
     let (mut from, mut to) = (tar::Archive::new(from), tar::Builder::new(to));
     let mut tagged = false;
-    for entry in from.entries().context("reading the archive")? {
-        let mut entry = entry.context("reading the archive")?;
+    for entry in from.entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
         match name.as_str() {
             // They name the image once more, for other versions of the engine.
@@ -60,7 +62,7 @@ fn copy_entry(entry: &mut tar::Entry<'_, impl Read>, to: &mut tar::Builder<impl 
         to.append_link(&mut header, path, target)?;
         return Ok(());
     }
-    to.append_data(&mut header, path, entry).context("copying the archive")
+    to.append_data(&mut header, path, entry).map_err(damaged)
 }
 
 fn retagged(entry: &mut impl Read, tag: &str) -> Result<Vec<u8>> {

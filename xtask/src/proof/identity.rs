@@ -12,14 +12,14 @@ use definitions::schema::ImageDefinition;
 
 /// The contradictions between the archive and the definitions. Reads the whole archive; fails if it is not one.
 pub(super) fn contradictions(node: &Shipped) -> Result<Vec<String>> {
-    let contents = archive::examine_file(&node.archive).with_context(|| format!("{}", node.archive.display()))?;
+    let contents = archive::examine_file(&node.archive)?;
     let mut found = of_image_definition_beside(node, &contents)?;
     let has = |tag: &&String| contents.tags.iter().any(|other| same_tag(other, tag));
     if let Some(tag) = node.container.config.docker.image.as_ref().filter(|tag| !has(tag)) {
         let tags = contents.tags.join(", ");
         found.push(format!("config.json names the image {tag}, but the archive has the tags {tags}"));
     }
-    Ok(found)
+    Ok(found.iter().map(|line| text::printable(line)).collect())
 }
 
 /// The same for the image definition that is beside the archive and names it, as on the server.

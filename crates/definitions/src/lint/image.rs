@@ -150,7 +150,7 @@ fn tag_in_archive(
         (tag, disk.at, "disk_image", " from the node definition's config.json")
     };
     if !tags.iter().any(|other| same_tag(other, &tag)) {
-        let all = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
+        let all = if tags.is_empty() { "none".to_owned() } else { text::printable(&tags.join(", ")) };
         let message = format!("the archive does not have the tag {}{origin}; it has {all}", quoted(&tag));
         findings.push(Finding::new(&IMAGE_TAG, at, path, message));
     }

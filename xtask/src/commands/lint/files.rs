@@ -114,7 +114,7 @@ fn is_archive(path: &Path) -> bool {
 fn examine(path: &Path) -> Archive {
     match archive::examine_file(path) {
         Ok(contents) => Archive::Image { image_id: contents.image_id.hex().to_owned(), tags: contents.tags },
-        Err(error) => Archive::Unreadable(format!("the archive is not usable: {error:#}")),
+        Err(error) => Archive::Unreadable(format!("{error:#}")),
     }
 }
 

@@ -171,6 +171,18 @@ fn warnings_fail_only_where_they_are_denied() {
 }
 
 #[test]
+fn an_archive_that_is_not_a_tar_is_named_without_its_bytes() {
+    let repo = Repo::empty();
+    repo.write("tiny.yaml", &image(&"0".repeat(64)));
+    repo.write("tiny.tar.gz", &"\x1b[31mred\x07\n".repeat(100));
+    let outcome = lint(&repo, "tiny.yaml", &[]);
+    let file = repo.path("tiny.tar.gz");
+    let message = "is not a usable image archive: it is not a tar file, or it is damaged\n";
+    assert!(outcome.stdout.contains(&format!("{} {message}", file.display())), "{outcome}");
+    assert!(!outcome.stdout.contains(['\x1b', '\x07']), "{outcome}");
+}
+
+#[test]
 fn an_image_definition_is_compared_with_the_archive_and_the_node_beside_it() {
     let repo = Repo::empty();
     repo.write("dist/node-definitions/tiny.yaml", NODE);
