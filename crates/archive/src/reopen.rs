@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::contents::damaged;
+use crate::contents::damaged;
 
 /// A `manifest.json` has a few hundred bytes per layer.
 const LARGEST_MANIFEST: u64 = 1 << 20;

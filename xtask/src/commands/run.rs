@@ -7,6 +7,7 @@ use crate::commands::flow::Saved;
 use crate::commands::running_nodes;
 use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
+use crate::engine::containers::listing::ListedContainer;
 use crate::lab::{Lab, NodeOptions, QUOTED_LINES};
 use catalog::labels;
 use definitions::container::Container;
@@ -28,7 +29,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let Saved { built, bundle, .. } = Saved::up_to_date(session, &args.node).await?;
     let (engine, node) = (&built.engine, &built.plan.node);
     let name = args.name.unwrap_or_else(|| format!("cml-{node}"));
-    if running_nodes::running(engine).await?.iter().any(|one| one.name == name) {
+    if is_running(&running_nodes::running(engine).await?, node, &name)? {
         ui.note(format_args!("{node} is already running as {name}; `cargo xtask stop {name}` stops it"));
         return ui.result(name);
     }
@@ -61,4 +62,32 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     ui.note(format_args!("  cargo xtask logs {name}      what the first console has printed"));
     ui.note(format_args!("  cargo xtask stop {name}      stops the node and removes it, with its configuration"));
     ui.result(name)
+}
+
+/// Whether the node runs under that name. Fails if another node does.
+fn is_running(running: &[ListedContainer], node: &str, name: &str) -> Result<bool> {
+    let Some(one) = running.iter().find(|one| one.name == name) else { return Ok(false) };
+    let owner = one.labels.get(labels::RUN).map_or("", String::as_str);
+    anyhow::ensure!(
+        owner == node,
+        "{name} is already the name of a running {owner} node; choose another name with --name"
+    );
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_another_running_node_is_refused() {
+        let labels = [(labels::RUN.to_owned(), "dnsmasq".to_owned())].into();
+        let running = [ListedContainer { id: "1".into(), name: "d1".into(), labels, state: "running".into() }];
+        assert!(is_running(&running, "dnsmasq", "d1").unwrap());
+        assert!(!is_running(&running, "dnsmasq", "d2").unwrap());
+        assert_eq!(
+            is_running(&running, "net-tools", "d1").unwrap_err().to_string(),
+            "d1 is already the name of a running dnsmasq node; choose another name with --name"
+        );
+    }
 }
