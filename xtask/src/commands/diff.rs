@@ -40,10 +40,10 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let switches = node.switches_with(&args.switches.into_iter().collect())?;
     let comparison = Comparison { session, node, variants, switches };
     let found = match &args.against {
-        Some(file) => comparison.against(file)?,
+        Some(file) => Some(comparison.against(file)?),
         None => comparison.with_dist()?,
     };
-    if !found {
+    if found == Some(false) {
         session.ui.note("no difference");
     }
     Ok(())
@@ -57,10 +57,10 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Compares each variant with dist/. Returns whether there is a difference.
-    fn with_dist(&self) -> Result<bool> {
+    /// Compares each variant with dist/. Returns whether there is a difference, or nothing without definitions there.
+    fn with_dist(&self) -> Result<Option<bool>> {
         let (dist, ui) = (&self.session.dist, self.session.ui);
-        let (mut found, mut compared) = (false, false);
+        let mut found = None;
         for variant in &self.variants {
             let id = self.id(variant)?;
             let paths = [dist.node_definition(&id), dist.image_definition(&id)];
@@ -70,11 +70,10 @@ impl Comparison<'_> {
             let old = paths.map(|path| (std::fs::read_to_string(&path).unwrap_or_default(), path));
             let definitions = self.render(variant, &old[1].0)?;
             for ((old, path), new) in old.iter().zip([&definitions.node, &definitions.image]) {
-                found |= show(ui, path, old, new, variant)?;
+                found = Some(show(ui, path, old, new, variant)? || found == Some(true));
             }
-            compared = true;
         }
-        if !compared {
+        if found.is_none() {
             let node = &self.node.node;
             ui.note(format_args!("dist/ has no definitions of {node} yet; `cargo xtask inspect` writes them"));
         }

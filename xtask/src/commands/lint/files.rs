@@ -20,7 +20,12 @@ pub(super) fn lint(paths: &[PathBuf]) -> Result<Vec<Report>> {
     for path in paths {
         let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         if metadata.is_dir() {
+            let before = files.len();
             collect(path, &mut files)?;
+            if files.len() == before {
+                let message = format!("there is no .yaml or .yml file in {}", path.display());
+                return Err(std::io::Error::new(std::io::ErrorKind::NotFound, message).into());
+            }
         } else {
             files.push(path.clone());
         }

@@ -40,7 +40,7 @@ enum Deny {
 
 const USAGE: u8 = 2;
 
-/// Fails with [`Ended`] if a definition has errors (1) or a path cannot be read (2).
+/// Fails with [`Ended`] if a definition has errors (1) or a path cannot be read or has no definitions (2).
 pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     let (templates, files) = args.paths.iter().cloned().partition(|path| repository_of_template(path).is_some());
     let reports = if args.paths.is_empty() {
