@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use anyhow::{Context, Result};
 
+use crate::commands::Ended;
 use crate::commands::running_nodes;
 use crate::commands::session::Session;
 use catalog::labels;
@@ -23,7 +24,7 @@ pub struct LogsArgs {
     follow: bool,
 }
 
-/// Opens the second console: the definition's `shell`, in the node.
+/// Opens the second console: the definition's `shell`, in the node. Ends with the shell's own exit code.
 pub async fn shell(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine().await?;
     let node = running_nodes::find(&engine, args.node.as_deref()).await?;
@@ -31,7 +32,10 @@ pub async fn shell(session: &Session<'_>, args: Args) -> Result<()> {
     let shell = shell.with_context(|| format!("the definition of {} has no `shell`", node.name))?;
     let interactive = if std::io::stdin().is_terminal() { "-it" } else { "-i" };
     let args: Vec<&str> = ["exec", interactive, &node.id].into_iter().chain(shell.split_whitespace()).collect();
-    running_nodes::hand_over(session, &engine, &args)
+    match running_nodes::exit_code(session, &engine, &args)? {
+        0 => Ok(()),
+        code => Err(Ended(u8::try_from(code).unwrap_or(1)).into()),
+    }
 }
 
 /// Opens the first console: the container's terminal.

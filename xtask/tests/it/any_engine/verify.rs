@@ -346,6 +346,8 @@ fn a_node_is_run_inspected_and_stopped() {
     let shell = repo.xtask_typing(&["shell", &name], "cat /greeting; cat /proc/net/dev; echo $WORD\n").success();
     assert!(shell.stdout.contains("hello") && shell.stdout.contains("secret sauce"), "{shell}");
     assert!(shell.stdout.contains("eth0:") && !shell.stdout.contains("eth1:"), "one interface: {shell}");
+    let left = repo.xtask_typing(&["shell", &name], "exit 4\n").does_not_say(["error"]);
+    assert_eq!(left.code, Some(4), "{left}");
     let logs = repo.xtask(&["logs", &name]).success();
     assert!(logs.stdout.contains("READY"), "{logs}");
     repo.xtask(&["console", &name]).failure().says(["a console needs a terminal"]);
