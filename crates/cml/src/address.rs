@@ -83,7 +83,10 @@ impl fmt::Display for Address {
 }
 
 fn host_and_port(place: &str) -> Result<(&str, Option<u16>)> {
-    let port = |text: &str| text.parse().with_context(|| format!("`{text}` is not a port number"));
+    let port = |text: &str| {
+        let port = text.parse().ok().filter(|port| *port > 0);
+        port.with_context(|| format!("`{text}` is not a port: expected a whole number from 1 to 65535"))
+    };
     if let Some(rest) = place.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').context("missing `]`")?;
         return Ok((host, rest.strip_prefix(':').map(port).transpose()?));
@@ -134,7 +137,9 @@ mod tests {
 
     #[test]
     fn an_invalid_address_is_refused() {
-        for wrong in ["", "-oProxyCommand=x", "me@-x", "cml:port", "[::1", "http://cml", "ftp://cml", "a b"] {
+        for wrong in [
+            "", "-oProxyCommand=x", "me@-x", "cml:port", "cml:0", "cml:99999", "[::1", "http://cml", "ftp://cml", "a b",
+        ] {
             assert!(Address::parse(wrong).is_err(), "{wrong}");
         }
     }

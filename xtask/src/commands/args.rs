@@ -1,6 +1,9 @@
 //! Arguments that several commands take.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use crate::setup::Consent;
 use catalog::Overrides;
@@ -83,6 +86,26 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it must be KEY=VALUE".to_owned()),
     }
+}
+
+/// A parser of whole numbers in a range.
+pub(crate) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: Clone + Display + FromStr + PartialOrd,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("expected a whole number from {} to {}", range.start(), range.end()))
+    }
+}
+
+/// A name that engines accept for a container.
+pub(crate) fn container_name(text: &str) -> Result<String, String> {
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+    if is_plain && text.len() > 1 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Ok(text.to_owned());
+    }
+    Err("expected at least two of a-z, A-Z, 0-9, `_`, `.` and `-`, of which the first is a letter or digit".to_owned())
 }
 
 pub(crate) fn switch(text: &str) -> Result<(String, bool), String> {

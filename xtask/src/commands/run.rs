@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::commands::args::NodeArgs;
+use crate::commands::args::{NodeArgs, container_name, number};
 use crate::commands::flow::Saved;
 use crate::commands::running_nodes;
 use crate::commands::running_nodes::helper_image;
@@ -10,17 +10,17 @@ use crate::commands::session::Session;
 use crate::engine::containers::listing::ListedContainer;
 use crate::lab::{Lab, NodeOptions, QUOTED_LINES};
 use catalog::labels;
-use definitions::container::Container;
+use definitions::container::{Container, MOST_INTERFACES};
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     node: NodeArgs,
     /// The container's name [default: cml-NODE]
-    #[arg(long)]
+    #[arg(long, value_parser = container_name)]
     name: Option<String>,
     /// Number of interfaces [default: the definition's `default_count`]
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = number(0..=MOST_INTERFACES))]
     interfaces: Option<usize>,
 }
 

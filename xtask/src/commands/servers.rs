@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use clap::{ValueEnum, value_parser};
+use clap::ValueEnum;
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
+use crate::commands::args::number;
 use crate::commands::outcome::Outcome;
 use cml::api::Controller;
 use cml::{Access, Address, Fingerprint, Scheme, Settings, known};
@@ -32,8 +33,14 @@ pub struct ServerArgs {
     #[arg(long)]
     insecure: bool,
     /// How many seconds to wait for a server that sends nothing
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = value_parser!(u64).range(1..=86400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = number(1_u64..=86400))]
     timeout: u64,
+}
+
+impl ServerArgs {
+    pub fn is_by_api(&self) -> bool {
+        self.via == Via::Api
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

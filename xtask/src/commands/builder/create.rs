@@ -5,9 +5,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use clap::value_parser;
 use xshell::{Shell, cmd};
 
+use crate::commands::args::number;
 use crate::commands::builder::lab::{WaitArgs, logged_in, refuse_added_nodes};
 use crate::commands::servers::{self, ServerArgs, Target};
 use crate::commands::session::Session;
@@ -55,13 +55,13 @@ pub struct Args {
     #[arg(long, value_name = "HOST")]
     server_address: Option<String>,
     /// Virtual CPUs
-    #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(1..=128))]
+    #[arg(long, default_value_t = 4, value_parser = number(1_u32..=128))]
     cpus: u32,
     /// Memory in MB
-    #[arg(long, value_name = "MB", default_value_t = 4096, value_parser = value_parser!(u32).range(1024..=1_048_576))]
+    #[arg(long, value_name = "MB", default_value_t = 4096, value_parser = number(1024_u32..=1_048_576))]
     ram: u32,
     /// Disk in GB
-    #[arg(long, value_name = "GB", default_value_t = 32, value_parser = value_parser!(u32).range(16..=4096))]
+    #[arg(long, value_name = "GB", default_value_t = 32, value_parser = number(16_u32..=4096))]
     disk: u32,
     /// Delete the labs with that title that this project created, once the new one exists
     #[arg(long)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use clap::value_parser;
 
+use crate::commands::args::number;
 use crate::commands::servers::{self, ServerArgs, Target};
 use crate::commands::session::Session;
 use builder::HOSTNAME;
@@ -31,7 +31,7 @@ pub struct LabArgs {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct WaitArgs {
     /// How many seconds to wait for the lab
-    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = value_parser!(u64).range(1..=86400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = number(1_u64..=86400))]
     wait: u64,
 }
 

@@ -11,7 +11,7 @@ mod upload;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::commands::args::{NodeArgs, RecipeArgs};
+use crate::commands::args::{NodeArgs, RecipeArgs, number};
 use crate::commands::session::Session;
 use crate::dev::bench::upload::{by_api, by_ssh};
 
@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(value_enum)]
     what: Vec<What>,
     /// How many times to measure what is fast
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 3, value_parser = number(1_u32..=100))]
     rounds: u32,
     /// The node to measure
     #[arg(long, default_value = "frr")]

@@ -162,6 +162,37 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
+fn doctor_refuses_the_way_in_that_it_cannot_use() {
+    let repo = Repo::tiny();
+    let args = ["cml", "doctor", "--cml", "127.0.0.1", "--via", "api"];
+    repo.xtask(&args).failure().says(["doctor needs ssh; leave out --via api"]);
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_with_the_range() {
+    let repo = Repo::tiny();
+    let range = |args: &[&str], range: &str| {
+        let outcome = repo.xtask(args).says([&format!("expected a whole number from {range}")]);
+        assert_eq!(outcome.code, Some(2), "{outcome}");
+    };
+    range(&["upload", "--timeout", "0"], "1 to 86400");
+    range(&["upload", "--timeout", "x"], "1 to 86400");
+    range(&["run", "--interfaces", "x"], "0 to 64");
+    range(&["builder", "create", "--ram", "4GB"], "1024 to 1048576");
+    let address = repo.xtask(&["cml", "status", "--cml", "127.0.0.1:99999"]).failure();
+    address.says(["`99999` is not a port: expected a whole number from 1 to 65535"]);
+}
+
+#[test]
+fn a_name_that_an_engine_refuses_is_refused_as_an_argument() {
+    let repo = Repo::tiny();
+    for name in ["a b", "-", "a", "_a", "a/b", "é1"] {
+        let outcome = repo.xtask(&["run", &format!("--name={name}")]).says(["a-z, A-Z, 0-9"]);
+        assert_eq!(outcome.code, Some(2), "{outcome}");
+    }
+}
+
+#[test]
 fn the_tag_of_somebody_elses_image_is_neither_overwritten_nor_removed() {
     let (repo, engine) = (Repo::tiny(), Engine::here());
     let foreign = engine.foreign(&repo.image());
