@@ -66,7 +66,7 @@ fn copies(from: &Repository, source: &Manifest, root: &Path, name: &str) -> Resu
         copies.push((root.join("docker").join(name).join(&file.path), text));
     }
     let text = edited(read(&from.root.join("node-definitions").join(source.node_template()))?, |text| {
-        text.replace(&format!("\"{old}-\""), &format!("\"{name}-\""))
+        template(text, old, name)
     });
     copies.push((root.join("node-definitions").join(format!("{name}.yaml")), text));
     Ok(copies)
@@ -106,7 +106,11 @@ fn manifest(text: &str, old: &str, new: &str) -> String {
             Some(&"node_definition:") => continue,
             Some(&key @ ("label:" | "title:")) => format!("{key} {}", relabelled(&line[key.len()..], new)),
             Some(_) => line.replace(old, new),
-            None => line.replace(&format!("verify {old}`"), &format!("verify {new}`")),
+            None => match line.split_once(" node. ") {
+                // The heading, which says whose manifest it is.
+                Some((heading, rest)) if heading.starts_with("# The ") => format!("# {rest}"),
+                _ => line.replace(&format!("verify {old}`"), &format!("verify {new}`")),
+            },
         });
     }
     lines.join("\n") + "\n"
@@ -116,6 +120,12 @@ fn manifest(text: &str, old: &str, new: &str) -> String {
 fn relabelled(value: &str, new: &str) -> String {
     let rest = value.find("{{").map_or("", |at| value[at..].trim().trim_end_matches('"'));
     format!("\"{new} {rest}\"").replace(" \"", "\"")
+}
+
+fn template(text: &str, old: &str, new: &str) -> String {
+    text.replace(&format!("\"{old}-\""), &format!("\"{new}-\""))
+        .replace(&format!("docker/{old}/"), &format!("docker/{new}/"))
+        .replace(&format!("node definition of {old}."), &format!("node definition of {new}."))
 }
 
 fn dockerfile(text: &str, old: &str, new: &str) -> String {

@@ -38,6 +38,17 @@ fn a_node_from_another_has_its_own_names_and_the_others_sources() {
 }
 
 #[test]
+fn comments_of_a_node_from_another_name_the_new_node() {
+    let (repo, node) = repository("resolver");
+    repo.xtask(&["new", &node, "--from", "dnsmasq"]).success();
+    let (manifest, template) = (format!("docker/{node}/node.yaml"), format!("node-definitions/{node}.yaml"));
+    assert!(repo.read(&manifest).starts_with("# docs/manifest.md explains every key.\n"));
+    let template = repo.read(&template);
+    assert!(template.contains(&format!("from docker/{node}/node.yaml")), "{template}");
+    assert!(!template.contains("docker/dnsmasq/") && !template.contains("definition of dnsmasq"), "{template}");
+}
+
+#[test]
 fn nothing_is_overwritten_and_no_name_is_guessed() {
     let (repo, node) = repository("taken");
     let before = repo.read("docker/frr/node.yaml");
