@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::commands::session::Session;
+use crate::commands::variant_definitions::Rendering;
 use crate::engine::{Engine, Image};
 use catalog::Names;
 use catalog::planner::Network;
@@ -93,6 +94,10 @@ async fn row(
         (Some(image), _) if recipe.is_some() && image.recipe() == recipe => Presence::Yes,
         (Some(_), _) => Presence::Stale,
     };
+    let mut saved = saved(session, &names.id, image.as_ref(), built);
+    if saved == Presence::Yes && !has_current_definitions(session, node, variant).unwrap_or(false) {
+        saved = Presence::Stale;
+    }
     Ok(Row {
         node: node.node.to_string(),
         variant: variant.name.to_string(),
@@ -100,7 +105,7 @@ async fn row(
         summary: variant.summary.clone(),
         untested: variant.untested.is_some(),
         built,
-        saved: saved(session, &names.id, image.as_ref(), built),
+        saved,
         image: names.image,
         id: names.id,
     })
@@ -117,6 +122,16 @@ fn saved(session: &Session<'_>, id: &str, image: Option<&Image>, built: Presence
         (false, _) if session.dist.archive(id).is_file() => Presence::Stale,
         (false, _) => Presence::No,
     }
+}
+
+/// Whether the definitions in dist/ are what would be rendered now.
+fn has_current_definitions(session: &Session<'_>, node: &Manifest, variant: &Variant) -> Result<bool> {
+    let (dist, rendering) = (&session.dist, Rendering::of(node, variant, &node.switches)?);
+    let id = &rendering.names.id;
+    let Some(record) = dist.record(id) else { return Ok(false) };
+    let definitions = rendering.render(&session.repository, &record.image_id)?;
+    Ok(dist.has(&dist.node_definition(id), &definitions.node)
+        && dist.has(&dist.image_definition(id), &definitions.image))
 }
 
 fn print(session: &Session<'_>, rows: &[Row]) -> Result<()> {

@@ -126,7 +126,10 @@ fn a_change_to_the_definition_alone_does_not_write_the_archive_again() {
     let repo = Repo::tiny();
     repo.xtask(&["save"]).success();
     let before = repo.archive().metadata().unwrap().modified().unwrap();
+    let is_saved = || repo.xtask(&["list", "--json"]).success().json()[0]["saved"].clone();
+    assert_eq!(is_saved(), "yes");
     repo.edit("node-definitions/tiny.yaml", "quiet", "hushed");
+    assert_eq!(is_saved(), "stale");
     repo.xtask(&["save"]).success().says(["wrote the definitions"]).does_not_say(["building", "saved"]);
     assert!(std::fs::read_to_string(repo.node_definition()).unwrap().contains("hushed"));
     assert_eq!(repo.archive().metadata().unwrap().modified().unwrap(), before);
