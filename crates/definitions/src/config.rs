@@ -48,9 +48,9 @@ pub(crate) static CONFIG_JSON: Rule = Rule::error(
     "`config.json` is JSON that the docker-shim can read",
     "The docker-shim refuses anything else, and the node does not start. `docker` is an object; its `image` and the \
      top level's `shell` are strings; `mounts`, `caps`, `env`, the lists of arguments and `day0cmd` are lists of \
-     strings; `busybox` is a boolean; `device_name_map` maps strings to strings. Go template actions such as `{{ dev \
-     (index .Devices 0).DeviceName }}` are allowed; where they decide what is written at all (`range`, `if`), the \
-     result is unknown and nothing is reported.",
+     strings; `busybox` and `privileged` are booleans; `device_name_map` maps strings to strings. Go template actions \
+     such as `{{ dev (index .Devices 0).DeviceName }}` are allowed; where they decide what is written at all \
+     (`range`, `if`), the result is unknown and nothing is reported.",
     Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0",}}"#)),
     Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0"}}"#)),
 );
@@ -61,6 +61,8 @@ pub struct Config {
     /// The command of the second console.
     pub shell: Option<String>,
     pub day0cmd: Vec<String>,
+    /// All capabilities and devices, and nothing that confines the container.
+    pub privileged: bool,
     /// From CML's interface labels to Linux interface names.
     pub(crate) device_name_map: BTreeMap<String, String>,
 }
@@ -277,6 +279,7 @@ impl Values<'_> {
         }
         self.typed::<bool>(&["busybox"], "true or false");
         Config {
+            privileged: self.typed(&["privileged"], "true or false").unwrap_or_default(),
             docker: Docker {
                 image: self.typed(&["docker", "image"], "a string"),
                 mounts: self.list(&["docker", "mounts"]),

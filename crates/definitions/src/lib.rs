@@ -9,6 +9,7 @@ mod config;
 pub mod container;
 mod document;
 pub mod finding;
+pub mod host_access;
 pub mod lint;
 mod origin;
 mod render;

@@ -8,7 +8,7 @@ use crate::commands::running_nodes;
 use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
 use crate::engine::containers::listing::ListedContainer;
-use crate::lab::{Lab, NodeOptions, QUOTED_LINES};
+use crate::lab::{HostAccess, Lab, NodeOptions, QUOTED_LINES};
 use catalog::labels;
 use definitions::container::{Container, MOST_INTERFACES};
 
@@ -22,6 +22,9 @@ pub struct Args {
     /// Number of interfaces [default: the definition's `default_count`]
     #[arg(long, value_name = "K", value_parser = number(0..=MOST_INTERFACES))]
     interfaces: Option<usize>,
+    /// Run the node even if it could reach this engine's host
+    #[arg(long)]
+    allow_host_access: bool,
 }
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
@@ -34,8 +37,10 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         return ui.result(name);
     }
     let mut container = Container::read(&bundle.node_definition.text, &bundle.id)?;
+    let host_access = HostAccess::from_flag(args.allow_host_access);
+    host_access.judge(ui, &container)?;
     let helper = helper_image(session, args.node.recipe.consent()).await?;
-    let lab = Lab::open(engine, ui, &session.cache, &helper).await?;
+    let lab = Lab::open(engine, ui, &session.cache, &helper, host_access).await?;
     let unmet = lab.check_host(&mut container).await?;
     for need in &unmet.left_out {
         ui.warn(format_args!("{} runs without {}", bundle.id, need.what));

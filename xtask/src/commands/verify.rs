@@ -8,7 +8,7 @@ use crate::commands::args::{NodeArgs, RecipeArgs};
 use crate::commands::flow::Subjects;
 use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
-use crate::lab::Lab;
+use crate::lab::{HostAccess, Lab};
 use crate::proof::{self, Outcome, Shipped, Subject, VerifyReport};
 use crate::setup::Consent;
 use definitions::container::Container;
@@ -37,6 +37,17 @@ pub struct Args {
     /// Leave the containers of the scenes running, to look into them
     #[arg(long)]
     keep: bool,
+    /// Run nodes even if they could reach this engine's host
+    #[arg(long)]
+    allow_host_access: bool,
+}
+
+/// How the containers of a proof are treated.
+#[derive(Clone, Copy, Default)]
+struct Containers {
+    /// They keep running.
+    keep: bool,
+    host_access: HostAccess,
 }
 
 impl Args {
@@ -48,7 +59,8 @@ impl Args {
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let subjects = subjects(session, &args).await?;
-    let reports = prove(session, &subjects, args.recipe.consent(), args.keep).await?;
+    let containers = Containers { keep: args.keep, host_access: HostAccess::from_flag(args.allow_host_access) };
+    let reports = prove(session, &subjects, args.recipe.consent(), containers).await?;
     if args.json {
         session.ui.result(serde_json::to_string_pretty(&reports)?)?;
     } else {
@@ -61,7 +73,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 pub(crate) async fn one(session: &Session<'_>, node: &NodeArgs) -> Result<VerifyReport> {
     let manifest = session.repository.node(node.node.as_deref())?;
     let subject = Subjects::new(session, &node.recipe).subject(manifest, None).await?;
-    let mut reports = prove(session, &[subject], node.recipe.consent(), false).await?;
+    let mut reports = prove(session, &[subject], node.recipe.consent(), Containers::default()).await?;
     reports.pop().context("nothing was verified")
 }
 
@@ -81,13 +93,22 @@ async fn subjects(session: &Session<'_>, args: &Args) -> Result<Vec<Subject>> {
     Ok(subjects)
 }
 
-async fn prove(session: &Session<'_>, subjects: &[Subject], consent: Consent, keep: bool) -> Result<Vec<VerifyReport>> {
+async fn prove(
+    session: &Session<'_>,
+    subjects: &[Subject],
+    consent: Consent,
+    containers: Containers,
+) -> Result<Vec<VerifyReport>> {
+    let Containers { keep, host_access } = containers;
+    for container in subjects.iter().flat_map(Subject::containers) {
+        host_access.judge(session.ui, container)?;
+    }
     let engine = session.ensure_engine(consent).await?;
     let helper = helper_image(session, consent).await?;
     let mut reports = Vec::new();
     for subject in subjects {
         session.ui.headline(format_args!("verifying {}", subject.node.container.id));
-        let lab = Lab::open(&engine, session.ui, &session.cache, &helper).await?;
+        let lab = Lab::open(&engine, session.ui, &session.cache, &helper, host_access).await?;
         if keep {
             lab.outlive_this_process()?;
         }

@@ -13,7 +13,9 @@ pub enum Make {
 
 /// The log goes where `docker logs` finds it, whatever the engine's configuration says.
 const PODMAN_ARGS: [&str; 4] =
-    ["--log-driver=k8s-file", "--pids-limit=-1", "--sysctl", "net.ipv4.ip_unprivileged_port_start=0"];
+    ["--log-driver=k8s-file", "--log-opt=max-size=16m", "--sysctl", "net.ipv4.ip_unprivileged_port_start=0"];
+
+const DOCKER_ARGS: [&str; 2] = ["--log-driver=json-file", "--log-opt=max-size=16m"];
 
 /// What one engine can do, by its make and by what this machine allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +40,9 @@ pub struct Abilities {
     pub cleans_up_later: bool,
     /// The capabilities that Docker gives a container by default and this engine does not.
     pub missing_default_capabilities: &'static [&'static str],
-    /// Arguments of `create` that give a container the defaults that it would have on Docker.
-    pub docker_default_args: &'static [&'static str],
+    /// Arguments of `create` that give a container the defaults that it would have on Docker, and a log that does not
+    /// fill the disk, where `docker logs` finds it.
+    pub node_args: &'static [&'static str],
 }
 
 impl Abilities {
@@ -56,7 +59,7 @@ impl Abilities {
             has_buildkit: is_docker,
             cleans_up_later: !is_docker,
             missing_default_capabilities: if is_docker { &[] } else { &["AUDIT_WRITE", "MKNOD", "NET_RAW"] },
-            docker_default_args: if is_docker { &[] } else { &PODMAN_ARGS },
+            node_args: if is_docker { &DOCKER_ARGS } else { &PODMAN_ARGS },
         }
     }
 

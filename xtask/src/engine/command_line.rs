@@ -3,11 +3,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use xshell::{Cmd, Shell};
 
 use crate::engine::handle::Engine;
+
+/// How long a command without input may take.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A program, and how it is pointed at the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +53,9 @@ impl CommandLine {
     /// Runs a command of the engine without input.
     pub async fn output(&self, args: &[impl AsRef<OsStr>]) -> Result<Output> {
         let mut command = tokio::process::Command::from(Command::from(self.command(&Shell::new()?, args)));
-        let output = command.stdin(Stdio::null()).output().await;
+        let output = tokio::time::timeout(LIMIT, command.stdin(Stdio::null()).kill_on_drop(true).output()).await;
         let program = self.program;
+        let output = output.with_context(|| format!("`{program}` did not end within {} s", LIMIT.as_secs()))?;
         output.with_context(|| format!("could not run the {program} command line; `cargo xtask setup` installs it"))
     }
 
@@ -68,9 +73,9 @@ impl CommandLine {
         [&[self.program.to_owned()], &*self.address].concat().join(" ")
     }
 
-    /// As [`Abilities::docker_default_args`](crate::engine::abilities::Abilities::docker_default_args), but options
-    /// that only this program has.
-    pub fn docker_default_args(&self) -> &'static [&'static str] {
+    /// As `node_args` of the engine's abilities, but options that only this program
+    /// has.
+    pub fn node_args(&self) -> &'static [&'static str] {
         // Podman changes the container if it takes the first process for systemd.
         if self.program == PODMAN { &["--systemd=false"] } else { &[] }
     }

@@ -20,6 +20,9 @@ pub(super) struct Target<'a> {
     pub missing_capabilities: &'static [&'static str],
 }
 
+/// Processes that a node may have, if its definition names no limit: a fork bomb ends here.
+const PROCESS_LIMIT: &str = "--pids-limit=4096";
+
 /// The arguments of `docker`, beginning with `create`.
 pub(super) fn args(container: &Container, target: &Target<'_>) -> Result<Vec<String>> {
     let docker = &container.config.docker;
@@ -45,7 +48,11 @@ pub(super) fn args(container: &Container, target: &Target<'_>) -> Result<Vec<Str
     for mount in container.mounts()? {
         put("--mount", mount.argument(target.folder));
     }
+    if container.config.privileged {
+        args.push("--privileged".to_owned());
+    }
     // Before the definition's own, which therefore take precedence.
+    args.push(PROCESS_LIMIT.to_owned());
     args.extend(target.as_docker.iter().map(|arg| (*arg).to_owned()));
     for (_, list) in docker.arguments() {
         args.extend(list.iter().cloned());
@@ -117,7 +124,8 @@ mod tests {
         assert_eq!(
             line,
             "create --interactive --tty --network none --label l=1 --name n --cap-drop ALL --cap-add CAP_CHOWN \
-             --cap-add NET_ADMIN --env 'A=b c' --mount type=bind,target=/a,source=/f/a --shm-size=1m \
+             --cap-add NET_ADMIN --env 'A=b c' --mount type=bind,target=/a,source=/f/a --pids-limit=4096 \
+             --shm-size=1m \
              --sysctl x=1 -h y 'i:1'"
         );
     }
@@ -132,7 +140,10 @@ mod tests {
     fn dockers_defaults_come_before_what_the_definition_asks_for() {
         let sysctl = r#"{"docker": {"run_args": ["--sysctl", "x=1"]}}"#;
         let line = created_by(vec!["--sysctl", "x=0"], &["MKNOD"], sysctl, "");
-        assert!(line.contains("--cap-add MKNOD --cap-add NET_ADMIN --sysctl x=0 --sysctl x=1 'i:1'"), "{line}");
+        assert!(
+            line.contains("--cap-add MKNOD --cap-add NET_ADMIN --pids-limit=4096 --sysctl x=0 --sysctl x=1 'i:1'"),
+            "{line}"
+        );
         let line = created_by(Vec::new(), &["MKNOD"], r#"{"docker": {"caps": ["CAP_CHOWN"]}}"#, "");
         assert!(!line.contains("MKNOD"), "{line}");
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::engine::containers::exec::Output;
 use crate::lab::Lab;
+use crate::lab::waiting::COMMAND_LIMIT;
 
 /// Forward frames to all link-local group addresses that a bridge may forward, LLDP's among them: a
 /// link is a cable, not a switch.
@@ -82,6 +83,7 @@ impl Lab<'_> {
     }
 
     pub(super) async fn in_helper(&self, args: &[String]) -> Result<Output> {
-        self.engine.exec(&self.helper, args).await.context("running a command in the link helper")
+        let ended = tokio::time::timeout(COMMAND_LIMIT, self.engine.exec(&self.helper, args)).await;
+        ended.context("a command in the link helper did not end")?.context("running a command in the link helper")
     }
 }

@@ -8,11 +8,13 @@ mod boot;
 mod create;
 mod explain;
 mod host;
+mod host_access;
 mod links;
 mod load;
 mod node;
 mod processes;
 mod removal;
+mod waiting;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -28,16 +30,21 @@ use ui::Ui;
 
 pub use boot::{Booted, QUOTED_LINES};
 pub use host::{UnmetNeed, UnmetNeeds};
+pub use host_access::HostAccess;
 pub use links::Bridge;
 pub use load::Loaded;
 pub use node::{Node, NodeOptions};
 pub use processes::{Process, memory};
+pub use waiting::COMMAND_LIMIT;
 
 /// Below the cache folder: a file for each lab of this machine, locked while a command works in it.
 const FOLDER: &str = "labs";
 
 /// The content of a lasting lab's file.
 const LASTING: &str = "it runs until `cargo xtask stop`\n";
+
+/// More than all scenes that run at the same time need, each with one `ip` or `sh` at a time.
+const HELPER_PROCESSES: i64 = 512;
 
 /// A lab that this process uses.
 pub struct Lab<'a> {
@@ -48,6 +55,7 @@ pub struct Lab<'a> {
     /// The container in whose network the links are.
     helper: String,
     helper_image: String,
+    host_access: HostAccess,
     /// Held while this process uses the lab; if another command can take it, the lab was left behind.
     _lock: Lock,
     lock_path: PathBuf,
@@ -59,7 +67,13 @@ pub struct Lab<'a> {
 impl<'a> Lab<'a> {
     /// Opens an empty lab, after removing what crashed commands of this machine have left behind.
     /// `helper_image` must have a shell and iproute2.
-    pub async fn open(engine: &'a Engine, ui: &'a Ui, cache: &Path, helper_image: &str) -> Result<Self> {
+    pub async fn open(
+        engine: &'a Engine,
+        ui: &'a Ui,
+        cache: &Path,
+        helper_image: &str,
+        host_access: HostAccess,
+    ) -> Result<Self> {
         sweep(engine, ui, cache).await?;
         let id = format!("{:x}-{:012x}", std::process::id(), fastrand::u64(..1 << 48));
         let lock_path = cache.join(FOLDER).join(&id);
@@ -70,6 +84,7 @@ impl<'a> Lab<'a> {
             id,
             helper: String::new(),
             helper_image: helper_image.to_owned(),
+            host_access,
             _lock: lock,
             lock_path,
             lasting: Cell::new(false),
@@ -89,6 +104,9 @@ impl<'a> Lab<'a> {
             pid_mode: Some("host".to_owned()),
             cap_drop: strings(&["ALL"]),
             cap_add: strings(&["NET_ADMIN", "SYS_PTRACE"]),
+            security_opt: strings(&["no-new-privileges"]),
+            readonly_rootfs: Some(true),
+            pids_limit: Some(HELPER_PROCESSES),
             ..HostConfig::default()
         };
         let args = ["sleep", "infinity"];

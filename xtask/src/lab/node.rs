@@ -14,6 +14,8 @@ use crate::lab::boot::{self, Booted, QUOTED_LINES, WatchEnd};
 use crate::lab::create::{self, Target};
 use crate::lab::explain::explain;
 use crate::lab::links::{Bridge, Port};
+use crate::lab::waiting;
+use crate::lab::waiting::COMMAND_LIMIT;
 use catalog::labels;
 use definitions::container::{Boot, Container};
 
@@ -53,6 +55,7 @@ impl Lab<'_> {
     /// Creates a node, its files in a volume of its own. It does not run yet. If the engine refuses the definition, the
     /// error has the engine's message, and what it means for the definition.
     pub async fn create(&self, container: Container, image: &str, options: NodeOptions) -> Result<Node> {
+        self.host_access.check(&container)?;
         let since = Instant::now();
         let volume = format!("cml-nodes-{}-{}", self.id, self.next());
         let folder = self.engine.create_volume(&volume, &self.labels()).await?;
@@ -131,11 +134,14 @@ impl Lab<'_> {
         };
         let Boot { completed, timeout, .. } = &node.container.boot;
         let watch = boot::watch(console, &node.container.boot);
-        let (watched, day0) = tokio::join!(watch, async {
+        let boots = format!("{} to print `{}`", node.name, completed.join("` or `"));
+        let (watched, day0) = tokio::join!(waiting::shown(self.ui, boots, watch), async {
             self.plug(&node.ports, process).await?;
             match node.container.config.day0cmd.as_slice() {
                 args if is_new && !args.is_empty() => {
-                    self.exec(node, args).await.context("could not run day0cmd").map(Some)
+                    // A node that still runs it then is not booted, either.
+                    let ended = self.exec_within(*timeout, node, args).await;
+                    ended.context("running day0cmd, which may take as long as boot.timeout").map(Some)
                 }
                 _ => Ok(None),
             }
@@ -192,8 +198,17 @@ impl Lab<'_> {
         self.write_files(&node.volume, [(file, content.as_bytes())]).await
     }
 
+    /// Runs a command in the node. Fails if it does not end within [`COMMAND_LIMIT`].
     pub async fn exec(&self, node: &Node, args: &[String]) -> Result<Output> {
-        self.begin(node, args).await?.end().await
+        self.exec_within(COMMAND_LIMIT, node, args).await
+    }
+
+    /// The same with another limit. What runs for longer goes on in the node, until that is removed.
+    pub async fn exec_within(&self, limit: Duration, node: &Node, args: &[String]) -> Result<Output> {
+        let command = format!("`{}` on {}", text::printable(&create::shown(args)), node.name);
+        let run = async { self.begin(node, args).await?.end().await };
+        let ended = tokio::time::timeout(limit, waiting::shown(self.ui, &command, run)).await;
+        ended.unwrap_or_else(|_| Err(anyhow!("{command} did not end within {}", text::duration(limit))))
     }
 
     pub async fn begin(&self, node: &Node, args: &[String]) -> Result<Command<'_>> {
@@ -233,7 +248,7 @@ impl Lab<'_> {
             folder: &node.folder,
             labels: &node.labels,
             name: node.container_name.as_deref(),
-            as_docker: [command_line.docker_default_args(), abilities.docker_default_args].concat(),
+            as_docker: [command_line.node_args(), abilities.node_args].concat(),
             missing_capabilities: abilities.missing_default_capabilities,
         };
         let args = create::args(&node.container, &target)?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::lab::COMMAND_LIMIT;
 use crate::proof::crash;
 use crate::proof::expected::{Expected, fill_all};
 use crate::proof::report::{Outcome, Row};
@@ -12,24 +13,29 @@ use crate::proof::topology::Topology;
 use catalog::scene::{Check, Rewrite, Step};
 use retry::Retry;
 
+/// The first check of every scene.
+const BOOT: &str = "all nodes boot";
+
 /// The pause between two attempts of a check.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Yields a row for each check. An error on the way is a row, too.
-pub(super) async fn run(testbed: &Testbed<'_>, setup: &SceneSetup) -> Vec<Row> {
+/// Yields a row for each check. An error on the way is a row, too. `begin` is told of each step.
+pub(super) async fn run(testbed: &Testbed<'_>, setup: &SceneSetup, begin: impl Fn(&str)) -> Vec<Row> {
     let mut topology = Topology::new(testbed, &setup.scene.name);
+    begin(BOOT);
     let (outcome, message) =
         topology.start(setup).await.unwrap_or_else(|error| (Outcome::Failed, format!("{error:#}")));
-    topology.rows.add_outcome("all nodes boot", outcome, message);
+    topology.rows.add_outcome(BOOT, outcome, message);
     if outcome == Outcome::Passed {
-        run_steps(&mut topology, &setup.scene.steps).await;
+        run_steps(&mut topology, &setup.scene.steps, begin).await;
     }
     topology.remove().await;
     topology.rows.rows
 }
 
-async fn run_steps(topology: &mut Topology<'_>, steps: &[Step]) {
+async fn run_steps(topology: &mut Topology<'_>, steps: &[Step], begin: impl Fn(&str)) {
     for step in steps {
+        begin(&name_of(step));
         topology.rows.restart_clock();
         let lab = topology.testbed.lab;
         let done = match step {
@@ -53,8 +59,9 @@ async fn check(topology: &mut Topology<'_>, check: &Check) -> Result<()> {
     let (args, expected) = (fill_all(&check.run, context)?, Expected::of(&check.expected, context)?);
     let (lab, node) = (topology.testbed.lab, topology.node(&check.on)?);
     let mut retry = Retry::within(check.within, PAUSE);
+    let limit = check.within.max(COMMAND_LIMIT);
     let problem = loop {
-        match expected.problem(&lab.exec(node, &args).await?) {
+        match expected.problem(&lab.exec_within(limit, node, &args).await?) {
             Some(_) if retry.pause().await => {}
             problem => break problem,
         }

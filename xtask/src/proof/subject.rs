@@ -27,6 +27,20 @@ pub struct Subject {
     pub stop_seconds: Option<f64>,
 }
 
+impl Subject {
+    /// The node as it is shipped, and those of its scenes that are another node, or have another definition.
+    pub fn containers(&self) -> Vec<&Container> {
+        let mut all = vec![&self.node.container];
+        let others = self.scenes.iter().flat_map(|setup| setup.nodes.values()).map(|shipped| &shipped.container);
+        for other in others {
+            if all.iter().all(|known| known.id != other.id || known.host_access() != other.host_access()) {
+                all.push(other);
+            }
+        }
+        all
+    }
+}
+
 /// A scene and the nodes that it needs.
 pub struct SceneSetup {
     pub scene: Scene,

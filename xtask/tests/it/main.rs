@@ -27,6 +27,7 @@ mod no_engine {
 mod any_engine {
     mod a_node_is_data;
     mod failing_builds;
+    mod host_access;
     mod interrupted;
     mod lax_spellings;
     mod lint;

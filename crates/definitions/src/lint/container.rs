@@ -13,7 +13,7 @@ use crate::yaml::{Mark, quoted};
 
 pub(super) static ALL: &[&Rule] = &[
     &CONFIG_JSON_MISSING, &CONFIG_JSON, &CONFIG_JSON_KEY, &ONE_ARGUMENT, &SYSCTL_PLACE, &IPV6_FORWARDING,
-    &VRF_UNDECLARED, &SSHD_AUDIT_WRITE, &MOUNT_SOURCE, &UNMOUNTED_FILE,
+    &VRF_UNDECLARED, &SSHD_AUDIT_WRITE, &MOUNT_SOURCE, &HOST_ACCESS, &UNMOUNTED_FILE,
 ];
 
 const CONFIG_KEYS: &[&str] = &["docker", "shell", "day0cmd", "busybox", "device_name_map", "vnc", "privileged"];
@@ -100,7 +100,7 @@ static MOUNT_SOURCE: Rule = Rule::error(
     "mount-source",
     "Every mount source is a file of the definition",
     "`source=cfg/NAME`: `cfg` is `volume_name`, NAME is one of `files`. The container does not start if the file \
-     does not exist. Absolute paths are on the host and are not checked.",
+     does not exist. Absolute paths are on the host: see `host-access`.",
     Node(concat!(
         config_json!(r#"{"docker": {"mounts": ["type=bind,source=cfg/boot,target=/boot.sh"]}}"#),
         "      - name: boot.sh\n        editable: false\n"
@@ -109,6 +109,28 @@ static MOUNT_SOURCE: Rule = Rule::error(
         config_json!(r#"{"docker": {"mounts": ["type=bind,source=cfg/boot.sh,target=/boot.sh"]}}"#),
         "      - name: boot.sh\n        editable: false\n"
     )),
+);
+
+static HOST_ACCESS: Rule = Rule::error(
+    "host-access",
+    "The node cannot reach the host",
+    "The arguments of `docker create` can give a container the host's processes, network, devices and files: on \
+     the CML server, and on the machine that tries the node. So each is compared with a list of flags that \
+     cannot: limits (`--memory…`, `--cpus`, `--pids-limit`, `--ulimit`, `--shm-size`, `--log-opt max-size=…`), \
+     names and settings of the container's own (`--hostname`, `--env NAME=VALUE`, `--label`, `--user`, \
+     `--entrypoint`, `--workdir`, `--dns…`, `--add-host`, `--health-…`, `--stop-…`, `--init`, `--tty`), \
+     `--sysctl` of settings that each container has for itself (`net.*`, `fs.mqueue.*`, `kernel.msg*`, \
+     `kernel.shm*`, `kernel.sem`), `--cap-drop`, `--read-only`, `--tmpfs`, `--network none`, `--security-opt \
+     no-new-privileges`, and volumes without a name or a source, which go with the container (`-v /path`, \
+     `--mount type=volume,target=/path`). Everything else is an error, also an argument that is not a flag. \
+     `caps` and `--cap-add` may have the capabilities that Docker grants by default, and IPC_LOCK, IPC_OWNER, \
+     NET_ADMIN, NET_BROADCAST, SYS_ADMIN, SYS_NICE, SYS_PTRACE and SYS_RESOURCE, which act on the container's own \
+     namespaces. (SYS_ADMIN is there because CML's own nodes need it; what keeps it from the host is AppArmor, \
+     SELinux or a rootless engine, so use one of them to try the nodes of strangers.) `mounts` may have files of \
+     the definition only, and `env` no name without a value, which would copy a variable of the host. `run` and \
+     `verify` refuse such a node even if its manifest silences this rule, except with `--allow-host-access`.",
+    Node(config_json!(r#"{"docker": {"run_args": ["--pid", "host", "-v", "/srv:/host"]}}"#)),
+    Node(config_json!(r#"{"docker": {"run_args": ["--pids-limit", "100", "-v", "/host"]}}"#)),
 );
 
 static UNMOUNTED_FILE: Rule = Rule::warning(
@@ -139,6 +161,7 @@ pub(super) fn judge(definition: &NodeDefinition, around: &Surroundings, findings
             sysctls(definition, &file, findings);
             sshd(definition, &file, around, findings);
             mounts(definition, &file, findings);
+            host_access(&file, findings);
         }
         Reading::Wrong(finding) => findings.push(finding),
         Reading::Missing => missing(definition, findings),
@@ -187,6 +210,17 @@ fn arguments(file: &ConfigFile, findings: &mut Vec<Finding>) {
             let finding = element(file, &SYSCTL_PLACE, "misc_args", index, message);
             findings.push(finding.help("move it and its value to run_args"));
         }
+    }
+}
+
+fn host_access(file: &ConfigFile, findings: &mut Vec<Finding>) {
+    for access in file.config.host_access() {
+        if findings.len() >= MOST_FINDINGS {
+            return;
+        }
+        let steps: Vec<&str> = access.path.iter().map(String::as_str).collect();
+        let message = format!("{} {}", quoted(&access.argument), access.reason);
+        findings.push(file.finding(&HOST_ACCESS, &steps, message));
     }
 }
 

@@ -157,9 +157,16 @@ fn is_silenced(node: &Manifest, finding: &Finding) -> bool {
 }
 
 /// Refuses definitions with errors that the manifest does not silence, and names the place of each: CML would refuse
-/// them, or the node not work.
+/// them, or the node not work. Warns of errors that it does silence.
 pub(in crate::commands) fn refuse_errors(session: &Session<'_>, node: &Manifest, rendered: &Definitions) -> Result<()> {
     let mut placed = rendered.lint(image_files(&session.repository, node)?);
+    for silenced in &node.silenced {
+        let applies = |placed: &Placed| placed.finding.is_error() && placed.finding.rule.id == silenced.rule;
+        if placed.iter().any(applies) {
+            let (rule, reason) = (&silenced.rule, text::printable(silenced.reason.trim()));
+            session.ui.warn(format_args!("the manifest of {} silences the rule {rule}: {reason}", node.node));
+        }
+    }
     placed.retain(|placed| placed.finding.is_error() && !is_silenced(node, &placed.finding));
     let line = |placed: &Placed| format!("\n  {}", placed.finding.line(placed.file.display()));
     let errors: Vec<String> = placed.iter().map(line).collect();

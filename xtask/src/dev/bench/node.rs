@@ -11,7 +11,7 @@ use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
 use crate::commands::verify;
 use crate::dev::bench::figures::{Figure, Times, figure};
-use crate::lab::{self, Lab, NodeOptions};
+use crate::lab::{self, HostAccess, Lab, NodeOptions};
 use crate::setup::Consent;
 use definitions::container::Container;
 
@@ -28,7 +28,7 @@ pub async fn boots(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Resul
     let id = &bundle.id;
     let container = Container::read(&bundle.node_definition.text, id)?;
     let helper = helper_image(session, Consent::Given).await?;
-    let lab = Lab::open(engine, session.ui, &session.cache, &helper).await?;
+    let lab = Lab::open(engine, session.ui, &session.cache, &helper, HostAccess::Refused).await?;
     let image = lab.load(&bundle.archive.path).await?.image;
     let boot = || lab.run(container.clone(), &image, NodeOptions::default(), container.default_interfaces);
     let (mut alone, mut at_once, mut memory) = (Times::default(), Times::default(), None);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::models::{ContainerConfig, ContainerCreateBody, ImageInspect};
+use bollard::models::{ContainerConfig, ContainerCreateBody, ContainerInspectResponse, HostConfig, ImageInspect};
 use bollard::query_parameters::{
     CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder,
     ListContainersOptionsBuilder, ListImagesOptions, ListImagesOptionsBuilder, ListVolumesOptionsBuilder,
@@ -155,6 +155,30 @@ impl Engine {
         let options = CreateContainerOptionsBuilder::default().name(name).build();
         let create = || self.docker.create_container(Some(options.clone()), body.clone());
         self.runtime.block_on(retry_disturbed(create)).expect("a container");
+    }
+
+    /// How the container of that name was created.
+    #[track_caller]
+    pub fn container(&self, name: &str) -> HostConfig {
+        self.inspect(name).host_config.expect("how it was created")
+    }
+
+    /// The same of the other container in its lab: the link helper.
+    #[track_caller]
+    pub fn beside(&self, name: &str) -> HostConfig {
+        let node = self.inspect(name);
+        let labels = node.config.and_then(|config| config.labels).unwrap_or_default();
+        let label = format!("cml-nodes.lab={}", labels["cml-nodes.lab"]);
+        let filters = HashMap::from([("label", vec![label.as_str()])]);
+        let options = ListContainersOptionsBuilder::default().filters(&filters).build();
+        let all = self.runtime.block_on(self.docker.list_containers(Some(options))).expect("the engine answers");
+        let other = all.into_iter().find(|one| one.id != node.id).and_then(|one| one.id);
+        self.container(&other.expect("another container"))
+    }
+
+    #[track_caller]
+    fn inspect(&self, name: &str) -> ContainerInspectResponse {
+        self.runtime.block_on(self.docker.inspect_container(name, None)).expect("the container")
     }
 
     /// Removes it; it must still be there.

@@ -1,0 +1,104 @@
+//! A node must not reach the machine that tries it, and must not occupy it.
+
+use std::time::{Duration, Instant};
+
+use crate::common::engine::Engine;
+use crate::common::node::node;
+use crate::common::{Outcome, Repo};
+
+const RUN_ARGS: &str = r#""run_args": ["#;
+
+/// Verifies the node with this in its definition as a file, as a stranger would send it.
+fn verify_with(repo: &Repo, (from, to): (&str, &str), options: &[&str]) -> Outcome {
+    let good = std::fs::read_to_string(repo.node_definition()).unwrap();
+    assert!(good.contains(from), "{from} is not in {good}");
+    let (path, archive) = (repo.path("stranger.yaml"), repo.archive());
+    std::fs::write(&path, good.replace(from, to)).unwrap();
+    let files = ["verify", "--definition", path.to_str().unwrap(), "--archive", archive.to_str().unwrap()];
+    repo.xtask(&[&files, options].concat())
+}
+
+#[test]
+fn a_strangers_node_cannot_write_to_the_host() {
+    let repo = node();
+    let attack = r#"content: "test ! -d /host || echo > /host/mark""#;
+    repo.edit("node-definitions/tiny.yaml", "content: exit 0", attack);
+    repo.xtask(&["save"]).success();
+    let host = tempfile::tempdir().unwrap();
+    let folder = host.path().display();
+    let mark = host.path().join("mark");
+    let verify = |arguments: &str, options: &[&str]| {
+        verify_with(&repo, (RUN_ARGS, &format!("{RUN_ARGS}{arguments}, ")), options)
+    };
+    for (arguments, named) in [
+        (format!(r#""-v", "{folder}:/host""#), format!("docker.run_args: `-v {folder}:/host`")),
+        (format!(r#""-itv={folder}:/host""#), format!("docker.run_args: `-itv={folder}:/host`")),
+        (format!(r#""--mount=type=bind,src={folder},dst=/host""#), "docker.run_args: `--mount=type=bind".to_owned()),
+        (r#""--pid", "host", "--privileged""#.to_owned(), "docker.run_args: `--pid host`".to_owned()),
+        (r#""--tty", "--network", "host""#.to_owned(), "docker.run_args: `--network host`".to_owned()),
+        (r#""--env", "VIRL2_PASS""#.to_owned(), "docker.run_args: `--env VIRL2_PASS`".to_owned()),
+        (r#""alpine""#.to_owned(), "docker.run_args: `alpine` is not a flag".to_owned()),
+    ] {
+        verify(&arguments, &[]).failure().says(["could reach the engine's host", &named, "--allow-host-access"]);
+    }
+    let outcome = verify_with(&repo, (r#"{"docker": {"#, r#"{"privileged": true, "docker": {"#), &[]);
+    outcome.failure().says(["privileged: `privileged: true` gives the node every device of the host"]);
+    assert!(!mark.exists());
+    // What was saved runs; and with the option the attack does, after a warning.
+    verify_with(&repo, ("hello", "hello"), &[]).success();
+    let outcome = verify(&format!(r#""-v", "{folder}:/host""#), &["--allow-host-access"]).success();
+    outcome.says([&format!("can reach this engine's host: docker.run_args: `-v {folder}:/host` mounts")]);
+    assert!(mark.exists(), "or this test proves nothing");
+}
+
+#[test]
+fn a_silenced_rule_lets_a_node_be_saved_but_not_run() {
+    let repo = node();
+    repo.edit("node-definitions/tiny.yaml", RUN_ARGS, &format!(r#"{RUN_ARGS}"--group-add", "0", "#));
+    let outcome = repo.xtask(&["lint"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.stdout.contains("error[host-access]"), "{outcome}");
+    assert!(outcome.stdout.contains("docker.run_args[0]: `--group-add 0` is not among the flags"), "{outcome}");
+    repo.xtask(&["save"]).failure().says(["error[host-access]"]);
+
+    let silenced = "silenced:\n  - rule: host-access\n    reason: its group is needed\nvariants:\n";
+    repo.edit_manifest("variants:\n", silenced);
+    repo.xtask(&["lint"]).success();
+    repo.xtask(&["save"]).success().says(["silences the rule host-access: its group is needed"]);
+    for command in ["run", "verify"] {
+        repo.xtask(&[command]).failure().says(["docker.run_args: `--group-add 0`", "pass --allow-host-access"]);
+    }
+    repo.xtask(&["verify", "--allow-host-access"]).success().says(["can reach this engine's host"]);
+}
+
+#[test]
+fn a_node_and_the_link_helper_run_with_limits() {
+    let (repo, engine) = (node(), Engine::here());
+    let name = format!("t{}-limits", std::process::id());
+    repo.xtask(&["run", "--name", &name]).success();
+    let node = engine.container(&name);
+    assert_eq!(node.pids_limit, Some(4096));
+    let log = node.log_config.and_then(|log| log.config).unwrap_or_default();
+    // Podman says it elsewhere.
+    assert!(log.get("max-size").is_none_or(|size| size == "16m"), "{log:?}");
+    let helper = engine.beside(&name);
+    repo.xtask(&["stop", &name]).success();
+    assert_eq!(helper.readonly_rootfs, Some(true));
+    assert!(helper.pids_limit.is_some_and(|limit| limit > 0), "{helper:?}");
+    assert!(helper.security_opt.unwrap_or_default().iter().any(|option| option.starts_with("no-new-privileges")));
+}
+
+#[test]
+fn a_day0cmd_without_end_is_reported() {
+    let repo = node();
+    repo.edit("node-definitions/tiny.yaml", "content: exit 0", "content: sleep infinity");
+    repo.edit("node-definitions/tiny.yaml", "timeout: 20", "timeout: 9");
+    repo.xtask(&["save"]).success();
+    let since = Instant::now();
+    let outcome = repo.xtask(&["verify"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(since.elapsed() < Duration::from_secs(90), "{outcome}");
+    assert!(outcome.stdout.contains("day0cmd") && outcome.stdout.contains("`/bin/sh /boot.sh` on "), "{outcome}");
+    assert!(outcome.stdout.contains("did not end within 9.0 s"), "{outcome}");
+    outcome.says(["waiting for `/bin/sh /boot.sh` on "]);
+}
