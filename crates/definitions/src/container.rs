@@ -12,7 +12,6 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::config::{Config, ConfigFile, Reading, mount_field};
 use crate::document::Document;
-use crate::host_access::HostAccess;
 use crate::schema::At;
 use crate::schema::node::{self, ConfigurationFile, NodeDefinition};
 
@@ -103,11 +102,6 @@ impl Container {
         let near = text::near(name, self.files.keys().map(String::as_str));
         *self.files.get_mut(name).with_context(|| format!("{} has no file `{name}`: {near}", self.id))? = content;
         Ok(())
-    }
-
-    /// Everything with which the container could reach the host that it runs on.
-    pub fn host_access(&self) -> Vec<HostAccess> {
-        self.config.host_access()
     }
 
     /// The files that the container sees. Fails if a mount leaves the node's folder, or names a file that is not there.

@@ -73,8 +73,7 @@ impl CommandLine {
         [&[self.program.to_owned()], &*self.address].concat().join(" ")
     }
 
-    /// As `node_args` of the engine's abilities, but options that only this program
-    /// has.
+    /// As `node_args` of the engine's abilities, but options that only this program has.
     pub fn node_args(&self) -> &'static [&'static str] {
         // Podman changes the container if it takes the first process for systemd.
         if self.program == PODMAN { &["--systemd=false"] } else { &[] }

@@ -47,5 +47,5 @@ fn arguments(container: &Container) -> Vec<String> {
         let key = key.map(String::as_str).collect::<Vec<_>>().join(".");
         format!("{key}: `{}` {}", text::printable(&found.argument), found.reason)
     };
-    container.host_access().iter().map(describe).collect()
+    container.config.host_access().iter().map(describe).collect()
 }

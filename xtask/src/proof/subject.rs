@@ -33,7 +33,8 @@ impl Subject {
         let mut all = vec![&self.node.container];
         let others = self.scenes.iter().flat_map(|setup| setup.nodes.values()).map(|shipped| &shipped.container);
         for other in others {
-            if all.iter().all(|known| known.id != other.id || known.host_access() != other.host_access()) {
+            let access = other.config.host_access();
+            if !all.iter().any(|known| known.id == other.id && known.config.host_access() == access) {
                 all.push(other);
             }
         }
