@@ -28,7 +28,7 @@ const SYSCTLS: [&str; 8] = [
     "kernel.shmmax", "kernel.shmmni",
 ];
 
-/// The flags of `docker create` that cannot reach the host with any value; [`judge_of`] has the others.
+/// The flags of `docker create` that cannot reach the host with any value; [`check_of`] has the others.
 /// [docker-create(1), podman-create(1)]
 const HARMLESS: [&str; 34] = [
     "add-host", "attach", "blkio-weight", "cap-drop", "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus",
@@ -72,8 +72,8 @@ impl Config {
 
 impl Docker {
     fn host_access(&self) -> impl Iterator<Item = HostAccess> {
-        let judged = |elements: &[String], judge: Judge| {
-            let judge = |(index, element): (usize, &String)| Some(refusal(index, element, judge(element).err()?));
+        let judged = |elements: &[String], check: ValueCheck| {
+            let judge = |(index, element): (usize, &String)| Some(refusal(index, element, check(element).err()?));
             elements.iter().enumerate().filter_map(judge).collect()
         };
         let others = [
@@ -152,17 +152,17 @@ fn judge_short(letters: &str, next: Option<&str>) -> Judgement {
 }
 
 fn judge_value(flag: &str, own: Option<&str>, next: Option<&str>) -> Judgement {
-    match (judge_of(flag), own.or(next)) {
+    match (check_of(flag), own.or(next)) {
         (None, _) => (false, Some(UNLISTED.to_owned())),
         (_, None) => (false, Some("has no value in its list: it would take whatever follows".to_owned())),
-        (Some(judge), Some(value)) => (own.is_none(), judge(value).err()),
+        (Some(check), Some(value)) => (own.is_none(), check(value).err()),
     }
 }
 
-/// How the value of a flag is judged: what would be accepted, or what the value could reach.
-type Judge = fn(&str) -> Result<(), String>;
+/// Checks the value of a flag. The error says what would be accepted, or what the value could reach.
+type ValueCheck = fn(&str) -> Result<(), String>;
 
-fn judge_of(flag: &str) -> Option<Judge> {
+fn check_of(flag: &str) -> Option<ValueCheck> {
     Some(match flag {
         "cap-add" => capability,
         "cgroupns" | "ipc" => |value| accept(value == "private", "shares a namespace; accepted is `private`"),
