@@ -71,8 +71,15 @@ impl Guest {
     }
 
     fn remove(&self) {
-        for args in [&["pkill", "-KILL", "-u", NAME][..], &["userdel", "--force", "--remove", NAME]] {
-            let _ = duct::cmd(args[0], &args[1..]).stdin_null().stdout_null().stderr_null().unchecked().run();
+        let run = |program: &str, args: &[&str]| {
+            duct::cmd(program, args).stdin_null().stderr_null().unchecked().read().unwrap_or_default()
+        };
+        run("pkill", &["-KILL", "-u", NAME]);
+        let uid = run("id", &["-u", NAME]);
+        run("userdel", &["--force", "--remove", NAME]);
+        // The next user of this name may get the same ID, and would find the state of these engines.
+        if !uid.is_empty() {
+            run("rm", &["-rf", "--one-file-system", &format!("/tmp/cml-nodes-{uid}")]);
         }
     }
 }

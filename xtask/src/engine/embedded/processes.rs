@@ -147,6 +147,8 @@ pub fn end_processes_alone(paths: &EmbeddedPaths) {
         // The process that keeps an ordinary user's namespace for the next Podman.
         let session = paths.session.display().to_string();
         Process::all().filter(|process| process.holds_namespace(&session)).for_each(Process::kill);
+        // The file that names this process. Podman does not check it where it has to check its containers, and ends.
+        let _ = std::fs::remove_file(paths.libpod.join("pause.pid"));
     }
 }
 
@@ -187,6 +189,20 @@ mod tests {
         assert_eq!(creator("podman\0system\0service\0--time\x000\0unix:///run/x/71-5f\0"), Some(71));
         assert_eq!(creator("podman\0--url\0unix:///run/x/71-5f\0create\0--mount\0source=/f/a-b\0i:1\0"), Some(71));
         assert_eq!(creator("podman\0ps\0"), None);
+    }
+
+    #[test]
+    fn a_namespace_whose_process_may_be_gone_is_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = EmbeddedPaths::new(folder.path().join("storage"), folder.path().join("runtime"));
+        for folder in [&paths.storage, &paths.libpod] {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        let named = paths.libpod.join("pause.pid");
+        // Process IDs are given out again: this one runs, and is no engine's.
+        std::fs::write(&named, "1").expect("pause.pid");
+        end_processes(&paths).expect("nobody else uses the storage");
+        assert!(!named.exists());
     }
 
     #[test]

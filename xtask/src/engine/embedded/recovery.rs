@@ -53,12 +53,6 @@ pub fn forget_dead_containers(paths: &EmbeddedPaths) -> Result<()> {
     let _ = std::fs::remove_file(paths.libpod.join("alive"));
     // After a reboot nothing would be mounted. Podman does not check, and fails to remove a container with a mount.
     storage::unmount_below(&paths.images);
-    // This one names the process that holds a user's namespace, which Podman does not check either.
-    let pause = paths.libpod.join("pause.pid");
-    let is_dead = |pid: &str| !Path::new("/proc").join(pid.trim()).exists();
-    if std::fs::read_to_string(&pause).is_ok_and(|pid| is_dead(&pid)) {
-        let _ = std::fs::remove_file(&pause);
-    }
     Ok(())
 }
 
