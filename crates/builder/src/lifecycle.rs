@@ -89,7 +89,7 @@ impl Starting<'_> {
             let boot = console::boots(&log).into_iter().rfind(|boot| !self.old.contains(&boot.id));
             let now = describe(state.as_ref(), boot.as_ref());
             if now != shown {
-                bar.set_message(now.clone());
+                bar.set_message(text::printable_line(&now));
                 ui.note(format_args!("  {now}"));
                 shown = now;
             }

@@ -4,10 +4,36 @@
 
 use std::time::Duration;
 
-/// Untrusted text, safe for a terminal: each control character is replaced by U+FFFD.
+/// Untrusted text, safe for a terminal: whatever it would act on or hide is replaced by U+FFFD. Ends of lines and tabs
+/// stay; [`printable_line`] replaces those too.
 pub fn printable(text: &str) -> String {
-    let visible = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
-    text.chars().map(visible).collect()
+    text.chars().map(|c| if is_printable(c) || c == '\n' || c == '\t' { c } else { '\u{fffd}' }).collect()
+}
+
+/// The same for a name or value, which must not look like a line of its own.
+pub fn printable_line(text: &str) -> String {
+    text.chars().map(|c| if is_printable(c) { c } else { '\u{fffd}' }).collect()
+}
+
+/// JSON in which each such character is escaped, so that a terminal can show it, and a program reads it unchanged.
+pub fn printable_json(json: &str) -> String {
+    let mut printable = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Outside of strings, JSON has no characters but ASCII; ends of lines are part of its layout.
+        if is_printable(c) || c == '\n' {
+            printable.push(c);
+        } else {
+            printable.push_str(&format!("\\u{:04x}", u32::from(c)));
+        }
+    }
+    printable
+}
+
+/// Whether a character is shown, and changes nothing else. Not printable are control characters (a terminal obeys those
+/// from U+0080 on, too), what reverses the direction of text (Unicode's `Bidi_Control`), and separators of lines.
+fn is_printable(c: char) -> bool {
+    let reverses = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !reverses && !matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// A size such as `69.4 MB` (powers of ten, as Docker counts).
@@ -75,6 +101,17 @@ mod tests {
         assert_eq!(size(999), "999 B");
         assert_eq!(size(69_400_000), "69.4 MB");
         assert_eq!(size(1_700_000_000), "1.70 GB");
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_printable() {
+        let hostile = "a\x1b]0;x\x07\u{7f}\u{9b}31m\u{202e}\u{2066}\u{61c}\u{2028}ü\r";
+        assert_eq!(
+            printable(hostile),
+            "a\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}31m\u{fffd}\u{fffd}\u{fffd}\u{fffd}ü\u{fffd}"
+        );
+        assert_eq!((printable("a\tb\n").as_str(), printable_line("a\tb\n").as_str()), ("a\tb\n", "a\u{fffd}b\u{fffd}"));
+        assert_eq!(printable_json("[\n\"\u{9b}\u{202e}ü\"]"), "[\n\"\\u009b\\u202eü\"]");
     }
 
     #[test]

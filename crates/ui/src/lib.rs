@@ -2,6 +2,9 @@
 //!
 //! Results go to stdout, everything else to stderr. On a terminal a running step is a spinner; in a pipe it is one
 //! plain line.
+//!
+//! Whatever is printed goes through [`text::printable`] here: much of it comes from archives, names of files, servers
+//! and programs. Colours are added afterwards, so they are no part of a message.
 
 pub mod interrupt;
 mod prompt;
@@ -71,17 +74,24 @@ impl Ui {
 
     /// Something to look at, though the command goes on.
     pub fn warn(&self, text: impl Display) {
-        self.line(format_args!("{} {text}", self.paint("33", "warning:")));
+        self.marked("33", "warning:", text);
     }
 
     /// The headline of a step.
     pub fn headline(&self, text: impl Display) {
-        self.line(self.paint("1", &text.to_string()));
+        self.painted_line("1", &text.to_string(), "");
+    }
+
+    /// A note whose first word, `mark`, is in the colour `code` (an SGR parameter).
+    pub fn marked_note(&self, code: &str, mark: &str, text: impl Display) {
+        if !self.quiet {
+            self.marked(code, mark, text);
+        }
     }
 
     /// Why the command failed: the error, then its causes.
     pub fn error(&self, error: &anyhow::Error) {
-        self.line(format_args!("{} {error}", self.paint("1;31", "error:")));
+        self.marked("1;31", "error:", error);
         let mut before = error.to_string();
         for cause in error.chain().skip(1) {
             let text = cause.to_string();
@@ -96,18 +106,28 @@ impl Ui {
     /// A command line that is about to run, shown with `--verbose`.
     pub fn command(&self, text: impl Display) {
         if self.verbose {
-            self.line(self.paint("2", &format!("$ {text}")));
+            self.painted_line("2", &format!("$ {text}"), "");
         }
     }
 
     /// A result line, on stdout.
     pub fn result(&self, text: impl Display) -> Result<()> {
-        self.bars.suspend(|| writeln!(io::stdout(), "{text}")).context(STDOUT_IS_GONE)
+        self.result_as_it_is(&text::printable(&text.to_string()))
+    }
+
+    /// The same in the colour `code` (an SGR parameter), where colour is wanted.
+    pub fn painted_result(&self, code: &str, text: impl Display) -> Result<()> {
+        self.result_as_it_is(&paint(self.colour_result, code, &text.to_string()))
+    }
+
+    /// JSON as a result: its texts are not changed, but no terminal acts on them either.
+    pub fn json(&self, json: &str) -> Result<()> {
+        self.result_as_it_is(&text::printable_json(json))
     }
 
     /// A spinner with the elapsed time; in a pipe, one line.
     pub fn spinner(&self, text: impl Into<String>) -> ProgressBar {
-        let text = text.into();
+        let text = text::printable(&text.into());
         if !self.terminal {
             self.line(&text);
             return ProgressBar::hidden();
@@ -127,22 +147,32 @@ impl Ui {
         bar
     }
 
-    /// `text` in the colour `code` (an SGR parameter), where colour is wanted.
-    pub fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    /// The same, for what goes to stdout.
-    pub fn paint_result(&self, code: &str, text: &str) -> String {
-        if self.colour_result { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
     fn line(&self, text: impl Display) {
+        self.painted_line("0", "", &text.to_string());
+    }
+
+    fn marked(&self, code: &str, mark: &str, text: impl Display) {
+        self.painted_line(code, mark, &format!(" {text}"));
+    }
+
+    /// The only way to stderr: a text in a colour, and one in none.
+    fn painted_line(&self, code: &str, mark: &str, text: &str) {
+        let mark = if mark.is_empty() { String::new() } else { paint(self.colour, code, mark) };
+        let text = text::printable(text);
         // If stderr is gone, there is nowhere to report it.
         self.bars.suspend(|| {
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{mark}{text}");
         });
     }
+
+    fn result_as_it_is(&self, text: &str) -> Result<()> {
+        self.bars.suspend(|| writeln!(io::stdout(), "{text}")).context(STDOUT_IS_GONE)
+    }
+}
+
+fn paint(wanted: bool, code: &str, text: &str) -> String {
+    let text = text::printable(text);
+    if wanted { format!("\x1b[{code}m{text}\x1b[0m") } else { text }
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -22,7 +22,7 @@ impl Ui {
     /// The line that the person types.
     pub async fn ask_text(&self, question: &str) -> Result<String> {
         self.bars.suspend(|| {
-            eprint!("{question}");
+            eprint!("{}", text::printable(question));
             io::stderr().flush()
         })?;
         let (answer, asked) = tokio::sync::oneshot::channel();

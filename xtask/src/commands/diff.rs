@@ -118,11 +118,11 @@ fn show(ui: &Ui, path: &Path, old: &str, new: &str, variant: &Variant) -> Result
     if old == new {
         return Ok(false);
     }
-    ui.result(ui.paint_result("1", &format!("--- {}", path.display())))?;
-    ui.result(ui.paint_result("1", &format!("+++ as rendered now, variant {}", variant.name)))?;
+    ui.painted_result("1", format_args!("--- {}", path.display()))?;
+    ui.painted_result("1", format_args!("+++ as rendered now, variant {}", variant.name))?;
     let diff = TextDiff::from_lines(old, new);
     for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
-        ui.result(ui.paint_result("36", &hunk.header().to_string()))?;
+        ui.painted_result("36", hunk.header())?;
         for change in hunk.iter_changes() {
             let (sign, colour) = match change.tag() {
                 ChangeTag::Delete => ("-", "31"),
@@ -130,7 +130,7 @@ fn show(ui: &Ui, path: &Path, old: &str, new: &str, variant: &Variant) -> Result
                 ChangeTag::Equal => (" ", "0"),
             };
             let line = change.value().trim_end_matches(['\r', '\n']);
-            ui.result(ui.paint_result(colour, &format!("{sign}{line}")))?;
+            ui.painted_result(colour, format_args!("{sign}{line}"))?;
             if change.missing_newline() {
                 ui.result("\\ No newline at end of file")?;
             }

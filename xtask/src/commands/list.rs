@@ -65,7 +65,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         }
     }
     if args.json {
-        return session.ui.result(serde_json::to_string_pretty(&rows)?);
+        return session.ui.json(&serde_json::to_string_pretty(&rows)?);
     }
     print(session, &rows)?;
     if let Err(unreachable) = engine {

@@ -58,7 +58,7 @@ impl Outcome {
 /// Prints the outcomes, and fails if any server did.
 pub fn conclude(ui: &Ui, outcomes: Vec<Outcome>, json: bool) -> Result<()> {
     if json {
-        ui.result(serde_json::to_string_pretty(&outcomes)?)?;
+        ui.json(&serde_json::to_string_pretty(&outcomes)?)?;
     } else {
         outcomes.iter().try_for_each(|outcome| outcome.print(ui))?;
     }

@@ -43,7 +43,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         written,
     };
     if args.json {
-        return session.ui.result(serde_json::to_string_pretty(&artefacts)?);
+        return session.ui.json(&serde_json::to_string_pretty(&artefacts)?);
     }
     let size = format!("{} ({} bytes)", text::size(artefacts.size), artefacts.size);
     for (what, value) in [

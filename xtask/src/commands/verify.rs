@@ -62,7 +62,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let containers = Containers { keep: args.keep, host_access: HostAccess::from_flag(args.allow_host_access) };
     let reports = prove(session, &subjects, args.recipe.consent(), containers).await?;
     if args.json {
-        session.ui.result(serde_json::to_string_pretty(&reports)?)?;
+        session.ui.json(&serde_json::to_string_pretty(&reports)?)?;
     } else {
         reports.iter().flat_map(VerifyReport::lines).try_for_each(|line| session.ui.result(line))?;
     }

@@ -40,7 +40,9 @@ async fn run_scenes(testbed: &Testbed<'_>) -> Vec<Row> {
 async fn run_scene(testbed: &Testbed<'_>, setup: &SceneSetup) -> Vec<Row> {
     let (ui, name, since) = (testbed.lab.ui, &setup.scene.name, Instant::now());
     let spinner = ui.spinner(format!("running the scene {name}"));
-    let rows = scene::run(testbed, setup, |step| spinner.set_message(format!("scene {name}: {step}"))).await;
+    let rows =
+        scene::run(testbed, setup, |step| spinner.set_message(text::printable_line(&format!("scene {name}: {step}"))))
+            .await;
     spinner.finish_and_clear();
     let failed = match rows.iter().filter(|row| row.outcome == Outcome::Failed).count() {
         0 => String::new(),

@@ -46,7 +46,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     })
     .await?;
     if args.json {
-        return session.ui.result(serde_json::to_string_pretty(&all)?);
+        return session.ui.json(&serde_json::to_string_pretty(&all)?);
     }
     if all.is_empty() {
         session.ui.note(format_args!("{}: there is no lab with the title `{}`", target.address, args.lab.title));

@@ -56,7 +56,7 @@ async fn examine(target: &Target<'_>, needs: Needs, args: &Args) -> Result<()> {
     let examined =
         Examined { server: target.address.to_string(), version: about.version.as_deref(), findings: &findings };
     if args.json {
-        target.access.ui.result(serde_json::to_string(&examined)?)?;
+        target.access.ui.json(&serde_json::to_string(&examined)?)?;
     } else {
         print(target, &findings)?;
     }

@@ -56,7 +56,7 @@ pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     };
     let failed = |report: &Report| report.fails(args.deny == Some(Deny::Warnings));
     if args.json {
-        ui.result(report::json(&reports, failed)?)?;
+        ui.json(&report::json(&reports, failed)?)?;
     } else {
         report::print(ui, &reports)?;
     }

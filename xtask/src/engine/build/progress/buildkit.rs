@@ -57,13 +57,14 @@ impl<'a> BuildKit<'a> {
             bar.finish_and_clear();
         }
         let seconds = (completed.seconds - started.seconds) as f64 + f64::from(completed.nanos - started.nanos) / 1e9;
-        let end = match (vertex.error.as_str(), vertex.cached) {
-            ("", true) => self.ui.paint("2", &format!("{:>10}", "cached")),
-            ("", false) => format!("{:>10}", text::duration(Duration::from_secs_f64(seconds.max(0.0)))),
-            (error, _) if error.contains(CANCELED) => format!("{:>10}", "stopped"),
-            _ => self.ui.paint("1;31", &format!("{:>10}", "FAILED")),
+        let took = text::duration(Duration::from_secs_f64(seconds.max(0.0)));
+        let (colour, end) = match (vertex.error.as_str(), vertex.cached) {
+            ("", true) => ("2", "cached"),
+            ("", false) => ("0", took.as_str()),
+            (error, _) if error.contains(CANCELED) => ("0", "stopped"),
+            _ => ("1;31", "FAILED"),
         };
-        self.ui.note(format_args!("{end}  {}", clip(&step.name)));
+        self.ui.marked_note(colour, &format!("{end:>10}"), format_args!(" {}", clip(&step.name)));
     }
 }
 

@@ -86,7 +86,7 @@ impl Log {
 /// end counts.
 fn printable(text: &str) -> String {
     let last = text.trim_end().rsplit('\r').next().unwrap_or_default();
-    last.chars().map(|c| if c.is_control() && c != '\t' { '·' } else { c }).collect()
+    text::printable(last)
 }
 
 /// A step's name on one line.
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn escape_sequences_of_a_build_do_not_reach_the_terminal() {
-        assert_eq!(printable("a\x1b]0;title\x07b\n"), "a·]0;title·b");
+        assert_eq!(printable("a\x1b]0;title\x07b\n"), "a\u{fffd}]0;title\u{fffd}b");
         assert_eq!(printable("10%\r20%\r\n"), "20%");
     }
 
