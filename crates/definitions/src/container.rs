@@ -22,6 +22,8 @@ pub const MOST_INTERFACES: usize = 64;
 pub struct Container {
     pub id: String,
     pub boot: Boot,
+    /// Mebibytes of memory that CML gives it. [docs/cml.md 4: `ram`]
+    pub ram: Option<u32>,
     /// The names inside the container, in order: `eth0`, `eth1` …
     pub interfaces: Vec<String>,
     /// How many of them a node has when it is put on the canvas.
@@ -87,6 +89,7 @@ impl Container {
         let container = Self {
             id: value(&definition.id).unwrap_or_default(),
             boot: boot.map(Boot::of).unwrap_or_default(),
+            ram: definition.linux_native().and_then(|sim| value(&sim.ram)).and_then(|ram| u32::try_from(ram).ok()),
             default_interfaces: usize::try_from(default).unwrap_or(0).min(names.len()),
             interfaces: names,
             volume,

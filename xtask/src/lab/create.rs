@@ -52,6 +52,9 @@ pub(super) fn args(container: &Container, target: &Target<'_>) -> Result<Vec<Str
         args.push("--privileged".to_owned());
     }
     // Before the definition's own, which therefore take precedence.
+    if let Some(ram) = container.ram {
+        args.push(format!("--memory={ram}m"));
+    }
     args.push(PROCESS_LIMIT.to_owned());
     args.extend(target.as_docker.iter().map(|arg| (*arg).to_owned()));
     for (_, list) in docker.arguments() {
@@ -124,9 +127,8 @@ mod tests {
         assert_eq!(
             line,
             "create --interactive --tty --network none --label l=1 --name n --cap-drop ALL --cap-add CAP_CHOWN \
-             --cap-add NET_ADMIN --env 'A=b c' --mount type=bind,target=/a,source=/f/a --pids-limit=4096 \
-             --shm-size=1m \
-             --sysctl x=1 -h y 'i:1'"
+             --cap-add NET_ADMIN --env 'A=b c' --mount type=bind,target=/a,source=/f/a --memory=64m \
+             --pids-limit=4096 --shm-size=1m --sysctl x=1 -h y 'i:1'"
         );
     }
 
@@ -141,7 +143,9 @@ mod tests {
         let sysctl = r#"{"docker": {"run_args": ["--sysctl", "x=1"]}}"#;
         let line = created_by(vec!["--sysctl", "x=0"], &["MKNOD"], sysctl, "");
         assert!(
-            line.contains("--cap-add MKNOD --cap-add NET_ADMIN --pids-limit=4096 --sysctl x=0 --sysctl x=1 'i:1'"),
+            line.contains(
+                "--cap-add MKNOD --cap-add NET_ADMIN --memory=64m --pids-limit=4096 --sysctl x=0 --sysctl x=1 'i:1'"
+            ),
             "{line}"
         );
         let line = created_by(Vec::new(), &["MKNOD"], r#"{"docker": {"caps": ["CAP_CHOWN"]}}"#, "");

@@ -23,6 +23,8 @@ const NO_FILE: &str = "a mount names a file that is not in the node's folder";
 const NO_CAPABILITY: &str = "`docker.caps` names a capability that does not exist: {caps}";
 const NO_RIGHT: &str = "a `--sysctl` sets {sysctl}, which this engine may not set: a rootless engine can set only what \
      is separate for each network namespace";
+const TOO_LITTLE: &str =
+    "`sim.linux_native.ram` is a number of MiB, and this is less than any container needs to start";
 /// What has nothing to do with the node: as it is configured, the engine cannot start any container.
 const LIMITS: &str = "the engine gives containers higher limits than it has itself here; set lower ones in its \
      containers.conf, below [containers]: default_ulimits = [\"nofile=N:N\", \"nproc=M:M\"], with what `ulimit -Hn` \
@@ -30,7 +32,7 @@ const LIMITS: &str = "the engine gives containers higher limits than it has itse
 
 /// What a message means that has all these parts; the first that fits counts. Runtimes differ in capital letters and in
 /// quotation marks: the parts are in small letters.
-const MEANINGS: [(&[&str], &str); 13] = [
+const MEANINGS: [(&[&str], &str); 15] = [
     (&["bind source path does not exist"], NO_FILE),
     (&["statfs ", "no such file or directory"], NO_FILE),
     (
@@ -40,6 +42,8 @@ const MEANINGS: [(&[&str], &str); 13] = [
     (&["capability", "invalid"], NO_CAPABILITY),
     (&["capability", "unknown"], NO_CAPABILITY),
     (&["apply caps"], "`docker.caps` asks for a capability that the engine itself does not have here"),
+    (&["minimum memory limit"], TOO_LITTLE),
+    (&["unable to set memory limit"], TOO_LITTLE),
     (&["rlimit"], LIMITS),
     (&["/proc/sys/", "permission denied"], NO_RIGHT),
     (&["/proc/sys/", "operation not permitted"], NO_RIGHT),
@@ -143,6 +147,17 @@ mod tests {
             message.contains("`extra_args` has an argument that `docker create` does not know: --frobnicate"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn memory_in_which_nothing_starts_is_explained() {
+        for message in [
+            "Error response from daemon: Minimum memory limit allowed is 6MB",
+            "runc: runc create failed: unable to start container process: error during container init: error setting \
+             cgroup config for procHooks process: unable to set memory limit to 2097152 (current usage: 2658304)",
+        ] {
+            assert!(means(message).contains("`sim.linux_native.ram`"), "{message}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::lab::boot::{self, Booted, QUOTED_LINES, WatchEnd};
 use crate::lab::create::{self, Target};
 use crate::lab::explain::explain;
 use crate::lab::links::{Bridge, Port};
+use crate::lab::memory::MemoryUse;
 use crate::lab::waiting;
 use crate::lab::waiting::COMMAND_LIMIT;
 use catalog::labels;
@@ -150,13 +151,19 @@ impl Lab<'_> {
         match end {
             WatchEnd::Booted => {}
             WatchEnd::Exited => return Err(self.ended(node, &console).await),
-            WatchEnd::TimedOut => bail!(
-                "{} did not print {} within {} s (boot.timeout); the end of its console:\n{}",
-                node.name,
-                completed.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" or "),
-                timeout.as_secs(),
-                ui::tail(&console, QUOTED_LINES)
-            ),
+            WatchEnd::TimedOut => {
+                let outgrown = match self.memory_use(node).await {
+                    Ok(MemoryUse::Outgrown(why)) => format!("{why}; "),
+                    _ => String::new(),
+                };
+                bail!(
+                    "{} did not print {} within {} s (boot.timeout); {outgrown}the end of its console:\n{}",
+                    node.name,
+                    completed.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" or "),
+                    timeout.as_secs(),
+                    ui::tail(&console, QUOTED_LINES)
+                )
+            }
         }
         Ok(Booted { time: node.since.elapsed(), day0: day0? })
     }
@@ -231,7 +238,8 @@ impl Lab<'_> {
             tail if tail.is_empty() => "it printed nothing".to_owned(),
             tail => format!("the end of its console:\n{tail}"),
         };
-        anyhow!("{} ended {code} before it had booted; {output}", node.name)
+        let because = self.ended_outgrown(node).await.map(|why| format!(", because {why}")).unwrap_or_default();
+        anyhow!("{} ended {code} before it had booted{because}; {output}", node.name)
     }
 
     fn refused(&self, message: &str, node: &Node) -> anyhow::Error {

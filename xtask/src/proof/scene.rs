@@ -8,6 +8,7 @@ use crate::lab::COMMAND_LIMIT;
 use crate::proof::crash;
 use crate::proof::expected::{Expected, fill_all};
 use crate::proof::report::{Outcome, Row};
+use crate::proof::shipped::ENOUGH_MEMORY;
 use crate::proof::subject::{SceneSetup, Testbed};
 use crate::proof::topology::Topology;
 use catalog::scene::{Check, Rewrite, Step};
@@ -28,6 +29,9 @@ pub(super) async fn run(testbed: &Testbed<'_>, setup: &SceneSetup, begin: impl F
     topology.rows.add_outcome(BOOT, outcome, message);
     if outcome == Outcome::Passed {
         run_steps(&mut topology, &setup.scene.steps, begin).await;
+    }
+    for outgrown in topology.outgrown().await {
+        topology.rows.add(ENOUGH_MEMORY, Some(outgrown), None);
     }
     topology.remove().await;
     topology.rows.rows

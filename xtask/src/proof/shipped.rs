@@ -7,7 +7,7 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 
 use crate::engine::containers::exec::Output;
-use crate::lab::{self, Booted, Lab, Node, NodeOptions, Process, QUOTED_LINES, UnmetNeed, UnmetNeeds};
+use crate::lab::{self, Booted, Lab, MemoryUse, Node, NodeOptions, Process, QUOTED_LINES, UnmetNeed, UnmetNeeds};
 use crate::proof::identity;
 use crate::proof::report::{Figures, Rows};
 use crate::proof::subject::{Subject, Testbed};
@@ -15,6 +15,7 @@ use retry::Retry;
 
 const NO_ZOMBIE: &str = "no process is a zombie";
 const SSHD_WORKS: &str = "sshd can log users in";
+pub(super) const ENOUGH_MEMORY: &str = "its memory is enough";
 
 /// How long a booted node is left alone before its memory counts as that of a node at rest.
 const REST: Duration = Duration::from_secs(2);
@@ -99,6 +100,11 @@ pub(super) async fn examine(
     } else {
         [NO_ZOMBIE, SSHD_WORKS].into_iter().for_each(|check| rows.add(check, None, Some(UNSEEN.to_owned())));
     }
+    match lab.memory_use(node).await? {
+        MemoryUse::Enough => rows.add(ENOUGH_MEMORY, None, None),
+        MemoryUse::Outgrown(why) => rows.add(ENOUGH_MEMORY, Some(why), None),
+        MemoryUse::Unknown => rows.add(ENOUGH_MEMORY, None, Some(NO_LIMIT.to_owned())),
+    }
     let stopped = lab.stop(node).await?;
     figures.stop = Some(stopped);
     let (seconds, limit) = (stopped.as_secs_f64(), testbed.subject.stop_seconds.unwrap_or(10.0));
@@ -164,6 +170,9 @@ async fn sysctls_problem(lab: &Lab<'_>, node: &Node, sysctls: &[(String, String)
 
 const UNSEEN: &str = "the link helper cannot see the node's processes (is /proc of the engine's host mounted with \
      hidepid, or does the engine run in a PID namespace of its own?)";
+
+const NO_LIMIT: &str = "the node cannot show that its memory is limited: it has no `cat`, or the engine (an ordinary \
+     user's, without control groups of its own) cannot limit it";
 
 const UNREADABLE: &str = "unknown: `cat` does not work in the node";
 

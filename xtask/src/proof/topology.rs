@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::future::join_all;
 
 use crate::engine::containers::exec::Output;
-use crate::lab::{Bridge, Node, NodeOptions, QUOTED_LINES};
+use crate::lab::{Bridge, MemoryUse, Node, NodeOptions, QUOTED_LINES};
 use crate::proof::report::{Outcome, Rows};
 use crate::proof::subject::{SceneSetup, Shipped, Testbed};
 use catalog::names::Name;
@@ -81,6 +81,18 @@ impl<'a> Topology<'a> {
     pub fn nodes_mut(&mut self, names: &[Name]) -> Vec<&mut Node> {
         let is_named = |name: &String| names.iter().any(|other| other.as_str() == name);
         self.nodes.iter_mut().filter(|(name, _)| is_named(name)).map(|(_, node)| node).collect()
+    }
+
+    /// Which nodes lost processes because they needed more memory than their definition gives them.
+    pub async fn outgrown(&self) -> Vec<String> {
+        let looks = self.nodes.values().map(async |node| {
+            match self.testbed.lab.memory_use(node).await {
+                Ok(MemoryUse::Outgrown(why)) => Some(format!("{}: {why}", node.name)),
+                // Of the node as shipped, it is reported whether that can be seen.
+                _ => None,
+            }
+        });
+        join_all(looks).await.into_iter().flatten().collect()
     }
 
     /// Removes the containers, for the next scene; what cannot be removed now goes with the lab.

@@ -69,7 +69,11 @@ object! {
 
 impl NodeDefinition {
     pub fn domain_driver(&self) -> Option<&'static str> {
-        Some(self.sim.as_ref()?.linux_native.as_ref()?.libvirt_domain_driver.as_ref()?.value)
+        Some(self.linux_native()?.libvirt_domain_driver.as_ref()?.value)
+    }
+
+    pub(crate) fn linux_native(&self) -> Option<&LinuxNative> {
+        self.sim.as_ref()?.linux_native.as_ref()
     }
 
     pub fn interfaces(&self) -> Option<&Interfaces> {

@@ -120,6 +120,13 @@ impl Engine {
         Retry::within(timeout, Duration::from_millis(10)).run_while(runs, || self.process_of(container)).await
     }
 
+    /// Whether the kernel has killed a process of a container that has ended, because the container used all the memory
+    /// that it may.
+    pub async fn ended_out_of_memory(&self, container: &str) -> Result<bool> {
+        let state = self.inspect(container).await.context("inspecting the container")?.state;
+        Ok(state.and_then(|state| state.oom_killed).unwrap_or(false))
+    }
+
     /// Asks until the answer can be read: for a moment after its end, a container of Podman has a state of its own.
     async fn inspect(&self, container: &str) -> Result<ContainerInspectResponse, Error> {
         let unreadable = |answer: &Result<_, Error>| answer.as_ref().is_err_and(is_unreadable);

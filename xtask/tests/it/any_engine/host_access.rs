@@ -75,12 +75,13 @@ fn a_silenced_rule_lets_a_node_be_saved_but_not_run() {
 fn a_node_and_the_link_helper_run_with_limits() {
     let (repo, engine) = (node(), Engine::here());
     let name = format!("t{}-limits", std::process::id());
-    repo.xtask(&["-v", "run", "--name", &name]).success().says(["--pids-limit=4096"]);
+    repo.xtask(&["-v", "run", "--name", &name]).success().says(["--memory=64m --pids-limit=4096"]);
     let node = engine.container(&name);
     // An ordinary user's engine has no control groups to limit processes with, unless the system hands some down.
     let is_limited = |limit: Option<i64>, expected: i64| {
         limit == Some(expected) || (!xtask::machine::is_root() && limit.unwrap_or_default() == 0)
     };
+    assert!(is_limited(node.memory, 64 << 20), "{:?}", node.memory);
     assert!(is_limited(node.pids_limit, 4096), "{:?}", node.pids_limit);
     let log = node.log_config.and_then(|log| log.config).unwrap_or_default();
     // Podman says it elsewhere.
@@ -90,6 +91,31 @@ fn a_node_and_the_link_helper_run_with_limits() {
     assert_eq!(helper.readonly_rootfs, Some(true));
     assert!(is_limited(helper.pids_limit, 512), "{helper:?}");
     assert!(helper.security_opt.unwrap_or_default().iter().any(|option| option.starts_with("no-new-privileges")));
+}
+
+#[test]
+fn a_node_that_needs_more_memory_than_it_gets_is_not_proved() {
+    let repo = node();
+    // Keeps 100 MiB of what it reads, where the definition gives it 64.
+    let greedy = r#"content: "head -c 150M /dev/zero | head -c -100M > /dev/null; exit 0""#;
+    repo.edit("node-definitions/tiny.yaml", "content: exit 0", greedy);
+    // An ordinary user's engine can limit memory only where the system delegates control groups.
+    if xtask::machine::is_root() {
+        let outcome = repo.xtask(&["verify"]);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stdout.contains("its memory is enough"), "{outcome}");
+        assert!(
+            outcome.stdout.contains("the node used all of its memory, 64 MiB (`sim.linux_native.ram`)"),
+            "{outcome}"
+        );
+        repo.edit("node-definitions/tiny.yaml", "ram: 64", "ram: 300");
+        repo.xtask(&["verify"]).success();
+    } else {
+        repo.edit("node-definitions/tiny.yaml", "-100M", "-1M");
+        let outcome = repo.xtask(&["verify"]).success();
+        let rows: Vec<&str> = outcome.stdout.lines().filter(|line| line.contains("its memory is enough")).collect();
+        assert!(matches!(rows[..], [row] if row.contains(" ok ") || row.contains("not provable here")), "{outcome}");
+    }
 }
 
 #[test]
