@@ -7,6 +7,8 @@ pub const VARIANT: &str = "cml-nodes.variant";
 pub const IMAGE: &str = "cml-nodes.image";
 /// The digest of the plan that an image was built by.
 pub const RECIPE: &str = "cml-nodes.recipe";
+/// The digest of the checks that an image has passed.
+pub const CHECKS: &str = "cml-nodes.checks";
 /// On a container that runs a check: the node. Containers that a person starts inherit the other labels, but not this.
 pub const CHECK: &str = "cml-nodes.check";
 /// On everything that belongs to a running lab: which lab.

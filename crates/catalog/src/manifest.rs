@@ -147,7 +147,7 @@ impl TryFrom<String> for VersionPattern {
 }
 
 /// A command that is run in a container of the new image.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
     pub name: String,

@@ -60,7 +60,7 @@ impl TryFrom<String> for InnerPath {
 }
 
 /// A Tera template in the manifest, such as `frr:{{ version }}`; known to parse.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub struct Pattern(String);
 

@@ -59,6 +59,11 @@ impl BuildPlan {
         tera::context! { version => &self.version, variant => &self.variant }
     }
 
+    /// The digest of what decides whether an image is accepted. It is no part of the recipe, since it changes no image.
+    pub fn checks_digest(&self) -> Result<Digest> {
+        Ok(Digest::of(serde_json::to_vec(&(&self.checks, self.limits.image_mb))?))
+    }
+
     /// The image's labels, apart from the recipe: those that OCI defines
     /// (<https://specs.opencontainers.org/image-spec/annotations/>) and this project's own.
     pub fn labels(&self) -> BTreeMap<String, String> {

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::select::{Action, select};
 use crate::commands::session::Session;
-use crate::engine::build::Job;
+use crate::engine::build::{Job, checks};
 use crate::engine::images::{base, pipe};
 use crate::engine::{Engine, Image};
 use catalog::{BuildPlan, Planner};
@@ -45,6 +45,10 @@ impl Built {
         let image = match action {
             Action::Reuse(image) => {
                 session.ui.note(format_args!("{} is up to date", plan.names.image));
+                if !image.has_passed(&plan.checks_digest()?) {
+                    session.ui.note("the checks of its manifest have changed since it was built: running them");
+                    checks::accept(&engine, session.ui, &plan, &image).await?;
+                }
                 image
             }
             Action::Build(origin) => build(session, &planner, &engine, &plan, origin, args.recipe.no_cache).await?,

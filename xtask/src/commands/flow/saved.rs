@@ -47,6 +47,7 @@ impl Saved {
         let draft = match (draft, session.dist.whole_archive(&id)) {
             (Some(draft), _) => draft,
             (None, Some(archive)) => {
+                check_size(&inspected.built.plan, archive.size)?;
                 session.ui.note(format_args!("{} is up to date", session.dist.archive(&id).display()));
                 return Self::new(session, inspected, archive, false);
             }
@@ -116,11 +117,15 @@ fn check(plan: &BuildPlan, wanted: Option<&Digest>, archive: &Archive) -> Result
         "the archive does not have the tag {image}, which the node definition names; it has {:?}",
         contents.tags
     );
+    check_size(plan, archive.size)
+}
+
+fn check_size(plan: &BuildPlan, size: u64) -> Result<()> {
     if let Some(limit) = plan.limits.archive_mb {
         anyhow::ensure!(
-            archive.size <= limit * 1_000_000,
+            size <= limit * 1_000_000,
             "the archive has {}; its manifest allows {limit} MB (limits.archive_mb)",
-            text::size(archive.size)
+            text::size(size)
         );
     }
     Ok(())

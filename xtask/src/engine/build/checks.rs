@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 
 use crate::engine::build::request::small_build;
 use crate::engine::handle::Engine;
+use crate::engine::images::store::Image;
 use catalog::manifest::Check;
 use catalog::{BuildPlan, labels};
 use ui::Ui;
@@ -17,8 +18,23 @@ use ui::Ui;
 /// How long a check may run.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How many processes it may have.
+const PROCESSES: i64 = 4096;
+
+/// Fails if the image is larger than its manifest allows, or does not pass one of its checks.
+pub async fn accept(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &Image) -> Result<()> {
+    if let Some(limit) = plan.limits.image_mb {
+        anyhow::ensure!(
+            image.size <= limit * 1_000_000,
+            "the image has {}, its manifest allows {limit} MB (limits.image_mb)",
+            text::size(image.size)
+        );
+    }
+    run(engine, ui, plan, &image.engine_id).await
+}
+
 /// Runs every check of `plan` on `image`; fails with the first that does not exit or print as it should.
-pub async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Result<()> {
+async fn run(engine: &Engine, ui: &Ui, plan: &BuildPlan, image: &str) -> Result<()> {
     if plan.checks.is_empty() {
         return Ok(());
     }
@@ -73,7 +89,11 @@ async fn in_container(engine: &Engine, plan: &BuildPlan, image: &str, check: &Ch
         entrypoint: Some(check.run[..1].to_vec()),
         cmd: Some(check.run[1..].to_vec()),
         labels: Some(HashMap::from([(labels::CHECK.to_owned(), plan.node.clone())])),
-        host_config: Some(HostConfig { network_mode: Some("none".to_owned()), ..HostConfig::default() }),
+        host_config: Some(HostConfig {
+            network_mode: Some("none".to_owned()),
+            pids_limit: Some(PROCESSES),
+            ..HostConfig::default()
+        }),
         ..ContainerCreateBody::default()
     };
     let container = Container { engine, id: engine.create(body).await? };

@@ -67,14 +67,7 @@ impl Job<'_> {
     async fn accept(&self, candidate: &str) -> Result<Image> {
         let (engine, plan) = (self.engine, self.plan);
         let image = engine.image(candidate).await?.context("the engine built the image, but it is gone")?;
-        if let Some(limit) = plan.limits.image_mb {
-            anyhow::ensure!(
-                image.size <= limit * 1_000_000,
-                "the image has {}, its manifest allows {limit} MB (limits.image_mb)",
-                text::size(image.size)
-            );
-        }
-        checks::run(engine, self.ui, plan, &image.engine_id).await?;
+        checks::accept(engine, self.ui, plan, &image).await?;
         engine.tag(candidate, &plan.names.image).await?;
         engine.image(&plan.names.image).await?.context("the tag was set, but it is gone")
     }
@@ -134,6 +127,7 @@ impl Job<'_> {
     async fn build_candidate(&self, context: &Path, candidate: &str) -> Result<()> {
         let mut image_labels = self.plan.labels();
         image_labels.insert(labels::RECIPE.to_owned(), self.plan.recipe.hex().to_owned());
+        image_labels.insert(labels::CHECKS.to_owned(), self.plan.checks_digest()?.hex().to_owned());
         if !self.engine.abilities.caches_steps_as_images {
             let (t, labels) = (Some(candidate.to_owned()), Some(image_labels.into_iter().collect()));
             return self.run(BuildImageOptions { t, labels, ..self.options() }, context).await.map(drop);

@@ -8,6 +8,7 @@ use bollard::errors::Error;
 use bollard::models::{ImageInspect, ImageSummary};
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
 use catalog::labels;
+use digests::Digest;
 
 use crate::engine::errors::{retry_disturbed, shorten};
 use crate::engine::handle::Engine;
@@ -35,6 +36,11 @@ impl Image {
     /// The digest of the plan that made this image, if this project made it.
     pub fn recipe(&self) -> Option<&str> {
         self.labels.get(labels::RECIPE).map(String::as_str)
+    }
+
+    /// Whether it has passed the checks with this digest.
+    pub fn has_passed(&self, checks: &Digest) -> bool {
+        self.labels.get(labels::CHECKS).is_some_and(|passed| passed == checks.hex())
     }
 
     /// Whether this project made it.

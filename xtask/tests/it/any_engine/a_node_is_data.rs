@@ -206,6 +206,29 @@ fn checks_of_the_manifest_are_run_in_the_image() {
     assert_eq!(containers, 0, "a check's container goes with it");
 }
 
+/// An image that is up to date is judged by the manifest as it is now, whatever it has passed before.
+#[test]
+fn what_decides_a_verdict_decides_it_for_an_image_that_is_up_to_date() {
+    let repo = Repo::with_shell("RUN echo one > /number\n");
+    repo.edit_manifest("variants:\n", "checks:\n  - {name: first, run: [cat, /number]}\nvariants:\n");
+    repo.xtask(&["save"]).success().says(["1 check passed"]);
+    let outcome = repo.xtask(&["save"]).success();
+    assert!(!outcome.stderr.contains("passed"), "{outcome}");
+    for (wrong, said) in [
+        ("checks:\n  - {name: new, run: [cat, /none]}\nvariants:\n", "fails its check `new`"),
+        ("limits: {image_mb: 1}\nvariants:\n", "limits.image_mb"),
+        ("limits: {archive_mb: 0}\nvariants:\n", "limits.archive_mb"),
+    ] {
+        let manifest = std::fs::read_to_string(repo.path(&repo.manifest())).unwrap();
+        repo.edit_manifest("checks:\n  - {name: first, run: [cat, /number]}\nvariants:\n", wrong);
+        let commands: &[&str] = if said == "limits.archive_mb" { &["save", "verify"] } else { &["build", "verify"] };
+        for command in commands {
+            repo.xtask(&[command]).failure().says(["is up to date", said]);
+        }
+        repo.write(&repo.manifest(), &manifest);
+    }
+}
+
 #[test]
 fn inspect_needs_no_archive_and_save_uses_the_same_id() {
     let repo = Repo::tiny();
