@@ -9,11 +9,18 @@ use anyhow::{Result, bail};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::finding::{Example, Finding, Rule};
+use crate::document::DUPLICATE_KEY;
+use crate::finding::{Example, Finding, MOST_FINDINGS, Rule};
 use crate::schema::NodeDefinition;
-use crate::yaml::{self, Mark, Node};
+use crate::yaml::{self, Duplicate, Mark, Node};
 
 pub(crate) const NAME: &str = "config.json";
+
+/// The keys that the docker-shim is known to read, at the top and below `docker`.
+pub(crate) const CONFIG_KEYS: &[&str] =
+    &["docker", "shell", "day0cmd", "busybox", "device_name_map", "vnc", "privileged"];
+pub(crate) const DOCKER_KEYS: &[&str] =
+    &["image", "mounts", "caps", "env", "misc_args", "run_args", "name_args", "extra_args"];
 
 /// The words with which a Go template action that has no value begins.
 const CONTROL: [&str; 10] = ["range", "if", "else", "end", "with", "define", "block", "template", "break", "continue"];
@@ -50,7 +57,8 @@ pub(crate) static CONFIG_JSON: Rule = Rule::error(
      top level's `shell` are strings; `mounts`, `caps`, `env`, the lists of arguments and `day0cmd` are lists of \
      strings; `busybox` and `privileged` are booleans; `device_name_map` maps strings to strings. Go template actions \
      such as `{{ dev (index .Devices 0).DeviceName }}` are allowed; where they decide what is written at all \
-     (`range`, `if`), the result is unknown and nothing is reported.",
+     (`range`, `if`), the result is unknown and nothing is reported. Keys are spelt as here: the shim ignores their \
+     case.",
     Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0",}}"#)),
     Example::Node(config_json!(r#"{"docker": {"image": "tiny:1.0"}}"#)),
 );
@@ -168,6 +176,13 @@ pub(crate) fn mount_field<'a>(mount: &'a str, keys: &[&str]) -> Option<&'a str> 
     fields.filter(|(key, _)| keys.contains(key)).map(|(_, value)| value).next()
 }
 
+/// As which of these keys Go reads a key: it ignores case, also of two letters that are not ASCII. [Go: encoding/json,
+/// Unmarshal]
+pub(crate) fn known_key<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+    let folded: String = key.replace('\u{17f}', "s").replace('\u{212a}', "k").to_ascii_lowercase();
+    known.iter().copied().find(|known| *known == folded)
+}
+
 pub(crate) struct ConfigFile {
     pub config: Config,
     pub json: Value,
@@ -219,7 +234,8 @@ impl ConfigFile {
             }
         };
         // JSON is YAML, but for tabs.
-        let root = yaml::read(plain.replace('\t', " ").as_bytes()).ok().map(|document| document.root);
+        let document = yaml::read(plain.replace('\t', " ").as_bytes()).ok();
+        let (root, duplicates) = document.map(|it| (it.root, it.duplicates)).unzip();
         let places = Places { content, path, root };
         let mut values = Values { json: &json, places: &places, findings: Vec::new() };
         let (config, mut findings) = (values.config(), values.findings);
@@ -227,6 +243,7 @@ impl ConfigFile {
             // A placeholder may be of another type than what CML fills in.
             findings.clear();
         }
+        findings.extend(places.duplicates(&duplicates.unwrap_or_default()));
         Reading::File(Box::new(Self { config, json, findings, is_template, places }))
     }
 
@@ -254,6 +271,15 @@ impl Places {
         })
     }
 
+    fn duplicates(&self, duplicates: &[Duplicate]) -> Vec<Finding> {
+        let found = duplicates.iter().take(MOST_FINDINGS).map(|duplicate| {
+            let message = format!("config.json has the key {} twice", yaml::quoted(&duplicate.key));
+            let at = self.content.place_inside(duplicate.at);
+            Finding::new(&DUPLICATE_KEY, at, self.path.clone(), message).help("remove one of them")
+        });
+        found.collect()
+    }
+
     fn finding(&self, rule: &'static Rule, steps: &[&str], message: impl Into<String>) -> Finding {
         let at = self.find(steps).map_or(Mark::START, |node| node.at);
         let mut path = self.path.clone();
@@ -277,6 +303,8 @@ impl Values<'_> {
         for object in [&[][..], &["docker"]] {
             self.typed::<serde_json::Map<String, Value>>(object, "an object");
         }
+        self.spelling(&[], CONFIG_KEYS);
+        self.spelling(&["docker"], DOCKER_KEYS);
         self.typed::<bool>(&["busybox"], "true or false");
         Config {
             privileged: self.typed(&["privileged"], "true or false").unwrap_or_default(),
@@ -305,6 +333,19 @@ impl Values<'_> {
             self.findings.push(self.places.finding(&CONFIG_JSON, steps, message));
         }
         read
+    }
+
+    /// Refuses keys that Go takes for known ones although they are spelt otherwise: what they ask for must not go unseen.
+    fn spelling(&mut self, parents: &[&str], known: &[&str]) {
+        let object = parents.iter().try_fold(self.json, |value, key| value.get(key)).and_then(Value::as_object);
+        for key in object.into_iter().flat_map(serde_json::Map::keys) {
+            if let Some(meant) = known_key(key, known).filter(|known| known != key) {
+                let message =
+                    format!("CML reads the key {} as {}, whatever its case", yaml::quoted(key), yaml::quoted(meant));
+                let finding = self.places.finding(&CONFIG_JSON, &[parents, &[key]].concat(), message);
+                self.findings.push(finding.help(format!("write {}", yaml::quoted(meant))));
+            }
+        }
     }
 
     fn list(&mut self, steps: &[&str]) -> Vec<String> {
@@ -378,6 +419,15 @@ mod tests {
         let (filled, control) = without_actions("[{{ range .Devices }}1,{{ end }} 2]");
         assert!(serde_json::from_str::<serde_json::Value>(&filled).is_ok(), "{filled}");
         assert!(control);
+    }
+
+    #[test]
+    fn go_reads_a_key_in_any_case() {
+        for key in ["Privileged", "PRIVILEGED", "privileged"] {
+            assert_eq!(known_key(key, CONFIG_KEYS), Some("privileged"));
+        }
+        assert_eq!(known_key("bu\u{17f}ybox", CONFIG_KEYS), Some("busybox"));
+        assert_eq!(known_key("privileges", CONFIG_KEYS), None);
     }
 
     #[test]

@@ -283,6 +283,19 @@ configuration:
         assert_eq!(mounts[0].argument("/srv/v"), "type=bind,target=/boot.sh,source=/srv/v/boot.sh");
     }
 
+    /// Go takes them, and this program must not read them otherwise.
+    #[test]
+    fn a_key_that_is_there_twice_or_spelt_in_capitals_is_refused() {
+        let twice = complaint("\"shell\":", "\"privileged\": false, \"privileged\": true, \"shell\":");
+        assert!(
+            twice.contains("error[duplicate-key]: ") && twice.contains("config.json has the key `privileged` twice"),
+            "{twice}"
+        );
+        let capitals = complaint("\"shell\":", "\"Privileged\": true, \"shell\":");
+        assert!(capitals.contains("CML reads the key `Privileged` as `privileged`"), "{capitals}");
+        assert!(complaint("\"docker\":", "\"DOCKER\":").contains("`DOCKER` as `docker`"));
+    }
+
     #[test]
     fn an_argument_goes_with_the_flag_before_it() {
         let mut node = Container::read(DEFINITION, "tiny.yaml").unwrap();

@@ -13,10 +13,11 @@ use crate::yaml::{self, Duplicate, Mark, Problem, ProblemKind, quoted};
 
 pub(crate) static RULES: &[&Rule] = &[&DUPLICATE_KEY, &LIMITS];
 
-static DUPLICATE_KEY: Rule = Rule::error(
+pub(crate) static DUPLICATE_KEY: Rule = Rule::error(
     "duplicate-key",
     "No mapping has a key twice",
-    "CML silently takes the last one, other programs the first. Nobody can tell which was meant.",
+    "CML silently takes the last one, other programs the first. Nobody can tell which was meant. The same holds for \
+     `config.json`.",
     Example::File("id: tiny\nnode_definition_id: tiny\nlabel: Tiny\nlabel: Tiny 1.0\ndocker_tag: \"tiny:1.0\"\n"),
     Example::File("id: tiny\nnode_definition_id: tiny\nlabel: Tiny 1.0\ndocker_tag: \"tiny:1.0\"\n"),
 );

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::node;
 use super::subject::{ImageFile, Surroundings};
-use crate::config::{self, CONFIG_JSON, CONFIG_JSON_MISSING, ConfigFile, Reading, config_json, mount_field};
+use crate::config::{
+    self, CONFIG_JSON, CONFIG_JSON_MISSING, CONFIG_KEYS, ConfigFile, DOCKER_KEYS, Reading, config_json, mount_field,
+};
 use crate::finding::Example::Node;
 use crate::finding::{Finding, MOST_FINDINGS, Rule};
 use crate::schema::NodeDefinition;
@@ -15,10 +17,6 @@ pub(super) static ALL: &[&Rule] = &[
     &CONFIG_JSON_MISSING, &CONFIG_JSON, &CONFIG_JSON_KEY, &ONE_ARGUMENT, &SYSCTL_PLACE, &IPV6_FORWARDING,
     &VRF_UNDECLARED, &SSHD_AUDIT_WRITE, &MOUNT_SOURCE, &HOST_ACCESS, &UNMOUNTED_FILE,
 ];
-
-const CONFIG_KEYS: &[&str] = &["docker", "shell", "day0cmd", "busybox", "device_name_map", "vnc", "privileged"];
-
-const DOCKER_KEYS: &[&str] = &["image", "mounts", "caps", "env", "misc_args", "run_args", "name_args", "extra_args"];
 
 /// The most files that are searched for a similar name.
 const MOST_NAMED: usize = 50;
@@ -182,7 +180,8 @@ fn missing(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
 
 fn unknown_keys(file: &ConfigFile, parents: &[&str], known: &[&str], findings: &mut Vec<Finding>) {
     let object = parents.iter().try_fold(&file.json, |value, key| value.get(key)).and_then(|value| value.as_object());
-    for key in object.into_iter().flat_map(|object| object.keys()).filter(|key| !known.contains(&key.as_str())) {
+    let keys = object.into_iter().flat_map(|object| object.keys());
+    for key in keys.filter(|key| config::known_key(key, known).is_none()) {
         if findings.len() >= MOST_FINDINGS {
             return;
         }
