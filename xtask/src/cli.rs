@@ -13,8 +13,8 @@ use crate::dev;
 use crate::engine::connect::find::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::engine::embedded::guard;
-use tokio::signal::unix::{SignalKind, signal};
 use ui::Ui;
+use ui::signals::{self, TerminalSettings};
 
 /// The exit code of a command that Ctrl-C ended, as in shells.
 const INTERRUPTED: u8 = 130;
@@ -120,6 +120,11 @@ pub fn main() -> ExitCode {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let ui = Ui::new(cli.verbose);
+    let terminal = TerminalSettings::now();
+    if let Err(error) = signals::catch(ui.interrupt().clone(), terminal.clone(), INTERRUPTED.into()) {
+        ui.error(&anyhow::Error::from(error).context("could not catch signals"));
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -134,6 +139,7 @@ pub fn main() -> ExitCode {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(error)) => failed(&ui, &error),
         None => {
+            terminal.restore();
             ui.note("interrupted; finished steps are kept, so the same command continues from there");
             ExitCode::from(INTERRUPTED)
         }
@@ -145,13 +151,13 @@ async fn until_interrupted(ui: &Ui, cli: Cli) -> Option<anyhow::Result<()>> {
     let mut interrupted = pin!(interrupted_for_good(ui));
     // Dropping the command's future ends what it is doing, on the engine, too.
     tokio::select! {
-        // In this order, so that signals are caught before anything has begun.
+        // In this order, so that a signal counts before anything has begun.
         biased;
         () = &mut interrupted => None,
         result = run(ui, cli) => match result {
             Err(_) if ui.interrupt().is_asked() => None,
             // Ctrl-C also reaches git and other programs, and may end them first.
-            Err(_) if tokio::time::timeout(GRACE, interrupted).await.is_ok() => None,
+            Err(_) if tokio::time::timeout(GRACE, ui.interrupt().asked()).await.is_ok() => None,
             result => Some(result),
         },
     }
@@ -216,24 +222,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Returns after Ctrl-C: at once if no work would be left half done, else when that is finished or after a second
 /// Ctrl-C.
 async fn interrupted_for_good(ui: &Ui) {
-    interrupted().await;
     let interrupt = ui.interrupt();
-    interrupt.ask();
+    interrupt.asked().await;
     if interrupt.has_unfinished() {
         ui.note("interrupted; work that must not be left half done is finished first (Ctrl-C again abandons it)");
     }
     tokio::select! {
         () = interrupt.nothing_unfinished() => {}
-        () = interrupted() => ui.warn("abandoned; run the same command again to complete it"),
-    }
-}
-
-/// Returns after Ctrl-C or SIGTERM.
-async fn interrupted() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        () = interrupt.insisted() => ui.warn("abandoned; run the same command again to complete it"),
     }
 }
 

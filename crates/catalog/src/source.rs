@@ -63,7 +63,7 @@ impl<'a> Sources<'a> {
             .stderr_capture()
             .unchecked()
             .start()?;
-        let Some(output) = probe.wait_timeout(PROBE_TIME)? else {
+        let Some(output) = process::wait(self.ui, &probe, Some(PROBE_TIME))? else {
             probe.kill()?;
             bail!("{url} did not answer within {} s", PROBE_TIME.as_secs());
         };
@@ -104,7 +104,7 @@ impl<'a> Sources<'a> {
         let sh = &self.shell;
         process::read(self.ui, cmd!(sh, "git -C {path} rev-parse --git-dir"))
             .with_context(|| format!("--source: {place} is neither a git repository nor a tarball"))?;
-        let status = cmd!(sh, "git -C {path} status --porcelain --untracked-files=no").quiet().ignore_stderr().read();
+        let status = process::read(self.ui, cmd!(sh, "git -C {path} status --porcelain --untracked-files=no"));
         if reference.is_none() && status.is_ok_and(|changes| !changes.is_empty()) {
             self.ui.warn(format_args!("{place} has uncommitted changes, which are not built: HEAD is"));
         }

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 /// Shared by the code that catches Ctrl-C and the code that has something to complete first.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
-    asked: Arc<watch::Sender<bool>>,
+    /// How often the user asked to stop.
+    asked: Arc<watch::Sender<u32>>,
     unfinished: Arc<watch::Sender<usize>>,
 }
 
@@ -27,17 +28,31 @@ pub struct Interrupted;
 impl Interrupt {
     /// Records that the user asked to stop.
     pub fn ask(&self) {
-        self.asked.send_replace(true);
+        self.asked.send_modify(|times| *times = times.saturating_add(1));
     }
 
     pub fn is_asked(&self) -> bool {
-        *self.asked.borrow()
+        *self.asked.borrow() > 0
+    }
+
+    /// Whether the user asked twice: then nothing is waited for any more.
+    pub fn is_insisted(&self) -> bool {
+        *self.asked.borrow() > 1
     }
 
     /// Waits until the user asks to stop.
     pub async fn asked(&self) {
+        self.asked_times(1).await;
+    }
+
+    /// Waits until the user asks for the second time.
+    pub async fn insisted(&self) {
+        self.asked_times(2).await;
+    }
+
+    async fn asked_times(&self, wanted: u32) {
         // The sender lives as long as `self`.
-        let _ = self.asked.subscribe().wait_for(|asked| *asked).await;
+        let _ = self.asked.subscribe().wait_for(|times| *times >= wanted).await;
     }
 
     pub fn hold(&self) -> Unfinished {
@@ -71,7 +86,9 @@ mod tests {
         let (one, two) = (interrupt.hold(), interrupt.clone().hold());
         interrupt.ask();
         interrupt.asked().await;
-        assert!(interrupt.is_asked() && interrupt.has_unfinished());
+        assert!(interrupt.is_asked() && interrupt.has_unfinished() && !interrupt.is_insisted());
+        interrupt.ask();
+        interrupt.insisted().await;
         drop(one);
         assert!(interrupt.has_unfinished());
         drop(two);

@@ -8,6 +8,7 @@
 
 pub mod interrupt;
 mod prompt;
+pub mod signals;
 mod tail;
 
 use std::fmt::Display;
