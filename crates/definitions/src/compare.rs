@@ -18,6 +18,7 @@ const ADDED: [&str; 2] = ["image_definitions", "schema_version"];
 /// The normal form of a definition in YAML or JSON. Fails if it is neither.
 pub fn normal_form(text: &str) -> Result<Value> {
     anyhow::ensure!(text.len() <= yaml::LARGEST, "expected at most {} bytes, found {}", yaml::LARGEST, text.len());
+    anyhow::ensure!(!is_json_of_too_many_values(text), "expected at most {} values", yaml::MOST_VALUES);
     let (written, root) = match serde_json::from_str::<Value>(text) {
         Ok(json) => {
             let root = node_of(&json);
@@ -32,6 +33,22 @@ pub fn normal_form(text: &str) -> Result<Value> {
     };
     let definition = schema::read(&root, &mut Vec::new());
     Ok(overlaid(written, serde_json::to_value(definition)?))
+}
+
+/// Whether a text that begins as JSON has more values than are read of YAML, by its commas outside of strings. In YAML
+/// there may be other commas, but no definition has nearly as many.
+fn is_json_of_too_many_values(text: &str) -> bool {
+    let (mut commas, mut is_in_string, mut is_escaped) = (0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_in_string,
+            b'"' => is_in_string = !is_in_string,
+            b',' if !is_in_string => commas += 1,
+            _ => {}
+        }
+    }
+    text.trim_start().starts_with(['{', '[']) && commas >= yaml::MOST_VALUES
 }
 
 /// `written`, with the values that the model has read in place of how they are written.
@@ -168,6 +185,15 @@ fn same_number(one: &Number, other: &Number) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_has_no_more_values_than_yaml_may_have() {
+        let list = |count: usize| format!("{{\"a,,\\\",\": [{}0]}}", "0,".repeat(count - 1));
+        assert!(normal_form(&list(yaml::MOST_VALUES)).is_ok());
+        assert!(normal_form(&list(yaml::MOST_VALUES + 1)).unwrap_err().to_string().contains("at most 50000 values"));
+        let text = format!("{{\"a\": \"{}\"}}", ",".repeat(yaml::MOST_VALUES + 1));
+        assert!(normal_form(&text).is_ok());
+    }
 
     #[track_caller]
     fn compared(ours: &str, theirs: &str) -> Vec<String> {

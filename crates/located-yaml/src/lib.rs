@@ -18,7 +18,7 @@ mod scalar;
 mod scan;
 
 pub use model::{Document, Duplicate, Entry, Map, Mark, Node, Text, Value, quoted};
-pub use problem::{LARGEST, Problem, ProblemKind};
+pub use problem::{LARGEST, MOST_VALUES, Problem, ProblemKind};
 pub use scalar::saturated;
 
 /// Reads a file with one document. A problem has the place where reading ended.

@@ -7,7 +7,7 @@ pub const LARGEST: usize = 20_000_000;
 /// The deepest nesting. A definition has seven levels.
 pub(crate) const DEEPEST: usize = 64;
 /// The most values in one file. The largest definitions have some thousand.
-pub(crate) const MOST_VALUES: usize = 50_000;
+pub const MOST_VALUES: usize = 50_000;
 /// The most keys that `<<` may bring into one file.
 pub(crate) const MOST_MERGED: usize = 100_000;
 

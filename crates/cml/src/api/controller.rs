@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
 use crate::api::first_contact;
-use crate::api::http::{self, Answer, RequestBody, RequestError, Server, authority};
+use crate::api::http::{self, Answer, Expected, RequestBody, RequestError, Server, authority};
 use crate::api::proxy::Proxy;
 use crate::api::refusal::{self, Refused};
 use crate::api::trust::{PinningVerifier, Trust};
@@ -46,6 +46,22 @@ pub struct Controller<'a> {
     token: Mutex<Option<Secret>>,
 }
 
+/// What is asked for, below `/api/v0/`.
+pub(super) struct Request<'a> {
+    pub method: Method,
+    pub path: &'a str,
+    pub expected: Expected,
+}
+
+const INFORMATION: Request<'_> =
+    Request { method: Method::GET, path: "system_information", expected: Expected::Little };
+
+impl<'a> Request<'a> {
+    fn little(method: Method, path: &'a str) -> Self {
+        Self { method, path, expected: Expected::Little }
+    }
+}
+
 /// What is sent with a request. It can be sent again.
 pub(super) enum Content<'a> {
     Nothing,
@@ -61,9 +77,9 @@ impl<'a> Controller<'a> {
         let mut trust = first_contact::trust_in(access, &authority)?;
         loop {
             let mut controller = Self::at(access, address, trust.clone())?;
-            match controller.exchange(&Method::GET, "system_information", &Content::Nothing, None).await {
+            match controller.exchange(&INFORMATION, &Content::Nothing, None).await {
                 Ok(answer) => {
-                    controller.read_information(&answer)?;
+                    controller.read_information(answer).await?;
                     if let (Trust::Pinned(pinned), true) = (&trust, access.fingerprint.is_some()) {
                         first_contact::remember(access, &authority, pinned)?;
                     }
@@ -76,6 +92,7 @@ impl<'a> Controller<'a> {
                     first_contact::ask(access, &authority, &fingerprint, &why).await?;
                     trust = Trust::Pinned(fingerprint);
                 }
+                Err(error @ RequestError::Failed(_)) => return Err(error).context("asking for its version failed"),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -99,13 +116,13 @@ impl<'a> Controller<'a> {
         })
     }
 
-    fn read_information(&mut self, answer: &Answer) -> Result<()> {
+    async fn read_information(&mut self, answer: Answer) -> Result<()> {
         let what = "asking for its version";
-        if answer.is_html || !is_success(answer) {
+        if answer.is_html || !is_success(&answer) {
             let (at, status, title) = (&self.address, answer.status, refusal::title(&answer.body));
             bail!("{what}: {at} answered ({status}): {title}; is this a CML controller?");
         }
-        let information: SystemInformation = self.json(answer, what).context("is this a CML controller?")?;
+        let information: SystemInformation = self.json(answer, what).await.context("is this a CML controller?")?;
         let version = information.version.context("it does not give its version; is it a CML controller?")?;
         (self.version, self.ready) = (excerpt(&version, 40), information.ready);
         Ok(())
@@ -129,7 +146,8 @@ impl<'a> Controller<'a> {
         let token = self.token.lock().await.take();
         let Some(token) = token.filter(|token| self.access.settings.token.as_ref() != Some(token)) else { return };
         let _hold = self.access.ui.interrupt().hold();
-        let logout = self.exchange(&Method::DELETE, "logout", &Content::Nothing, Some(&token));
+        let request = Request::little(Method::DELETE, "logout");
+        let logout = self.exchange(&request, &Content::Nothing, Some(&token));
         let _ = tokio::time::timeout(LOGOUT_TIMEOUT, logout).await;
     }
 
@@ -141,7 +159,8 @@ impl<'a> Controller<'a> {
         }
         let (user, password) = self.access.credentials(self.address.user.as_deref(), &self.address.to_string()).await?;
         let body = serde_json::json!({"username": user, "password": password.reveal()}).to_string();
-        let answer = self.send(&Method::POST, "authenticate", &Content::Json(body), None).await?;
+        let request = Request::little(Method::POST, "authenticate");
+        let answer = self.send(&request, &Content::Json(body), None).await.context("logging in failed")?;
         if matches!(answer.status, 401 | 403) {
             bail!("{} does not accept the password of `{user}` (VIRL2_USER, VIRL2_PASS)", self.address);
         }
@@ -154,39 +173,56 @@ impl<'a> Controller<'a> {
     }
 
     /// Sends a request with the token, and again with a new one if that has expired.
-    pub(super) async fn call(&self, method: &Method, path: &str, content: Content<'_>, what: &str) -> Result<Answer> {
+    pub(super) async fn call(&self, request: Request<'_>, content: Content<'_>, what: &str) -> Result<Answer> {
         let token = self.token(None).await?;
-        let mut answer = self.send(method, path, &content, Some(&token)).await;
+        let mut answer = self.send(&request, &content, Some(&token)).await;
         if answer.as_ref().is_ok_and(|answer| answer.status == 401) {
             self.access.ui.note(format_args!("{}: the session has expired; logging in again", self.address));
             let token = self.token(Some(&token)).await?;
-            answer = self.send(method, path, &content, Some(&token)).await;
+            answer = self.send(&request, &content, Some(&token)).await;
         }
         let answer = answer.with_context(|| format!("{what} failed"))?;
         self.accepted(answer, what)
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, what: &str) -> Result<T> {
-        self.json(&self.call(&Method::GET, path, Content::Nothing, what).await?, what)
+    /// A call for something that changes, without what the controller answers.
+    pub(super) async fn change(&self, method: Method, path: &str, content: Content<'_>, what: &str) -> Result<()> {
+        self.call(Request::little(method, path), content, what).await.map(drop)
+    }
+
+    pub(super) async fn get<T>(&self, path: &str, expected: Expected, what: &str) -> Result<T>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let request = Request { method: Method::GET, path, expected };
+        self.json(self.call(request, Content::Nothing, what).await?, what).await
     }
 
     /// The same; nothing if there is no such thing.
-    pub(super) async fn find<T: DeserializeOwned>(&self, path: &str, what: &str) -> Result<Option<T>> {
-        refusal::if_present(self.get(path, what).await)
+    pub(super) async fn find<T>(&self, path: &str, expected: Expected, what: &str) -> Result<Option<T>>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        refusal::if_present(self.get(path, expected, what).await)
     }
 
-    pub(super) fn json<T: DeserializeOwned>(&self, answer: &Answer, what: &str) -> Result<T> {
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| anyhow!("{what}: cannot read the answer of {}: {error}", self.address))
+    /// Reads an answer, on a thread of its own: a large one takes time.
+    pub(super) async fn json<T>(&self, answer: Answer, what: &str) -> Result<T>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let reading = tokio::task::spawn_blocking(move || serde_json::from_slice(&answer.body));
+        let read = reading.await.context("reading an answer")?;
+        read.map_err(|error| anyhow!("{what}: cannot read the answer of {}: {error}", self.address))
     }
 
     /// Sends a request, and again while the server is too busy. A request that may have been carried out is repeated
     /// only if that does no harm.
-    async fn send(&self, method: &Method, path: &str, content: &Content<'_>, token: Option<&Secret>) -> Result<Answer> {
-        let is_repeatable = matches!(*method, Method::GET | Method::PUT);
+    async fn send(&self, request: &Request<'_>, content: &Content<'_>, token: Option<&Secret>) -> Result<Answer> {
+        let is_repeatable = matches!(request.method, Method::GET | Method::PUT);
         let mut retry = Retry::times(RETRIES, FIRST_PAUSE).growing_to(LONGEST_PAUSE);
         loop {
-            let result = self.exchange(method, path, content, token).await;
+            let result = self.exchange(request, content, token).await;
             let busy = self.why_again(&result, is_repeatable).filter(|_| !retry.is_exhausted());
             let Some((why, wanted)) = busy else { return Ok(result?) };
             self.access.ui.note(format_args!("{why}; trying again"));
@@ -199,8 +235,7 @@ impl<'a> Controller<'a> {
 
     async fn exchange(
         &self,
-        method: &Method,
-        path: &str,
+        Request { method, path, expected }: &Request<'_>,
         content: &Content<'_>,
         token: Option<&Secret>,
     ) -> Result<Answer, RequestError> {
@@ -224,7 +259,7 @@ impl<'a> Controller<'a> {
                 multipart(head, archive, progress)
             }
         };
-        self.server.request(head, body, counter).await
+        self.server.request(head, body, *expected, counter).await
     }
 
     /// Why a request should be sent again, and the pause that the server asks for; nothing if it should not.

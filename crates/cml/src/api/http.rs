@@ -1,4 +1,4 @@
-//! HTTPS to a controller: one connection per request, and no wait without a limit.
+//! HTTPS to a controller: one connection per request, no wait without a limit, and no answer without a bound.
 //!
 //! hyper and rustls come with the engine's client anyway. Connections are not kept open: an upload of minutes may lie
 //! between two requests, and a new connection costs a few milliseconds.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use indicatif::ProgressBar;
@@ -29,8 +29,8 @@ const PORT: u16 = 443;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest answer that is read: all definitions of a large server are some megabytes.
-const LARGEST_ANSWER: usize = 64 << 20;
+/// How much is read of an answer that is not a success. Only the reason for it is looked for there.
+const LARGEST_REFUSAL: usize = 16 << 10;
 
 /// Everything but the unreserved characters of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -40,6 +40,34 @@ pub struct Server {
     pub proxy: Option<Proxy>,
     pub verifier: Arc<PinningVerifier>,
     pub idle_timeout: Duration,
+}
+
+/// What a request asks for. It decides how large the answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// A token, a confirmation, what a server says about itself.
+    Little,
+    /// A list of labs, images or files, the nodes of a lab, or their states.
+    List,
+    /// A node or image definition.
+    Definition,
+    /// What a console has shown.
+    Log,
+}
+
+impl Expected {
+    /// The largest answer, in bytes.
+    pub fn most(self) -> usize {
+        match self {
+            Self::Little => 256 << 10,
+            // A thousand labs or images, with a few kilobytes each.
+            Self::List => 8 << 20,
+            // As of a file with a definition.
+            Self::Definition => definitions::yaml::LARGEST,
+            // Two thousand lines.
+            Self::Log => 4 << 20,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -58,7 +86,7 @@ pub enum RequestError {
     /// There was no connection, or it ended too early: another try may succeed.
     #[error("{0}")]
     Unreachable(String),
-    /// The server was silent for too long, or the request could not be made because a file has changed.
+    /// The server was silent for too long or sent too much, or a file has changed so that it could not be sent.
     #[error("{0}")]
     Failed(String),
 }
@@ -83,6 +111,7 @@ impl Server {
         &self,
         head: hyper::http::request::Builder,
         body: RequestBody,
+        expected: Expected,
         progress: &ProgressBar,
     ) -> Result<Answer, RequestError> {
         let stream = self.connect().await?;
@@ -92,11 +121,11 @@ impl Server {
         // Dropped, and with it the connection, when the request ends, however it ends.
         let mut connections = JoinSet::new();
         connections.spawn(connection);
-        let exchange = async {
-            let answer = sender.send_request(request).await.map_err(|error| self.failure(&error))?;
-            self.read(answer, progress).await
-        };
-        self.until_stalled(progress, exchange).await
+        let sending = async { sender.send_request(request).await.map_err(|error| self.failure(&error)) };
+        let answer = self.until_stalled(progress, sending).await?;
+        // A server that sends a byte now and then is never silent, but has no more time than a silent one.
+        let reading = tokio::time::timeout(self.idle_timeout, self.read(answer, expected));
+        reading.await.unwrap_or_else(|_| Err(self.too_slow()))
     }
 
     async fn connect(&self) -> Result<TlsStream<TcpStream>, RequestError> {
@@ -152,7 +181,12 @@ impl Server {
         RequestError::Failed(format!("{} has been silent for {seconds} s (--timeout)", self.address))
     }
 
-    /// Does `work`, but gives up when no byte has moved for the idle timeout.
+    fn too_slow(&self) -> RequestError {
+        let seconds = self.idle_timeout.as_secs();
+        RequestError::Failed(format!("{} has not completed its answer within {seconds} s (--timeout)", self.address))
+    }
+
+    /// Does `work`, but gives up when nothing was sent for the idle timeout.
     async fn until_stalled<T>(
         &self,
         progress: &ProgressBar,
@@ -172,24 +206,37 @@ impl Server {
     async fn read(
         &self,
         answer: hyper::Response<hyper::body::Incoming>,
-        progress: &ProgressBar,
+        expected: Expected,
     ) -> Result<Answer, RequestError> {
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = answer.status().as_u16();
         let says_html = header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
         let retry_after = header("retry-after").and_then(|text| text.trim().parse().ok());
-        let counted = answer.into_body().map_frame(|frame| {
-            progress.inc(frame.data_ref().map_or(0, |piece| piece.len() as u64));
-            frame
-        });
-        let body = Limited::new(counted, LARGEST_ANSWER).collect().await.map_err(|error| {
-            let too_large = || format!("the answer of {} has more than {LARGEST_ANSWER} bytes", self.address);
-            error.downcast_ref().map_or_else(|| RequestError::Failed(too_large()), |error| self.failure(error))
-        })?;
-        let body = body.to_bytes();
+        let is_success = answer.status().is_success();
+        let most = if is_success { expected.most() } else { LARGEST_REFUSAL };
+        let (body, is_whole) = self.read_body(answer.into_body(), most).await?;
         let start = body.trim_ascii_start().get(..5).unwrap_or_default();
         let is_html = says_html || start.eq_ignore_ascii_case(b"<html") || start.eq_ignore_ascii_case(b"<!doc");
+        if !is_whole && is_success && !is_html {
+            let most = text::size(most as u64);
+            return Err(RequestError::Failed(format!("the answer of {} has more than {most}", self.address)));
+        }
         Ok(Answer { status, body, is_html, retry_after })
+    }
+
+    /// The first `most` bytes of a body, and whether that is all of it. No more is read.
+    async fn read_body(&self, mut body: hyper::body::Incoming, most: usize) -> Result<(Bytes, bool), RequestError> {
+        let mut read = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.failure(&error))?;
+            let piece = frame.data_ref().map_or(&[][..], |piece| piece);
+            let fitting = piece.len().min(most - read.len());
+            read.extend_from_slice(&piece[..fitting]);
+            if fitting < piece.len() {
+                return Ok((read.into(), false));
+            }
+        }
+        Ok((read.into(), true))
     }
 }
 

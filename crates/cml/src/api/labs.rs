@@ -7,12 +7,12 @@ use hyper::Method;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::api::controller::{Content, Controller};
-use crate::api::http::segment;
+use crate::api::controller::{Content, Controller, Request};
+use crate::api::http::{Expected, segment};
 use crate::api::refusal::{Refused, if_present};
 use crate::remote_text::excerpt;
 
-const LOG_LINES: u32 = 2000;
+const LOG_LINES: usize = 2000;
 
 /// The state of a lab or of one of its nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -102,11 +102,11 @@ impl Topology {
 impl Controller<'_> {
     /// The IDs of this user's labs; those of others are left alone.
     pub async fn labs(&self) -> Result<Vec<String>> {
-        self.get("labs", "listing the labs").await
+        self.get("labs", Expected::List, "listing the labs").await
     }
 
     pub async fn lab(&self, id: &str) -> Result<Option<Lab>> {
-        self.find(&format!("labs/{}", segment(id)), "reading a lab").await
+        self.find(&format!("labs/{}", segment(id)), Expected::Little, "reading a lab").await
     }
 
     /// The nodes of a lab; none if it does not exist any more.
@@ -116,12 +116,12 @@ impl Controller<'_> {
 
     async fn topology(&self, lab: &str) -> Result<Option<Topology>> {
         let path = format!("labs/{}/topology?exclude_configurations=true", segment(lab));
-        self.find(&path, "reading a lab's nodes").await
+        self.find(&path, Expected::List, "reading a lab's nodes").await
     }
 
     /// The nodes with this node definition in all labs that this user may see, as messages name them.
     pub async fn nodes_with(&self, node_definition: &str) -> Result<Vec<String>> {
-        let labs: Vec<String> = self.get("labs?show_all=true", "listing the labs").await?;
+        let labs: Vec<String> = self.get("labs?show_all=true", Expected::List, "listing the labs").await?;
         let mut nodes = Vec::new();
         for lab in labs {
             match self.topology(&lab).await {
@@ -137,8 +137,9 @@ impl Controller<'_> {
     /// Creates a lab from a topology; returns its ID.
     pub async fn import_lab(&self, topology: &str) -> Result<String> {
         let what = "importing the lab";
-        let answer = self.call(&Method::POST, "import", Content::Yaml(topology), what).await?;
-        let answer: Value = self.json(&answer, what)?;
+        let request = Request { method: Method::POST, path: "import", expected: Expected::List };
+        let answer = self.call(request, Content::Yaml(topology), what).await?;
+        let answer: Value = self.json(answer, what).await?;
         let id = answer.get("id").and_then(Value::as_str).context("the controller did not return the ID of the lab")?;
         for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
             let text = warning.as_str().map_or_else(|| warning.to_string(), str::to_owned);
@@ -163,12 +164,12 @@ impl Controller<'_> {
     /// Deletes a lab, unless it is gone already. The lab must be wiped.
     pub async fn delete_lab(&self, id: &str) -> Result<()> {
         let path = format!("labs/{}", segment(id));
-        if_present(self.call(&Method::DELETE, &path, Content::Nothing, "deleting the lab").await).map(drop)
+        if_present(self.change(Method::DELETE, &path, Content::Nothing, "deleting the lab").await).map(drop)
     }
 
     pub async fn node_state(&self, lab: &str, node: &str) -> Result<Option<RunState>> {
         let path = format!("labs/{}/lab_element_state", segment(lab));
-        let answer = self.find::<Value>(&path, "asking for the lab's state").await?.unwrap_or_default();
+        let answer = self.find::<Value>(&path, Expected::List, "asking for the lab's state").await?.unwrap_or_default();
         let state = answer.get("nodes").and_then(|nodes| nodes.get(node));
         Ok(state.and_then(|state| RunState::deserialize(state).ok()))
     }
@@ -176,7 +177,8 @@ impl Controller<'_> {
     /// The addresses that the controller has seen a node use, IPv4 first.
     pub async fn addresses(&self, lab: &str, node: &str) -> Result<Vec<String>> {
         let path = format!("labs/{}/nodes/{}/layer3_addresses", segment(lab), segment(node));
-        let answer = self.find::<Value>(&path, "asking for the node's addresses").await?.unwrap_or_default();
+        let answer =
+            self.find::<Value>(&path, Expected::List, "asking for the node's addresses").await?.unwrap_or_default();
         let interfaces = answer.get("interfaces").and_then(Value::as_object).into_iter().flat_map(|map| map.values());
         let lists = interfaces.flat_map(|interface| [interface.get("ip4"), interface.get("ip6")]);
         let texts = lists.flatten().filter_map(Value::as_array).flatten().filter_map(Value::as_str);
@@ -189,7 +191,7 @@ impl Controller<'_> {
     /// What the first console of a node has shown, as far as the controller still has it, with its original line ends.
     pub async fn console_log(&self, lab: &str, node: &str) -> Result<String> {
         let path = format!("labs/{}/nodes/{}/consoles/0/log?lines={LOG_LINES}", segment(lab), segment(node));
-        let log = match self.find::<Value>(&path, "reading the console").await {
+        let log = match self.find::<Value>(&path, Expected::Log, "reading the console").await {
             Ok(log) => log.unwrap_or_default(),
             // A node that never ran has none; which status says so is not documented.
             Err(error) if error.is::<Refused>() => return Ok(String::new()),
@@ -200,13 +202,14 @@ impl Controller<'_> {
             Value::Object(map) => map.values().filter_map(Value::as_str).collect(),
             other => other.as_str().into_iter().collect(),
         };
-        Ok(texts.join("\n"))
+        Ok(last_lines(&texts.join("\n"), LOG_LINES).to_owned())
     }
 
     /// The licence in CML's words, `registration NOT_REGISTERED, authorization EXPIRED`; nothing if this user may not
     /// see it.
     pub async fn licence(&self) -> Option<String> {
-        let answer = self.find::<Value>("licensing", "asking for the licence").await.ok().flatten()?;
+        let answer =
+            self.find::<Value>("licensing", Expected::Little, "asking for the licence").await.ok().flatten()?;
         let text = |what: &str| answer.pointer(&format!("/{what}/status"))?.as_str();
         let status = |what: &str| Some(format!("{what} {}", excerpt(text(what)?, 40)));
         let parts: Vec<String> = ["registration", "authorization"].into_iter().filter_map(status).collect();
@@ -214,8 +217,15 @@ impl Controller<'_> {
     }
 
     async fn put_lab(&self, id: &str, verb: &str, what: &str) -> Result<()> {
-        self.call(&Method::PUT, &format!("labs/{}/{verb}", segment(id)), Content::Nothing, what).await.map(drop)
+        self.change(Method::PUT, &format!("labs/{}/{verb}", segment(id)), Content::Nothing, what).await
     }
+}
+
+/// The end of a log: a controller may send more than it was asked for.
+fn last_lines(log: &str, count: usize) -> &str {
+    let start =
+        log.trim_end_matches('\n').rmatch_indices('\n').nth(count.saturating_sub(1)).map_or(0, |(at, _)| at + 1);
+    &log[start..]
 }
 
 /// Fails if CML would not accept a lab's title.
@@ -247,6 +257,13 @@ mod tests {
             {"id": "n1", "label": "pc", "node_definition": "alpine", "tags": null}]});
         let topology: Topology = serde_json::from_value(topology).unwrap();
         assert_eq!(topology.nodes_with("frr-10-4").collect::<Vec<_>>(), ["`r1` in the lab `L`"]);
+    }
+
+    #[test]
+    fn only_the_end_of_a_log_is_kept() {
+        assert_eq!(last_lines("one\r\ntwo\nthree\n", 2), "two\nthree\n");
+        assert_eq!(last_lines("one\ntwo", 2), "one\ntwo");
+        assert_eq!((last_lines("one\ntwo", 1), last_lines("", 1)), ("two", ""));
     }
 
     #[test]
