@@ -2,17 +2,24 @@
 //! installations. Never a password or a token.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{Address, Standing};
 use digests::Digest;
+use files::Links;
 
 const PINS: &str = "known_controllers";
+
+/// Enough for each server that a user will meet.
+const MOST_PINS: usize = 4096;
+
+/// Host names have at most 253 bytes, fingerprints 95.
+const LARGEST_PINS: u64 = MOST_PINS as u64 * 400;
 
 /// `$XDG_STATE_HOME/cml-nodes`, else `~/.local/state/cml-nodes`. Not in the cache folder: a cache can be made again, a
 /// pinned certificate cannot.
@@ -48,29 +55,77 @@ impl fmt::Display for Fingerprint {
 }
 
 /// The certificate that the user accepted for this server. The file has lines `HOST:PORT FINGERPRINT`; the last one for
-/// a server counts. A damaged line is an error: then no certificate is accepted.
+/// a server counts.
+///
+/// # Errors
+///
+/// If the line or the file is damaged: then no certificate is accepted.
 pub fn pinned(state_folder: &Path, server: &str) -> Result<Option<Fingerprint>> {
     let path = state_folder.join(PINS);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let line = text.lines().rev().find_map(|line| line.strip_prefix(server)?.strip_prefix(' '));
+    let text = read_pins(&path)?;
+    let line = text.lines().rev().find_map(|line| fingerprint_in(line, server));
     let read = |line: &str| {
-        Fingerprint::parse(line).with_context(|| format!("the line of {server} in {} is damaged", path.display()))
+        Fingerprint::parse(line).with_context(|| {
+            format!("the line of {server} in {} is damaged; remove it to be asked again", path.display())
+        })
     };
     line.map(read).transpose()
 }
 
-/// Pins a certificate; returns the file.
-pub fn pin(state_folder: &Path, server: &str, fingerprint: &Fingerprint) -> Result<PathBuf> {
+/// Pins a certificate, in place of the one that was pinned for this server; returns the file.
+///
+/// # Errors
+///
+/// If the file cannot be read or written, or is full.
+pub async fn pin(state_folder: &Path, server: &str, fingerprint: &Fingerprint) -> Result<PathBuf> {
     let path = state_folder.join(PINS);
-    std::fs::create_dir_all(state_folder).with_context(|| format!("cannot create {}", state_folder.display()))?;
-    let file = OpenOptions::new().create(true).append(true).open(&path);
-    file.and_then(|mut file| writeln!(file, "{server} {fingerprint}"))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    create_folder(state_folder)?;
+    let _lock = files::Lock::acquire_quietly(&path.with_extension("lock")).await?;
+    let text = read_pins(&path)?;
+    let mut lines: Vec<&str> = text.lines().filter(|line| fingerprint_in(line, server).is_none()).collect();
+    let line = format!("{server} {fingerprint}");
+    lines.push(&line);
+    ensure!(
+        lines.len() <= MOST_PINS,
+        "{} already has {MOST_PINS} lines; remove those of servers that are gone",
+        path.display()
+    );
+    files::write(&path, 0o600, lines.join("\n") + "\n")?;
     Ok(path)
+}
+
+/// The end of a message about a certificate that is pinned: how to go back to trusting authorities.
+pub fn how_to_forget(state_folder: &Path, server: &str) -> String {
+    format!(
+        "\nTo trust the authorities of this machine instead, remove the line of {server} in {}",
+        state_folder.join(PINS).display()
+    )
+}
+
+/// Creates the folder of what is kept, for this user alone.
+///
+/// # Errors
+///
+/// If it cannot be created, or belongs to another user, who could change what is kept there.
+pub fn create_folder(state_folder: &Path) -> Result<()> {
+    let create = || {
+        DirBuilder::new().recursive(true).mode(0o700).create(state_folder)?;
+        let permissions = std::fs::metadata(state_folder)?.permissions();
+        if permissions.mode() & 0o077 != 0 {
+            std::fs::set_permissions(state_folder, Permissions::from_mode(0o700))?;
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    create().with_context(|| format!("cannot create the private folder {}", state_folder.display()))
+}
+
+fn read_pins(path: &Path) -> Result<String> {
+    Ok(files::read_text(path, LARGEST_PINS, Links::Refuse)?.map(|(text, _)| text).unwrap_or_default())
+}
+
+/// The fingerprint in this line, if it is that of the server.
+fn fingerprint_in<'a>(line: &'a str, server: &str) -> Option<&'a str> {
+    line.strip_prefix(server)?.strip_prefix(' ')
 }
 
 /// What this machine did to one node of one server by the API, which itself keeps no history.
@@ -129,23 +184,78 @@ pub fn file_name(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_last_pin_of_a_server_counts() {
+    const SERVER: &str = "cml:443";
+
+    #[tokio::test]
+    async fn a_pin_replaces_the_one_before_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("new/state");
         let [one, two] = ["one", "two"].map(|text| Fingerprint::of(text.as_bytes()));
-        assert!(pinned(folder.path(), "cml:443").unwrap().is_none());
-        pin(folder.path(), "cml:443", &one).unwrap();
-        pin(folder.path(), "cml:4430", &two).unwrap();
-        assert_eq!(pinned(folder.path(), "cml:443").unwrap(), Some(one));
-        pin(folder.path(), "cml:443", &two).unwrap();
-        assert_eq!(pinned(folder.path(), "cml:443").unwrap(), Some(two));
+        assert!(pinned(&state, SERVER).unwrap().is_none());
+        let path = pin(&state, SERVER, &one).await.unwrap();
+        pin(&state, "cml:4430", &two).await.unwrap();
+        assert_eq!(pinned(&state, SERVER).unwrap(), Some(one.clone()));
+        pin(&state, SERVER, &two).await.unwrap();
+        assert_eq!(pinned(&state, SERVER).unwrap(), Some(two.clone()));
+        assert_eq!(std::fs::read_to_string(path).unwrap(), format!("cml:4430 {two}\ncml:443 {two}\n"));
+        // Older files have several lines for a server.
+        std::fs::write(state.join(PINS), format!("cml:443 {one}\ncml:443 {two}\n")).unwrap();
+        assert_eq!(pinned(&state, SERVER).unwrap(), Some(two));
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_for_the_user_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        std::fs::create_dir(&state).unwrap();
+        std::fs::set_permissions(&state, Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(state.join(PINS), "").unwrap();
+        let path = pin(&state, SERVER, &Fingerprint::of(b"one")).await.unwrap();
+        assert_eq!((mode(&state), mode(&path)), (0o700, 0o600));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_others_may_have_made_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (folder.path().join(PINS), folder.path().join("elsewhere"));
+        let one = Fingerprint::of(b"one");
+        std::fs::write(&elsewhere, format!("cml:443 {one}\n")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        let is_refused = async |why: &str| {
+            for error in [
+                pinned(folder.path(), SERVER).unwrap_err(),
+                pin(folder.path(), SERVER, &Fingerprint::of(b"two")).await.unwrap_err(),
+            ] {
+                let message = format!("{error:#}");
+                assert!(message.contains(why) && message.contains(PINS), "{message}");
+            }
+        };
+        is_refused("symbolic link").await;
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), format!("cml:443 {one}\n"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, format!("cml:443 {one}\ncml:44\x1b[2J {one}\n")).unwrap();
+        is_refused("control characters").await;
+        std::fs::File::create(&path).unwrap().set_len(LARGEST_PINS + 1).unwrap();
+        is_refused("more than").await;
+    }
+
+    #[tokio::test]
+    async fn the_file_of_pins_does_not_grow_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Fingerprint::of(b"one");
+        let full: String = (0..MOST_PINS).map(|at| format!("cml-{at}:443 {one}\n")).collect();
+        std::fs::write(folder.path().join(PINS), full).unwrap();
+        let message = pin(folder.path(), SERVER, &one).await.unwrap_err().to_string();
+        assert!(message.contains("remove those of servers that are gone"), "{message}");
+        pin(folder.path(), "cml-7:443", &Fingerprint::of(b"two")).await.unwrap();
     }
 
     #[test]
     fn with_a_damaged_pin_no_certificate_is_accepted() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(PINS), "cml:443 AB:CD\n").unwrap();
-        assert!(pinned(folder.path(), "cml:443").unwrap_err().to_string().contains("damaged"));
+        assert!(pinned(folder.path(), SERVER).unwrap_err().to_string().contains("damaged"));
     }
 
     #[test]

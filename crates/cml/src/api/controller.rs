@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use hyper::Method;
+use hyper::http::HeaderValue;
 use hyper::http::request::Builder;
 use indicatif::ProgressBar;
 use retry::Retry;
@@ -80,15 +81,15 @@ impl<'a> Controller<'a> {
             match controller.exchange(&INFORMATION, &Content::Nothing, None).await {
                 Ok(answer) => {
                     controller.read_information(answer).await?;
-                    if let (Trust::Pinned(pinned), true) = (&trust, access.fingerprint.is_some()) {
-                        first_contact::remember(access, &authority, pinned)?;
+                    if let (Some(seen), true) = (controller.server.verifier.seen(), access.fingerprint.is_some()) {
+                        first_contact::remember(access, &authority, &seen).await?;
                     }
                     return Ok(controller);
                 }
-                Err(RequestError::Untrusted { fingerprint, .. }) if matches!(trust, Trust::Pinned(_)) => {
-                    return Err(first_contact::changed(&authority, &fingerprint));
-                }
                 Err(RequestError::Untrusted { fingerprint, why, .. }) => {
+                    if let Trust::Pinned(pinned) = &trust {
+                        return Err(first_contact::changed(access, &authority, pinned, &fingerprint));
+                    }
                     first_contact::ask(access, &authority, &fingerprint, &why).await?;
                     trust = Trust::Pinned(fingerprint);
                 }
@@ -164,8 +165,8 @@ impl<'a> Controller<'a> {
         if matches!(answer.status, 401 | 403) {
             bail!("{} does not accept the password of `{user}` (VIRL2_USER, VIRL2_PASS)", self.address);
         }
-        let answer = self.accepted(answer, "logging in");
-        let answer = answer.map_err(|error| anyhow!(password.redact(&format!("{error:#}"))))?;
+        // As text: a refusal of the login says nothing about what the caller asks for.
+        let answer = self.accepted(answer, "logging in", &password).map_err(|error| anyhow!("{error:#}"))?;
         let new = serde_json::from_slice::<String>(&answer.body).map(Secret::new);
         let new = new.map_err(|_| anyhow!("{} answered a login without a token", self.address))?;
         *token = Some(new.clone());
@@ -174,15 +175,15 @@ impl<'a> Controller<'a> {
 
     /// Sends a request with the token, and again with a new one if that has expired.
     pub(super) async fn call(&self, request: Request<'_>, content: Content<'_>, what: &str) -> Result<Answer> {
-        let token = self.token(None).await?;
+        let mut token = self.token(None).await?;
         let mut answer = self.send(&request, &content, Some(&token)).await;
         if answer.as_ref().is_ok_and(|answer| answer.status == 401) {
             self.access.ui.note(format_args!("{}: the session has expired; logging in again", self.address));
-            let token = self.token(Some(&token)).await?;
+            token = self.token(Some(&token)).await?;
             answer = self.send(&request, &content, Some(&token)).await;
         }
         let answer = answer.with_context(|| format!("{what} failed"))?;
-        self.accepted(answer, what)
+        self.accepted(answer, what, &token)
     }
 
     /// A call for something that changes, without what the controller answers.
@@ -245,7 +246,7 @@ impl<'a> Controller<'a> {
             .uri(format!("{}{path}", self.base))
             .header("host", self.address.to_string());
         if let Some(token) = token {
-            head = head.header("authorization", format!("Bearer {}", token.reveal()));
+            head = head.header("authorization", bearer(token)?);
         }
         let mut counter = &ProgressBar::hidden();
         let (head, body) = match content {
@@ -278,21 +279,38 @@ impl<'a> Controller<'a> {
         }
     }
 
-    fn accepted(&self, answer: Answer, what: &str) -> Result<Answer> {
+    /// The answer, if it is a success. `secret` was sent with the request: what the server says of it is not shown.
+    fn accepted(&self, answer: Answer, what: &str, secret: &Secret) -> Result<Answer> {
+        if is_success(&answer) && !answer.is_html {
+            return Ok(answer);
+        }
         let (at, status) = (&self.address, answer.status);
+        let hide = |text: &str| {
+            let secrets = [Some(secret), self.access.settings.password.as_ref()];
+            secrets.into_iter().flatten().fold(text.to_owned(), |text, secret| secret.redact(&text))
+        };
+        // Before it is shortened, which might leave half of a secret.
+        let body = hide(&String::from_utf8_lossy(&answer.body));
         if answer.is_html {
-            let title = refusal::title(&answer.body);
+            let title = refusal::title(body.as_bytes());
             bail!(
                 "{what}: {at} answered ({status}) with a web page instead of CML's API: {title}; \
                  is there a proxy in between, or is the address wrong?"
             );
         }
-        if is_success(&answer) {
-            return Ok(answer);
-        }
-        let (request, reason) = (format!("{at}: {what}"), refusal::reason(&answer.body));
+        // Once more, since JSON may have written it with escapes.
+        let (request, reason) = (format!("{at}: {what}"), hide(&refusal::reason(body.as_bytes())));
         Err(Refused { status, reason, request }.into())
     }
+}
+
+/// The header of a token, which does not print itself.
+fn bearer(token: &Secret) -> Result<HeaderValue, RequestError> {
+    let value = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
+    let mut value =
+        value.map_err(|_| RequestError::Failed("the token (VIRL2_JWT) is not one line of text".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn is_success(answer: &Answer) -> bool {

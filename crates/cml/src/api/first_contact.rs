@@ -22,9 +22,10 @@ pub fn trust_in(access: &Access, server: &str) -> Result<Trust> {
     Ok(pinned.map_or(Trust::Authorities, Trust::Pinned))
 }
 
-pub fn remember(access: &Access, server: &str, fingerprint: &Fingerprint) -> Result<()> {
-    if known::pinned(&access.state_folder, server)?.as_ref() != Some(fingerprint) {
-        let path = known::pin(&access.state_folder, server, fingerprint)?;
+/// Pins the certificate that the server has shown.
+pub async fn remember(access: &Access, server: &str, seen: &Fingerprint) -> Result<()> {
+    if known::pinned(&access.state_folder, server)?.as_ref() != Some(seen) {
+        let path = known::pin(&access.state_folder, server, seen).await?;
         access.ui.note(format_args!("the certificate of {server} is pinned in {}", path.display()));
     }
     Ok(())
@@ -48,13 +49,20 @@ pub async fn ask(access: &Access, server: &str, fingerprint: &Fingerprint, why: 
         access.ui.ask("Is this the server's fingerprint, and should it be remembered?").await?,
         "the certificate of {server} is not trusted"
     );
-    remember(access, server, fingerprint)
+    remember(access, server, fingerprint).await
 }
 
-pub fn changed(server: &str, fingerprint: &Fingerprint) -> anyhow::Error {
+/// The error for a server that does not show the certificate that it must show.
+pub fn changed(access: &Access, server: &str, pinned: &Fingerprint, seen: &Fingerprint) -> anyhow::Error {
+    let (which, otherwise) = match &access.fingerprint {
+        Some(_) => ("the one that --fingerprint names", String::new()),
+        None => ("the one that is pinned for it", known::how_to_forget(&access.state_folder, server)),
+    };
     anyhow::anyhow!(
-        "{server} does not show the certificate that is pinned for it, but one with the fingerprint {fingerprint}\n\
+        "the certificate of {server} is not {which}, so nothing was sent\n  \
+         pinned {pinned}\n  \
+         shown  {seen}\n\
          Either the server has a new certificate, or this is not the server. {COMPARE}\n\
-         If the fingerprints agree, pass it once: --fingerprint {fingerprint}"
+         If that prints the fingerprint that is shown, pass it once: --fingerprint {seen}{otherwise}"
     )
 }

@@ -1,7 +1,8 @@
 //! Which certificate a controller may have.
 //!
 //! Most CML servers sign their own certificate [docs/cml.md 2]. At the first contact its fingerprint is shown, and it
-//! is pinned if the user accepts it. Nothing secret is sent before.
+//! is pinned if the user accepts it. Nothing secret is sent before. From then on the server must show this one: another
+//! is refused even if an authority has signed it.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use crate::known::Fingerprint;
 
@@ -20,10 +21,14 @@ use crate::known::Fingerprint;
 pub enum Trust {
     /// Those signed by an authority that this machine knows.
     Authorities,
-    /// This one, and those signed by an authority.
+    /// This one, whatever authorities say.
     Pinned(Fingerprint),
     Any,
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("it is not the one that is pinned")]
+struct NotPinned;
 
 /// Verifies a server's certificate by its pin or by authorities, and keeps the fingerprint that it saw.
 #[derive(Debug)]
@@ -80,7 +85,8 @@ impl ServerCertVerifier for PinningVerifier {
         match &self.trust {
             Trust::Any => return Ok(ServerCertVerified::assertion()),
             Trust::Pinned(pinned) if *pinned == fingerprint => return Ok(ServerCertVerified::assertion()),
-            Trust::Pinned(_) | Trust::Authorities => {}
+            Trust::Pinned(_) => return Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into()),
+            Trust::Authorities => {}
         }
         match &self.authorities {
             Some(verifier) => verifier.verify_server_cert(certificate, intermediates, name, ocsp, now),
