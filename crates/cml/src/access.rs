@@ -31,7 +31,7 @@ pub struct Access {
     pub state_folder: PathBuf,
     /// Held while a question is on the terminal: servers are worked on in parallel, prompts come one at a time.
     pub prompt: Mutex<()>,
-    /// The credentials that the user typed, if any: one answer serves all servers.
+    /// The credentials that the user typed, if any: one answer serves all servers with that user.
     pub typed: Mutex<Option<(String, Secret)>>,
 }
 
@@ -43,7 +43,7 @@ impl Access {
             return Ok((user.to_owned(), password.clone()));
         }
         let mut typed = self.typed.lock().await;
-        if let Some(known) = typed.as_ref() {
+        if let Some(known) = typed.as_ref().filter(|(known, _)| user.is_none_or(|user| user == known)) {
             return Ok(known.clone());
         }
         anyhow::ensure!(

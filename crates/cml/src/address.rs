@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
+use text::printable;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -27,35 +28,36 @@ pub struct Address {
 
 impl Address {
     /// Reads an address. One with a password is refused: every user of the machine can see arguments.
+    ///
+    /// # Errors
+    ///
+    /// If it is not an address, or has a part that others read differently. The error repeats no password.
     pub fn parse(text: &str) -> Result<Self> {
         let (scheme, rest) = match text.split_once("://") {
             Some(("https", rest)) => (Some(Scheme::Api), rest),
             Some(("ssh" | "sftp", rest)) => (Some(Scheme::Ssh), rest),
             Some(("http", _)) => bail!("`{}`: CML is reached by https only", hidden(text)),
-            Some((other, _)) => bail!("`{other}://` is neither https:// nor ssh://"),
+            Some((other, _)) => bail!("`{}://` is neither https:// nor ssh://", hidden(other)),
             None => (None, text),
         };
         let (authority, path) = match rest.split_once('/') {
             Some((authority, path)) => (authority, Some(format!("/{path}")).filter(|path| path != "/")),
             None => (rest, None),
         };
+        ensure!(
+            !has_password(authority, path.as_deref()),
+            "`{}` contains a password, which every user of this machine can read there; \
+             put it in VIRL2_PASS or .virlrc",
+            hidden(text)
+        );
         let (user, place) = match authority.rsplit_once('@') {
-            Some((user, _)) if user.contains(':') => {
-                bail!(
-                    "`{}` contains a password, which every user of this machine can read there; \
-                     put it in VIRL2_PASS or .virlrc",
-                    hidden(text)
-                )
-            }
             Some((user, place)) => (Some(user.to_owned()), place),
             None => (None, authority),
         };
-        let (host, port) = host_and_port(place).with_context(|| format!("`{text}` is not a server address"))?;
-        // ssh would read a leading dash as an option.
-        let plain = |text: &str| {
-            !text.is_empty() && !text.starts_with('-') && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-        };
-        anyhow::ensure!(plain(host) && user.as_deref().is_none_or(plain), "`{text}` is not a server address");
+        let wrong = || format!("`{}` is not a server address", hidden(text));
+        let (host, port) = host_and_port(place).with_context(wrong)?;
+        ensure!(is_host(host) && user.as_deref().is_none_or(is_user), wrong());
+        ensure!(path.as_deref().is_none_or(|path| is_path(path, scheme)), wrong());
         Ok(Self { scheme, user, host: host.to_owned(), port, path })
     }
 
@@ -85,7 +87,9 @@ impl fmt::Display for Address {
 fn host_and_port(place: &str) -> Result<(&str, Option<u16>)> {
     let port = |text: &str| {
         let port = text.parse().ok().filter(|port| *port > 0);
-        port.with_context(|| format!("`{text}` is not a port: expected a whole number from 1 to 65535"))
+        // What else stands there may be a password.
+        let shown = if text.bytes().all(|byte| byte.is_ascii_digit()) { text } else { "…" };
+        port.with_context(|| format!("`{shown}` is not a port: expected a whole number from 1 to 65535"))
     };
     if let Some(rest) = place.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').context("missing `]`")?;
@@ -99,9 +103,34 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>)> {
     }
 }
 
-/// An address without user and password.
+/// Whether there is a password: `user:password@host`. One with a slash ends up in the path.
+fn has_password(authority: &str, path: Option<&str>) -> bool {
+    match authority.rsplit_once('@') {
+        Some((user, _)) => user.contains(':'),
+        None => authority.contains(':') && path.is_some_and(|path| path.contains('@')),
+    }
+}
+
+/// ssh would read a leading dash as an option. Other characters end the host where a browser reads a URL.
+fn is_host(text: &str) -> bool {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain)
+}
+
+fn is_user(text: &str) -> bool {
+    let is_strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#');
+    !text.is_empty() && !text.starts_with('-') && !text.contains(is_strange)
+}
+
+/// A path of a URL has no query; a folder on a server may have any name.
+fn is_path(text: &str, scheme: Option<Scheme>) -> bool {
+    let is_strange = |c: char| c.is_control() || (scheme != Some(Scheme::Ssh) && matches!(c, '?' | '#'));
+    !text.contains(is_strange)
+}
+
+/// An address without user and password, as text that is safe for a terminal.
 fn hidden(text: &str) -> String {
-    text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, place)| format!("…@{place}"))
+    printable(&text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, place)| format!("…@{place}")))
 }
 
 #[cfg(test)]
@@ -138,7 +167,9 @@ mod tests {
     #[test]
     fn an_invalid_address_is_refused() {
         for wrong in [
-            "", "-oProxyCommand=x", "me@-x", "cml:port", "cml:0", "cml:99999", "[::1", "http://cml", "ftp://cml", "a b",
+            "", "-oProxyCommand=x", "me@-x", "cml:port", "cml:0", "cml:99999", "[::1", "http://cml", "ftp://cml",
+            "a b", "https://cml#@evil", "https://evil\\@cml?x=", "cml?x", "https://cml/a?b", "https://cml/a\u{1b}[2J",
+            "c\u{1b}ml",
         ] {
             assert!(Address::parse(wrong).is_err(), "{wrong}");
         }
@@ -146,7 +177,26 @@ mod tests {
 
     #[test]
     fn a_password_in_an_address_is_refused_and_not_repeated() {
-        let message = format!("{:#}", Address::parse("https://admin:s3cret@cml").unwrap_err());
-        assert!(message.contains("contains a password") && !message.contains("s3cret"), "{message}");
+        for text in [
+            "https://admin:s3cret@cml",
+            "admin:s3cret@cml:1122",
+            "ssh://admin:s3cret@cml/srv",
+            "https://admin:s3cret/x@cml",
+            "https://admin:12/s3cret@cml",
+            "https://admin:s3cret@@cml",
+        ] {
+            let message = format!("{:#}", Address::parse(text).unwrap_err());
+            assert!(message.contains("contains a password") && !message.contains("s3cret"), "{text}: {message}");
+        }
+        for text in ["http://admin:s3cret@cml", "ftp://admin:s3cret@cml", "admin:s3cret@cml://"] {
+            let message = format!("{:#}", Address::parse(text).unwrap_err());
+            assert!(!message.contains("s3cret"), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_safe_for_a_terminal() {
+        let message = format!("{:#}", Address::parse("c\u{1b}[2Jml").unwrap_err());
+        assert!(!message.contains('\u{1b}'), "{message}");
     }
 }

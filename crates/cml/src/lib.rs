@@ -16,6 +16,7 @@ mod settings;
 mod space;
 pub mod ssh;
 mod version;
+mod virlrc;
 
 pub use access::{Access, Options};
 pub use address::{Address, Scheme};

@@ -41,6 +41,16 @@ impl ServerArgs {
     pub fn is_by_api(&self) -> bool {
         self.via == Via::Api
     }
+
+    /// Refuses `--fingerprint` if a server is reached by ssh, where it would pin nothing.
+    pub fn check_fingerprint(&self, is_by_ssh: bool) -> Result<()> {
+        ensure!(
+            self.fingerprint.is_none() || !is_by_ssh,
+            "--fingerprint is that of the certificate that CML's API shows (--via api), but this goes by ssh, which \
+             has host keys: they are in ~/.ssh/known_hosts"
+        );
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -67,9 +77,8 @@ pub struct Target<'a> {
     pub via: Scheme,
 }
 
-pub fn open(ui: &Ui, args: &ServerArgs) -> Result<Servers> {
-    let settings = Settings::discover()?;
-    let addresses = settings.servers(&args.cml)?;
+pub async fn open(ui: &Ui, args: &ServerArgs) -> Result<Servers> {
+    let (settings, addresses) = Settings::discover(ui, &args.cml).await?;
     ensure!(
         args.fingerprint.is_none() || addresses.len() == 1,
         "--fingerprint is that of one server, but {} servers are named",
@@ -85,7 +94,8 @@ pub fn open(ui: &Ui, args: &ServerArgs) -> Result<Servers> {
         };
         (address.by(via), via)
     };
-    let addresses = addresses.into_iter().map(choose).collect();
+    let addresses: Vec<(Address, Scheme)> = addresses.into_iter().map(choose).collect();
+    args.check_fingerprint(addresses.iter().any(|(_, via)| *via == Scheme::Ssh))?;
     let access = Access {
         ui: ui.clone(),
         settings,
@@ -131,6 +141,7 @@ pub async fn on_each<'a>(
 impl<'a> Target<'a> {
     /// Waits until no other command on this machine changes the server.
     pub async fn lock(&self) -> Result<Lock> {
+        known::create_folder(&self.access.state_folder)?;
         let path = known::lock_path(&self.access.state_folder, &self.address);
         Lock::acquire(&path, &self.access.ui, &format!("works on {}", self.address)).await
     }

@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let servers = servers::open(session.ui, &args.servers)?;
+    let servers = servers::open(session.ui, &args.servers).await?;
     let bundles = saved(session, &args).await?;
     let needs = saved_nodes::needs(&bundles)?;
     let (install, restart) = (args.install, !args.no_restart);

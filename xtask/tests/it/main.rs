@@ -20,6 +20,7 @@
 mod common;
 
 mod no_engine {
+    mod credentials;
     mod docs;
     mod tidy;
 }

@@ -77,7 +77,7 @@ pub struct Args {
 }
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let servers = servers::open(session.ui, &args.servers)?;
+    let servers = servers::open(session.ui, &args.servers).await?;
     let target = servers.only_by_api()?;
     let environment = read_environment(session, &target, &args)?;
     let new = New { session, target: &target, args: &args, environment };

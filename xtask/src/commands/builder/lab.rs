@@ -59,7 +59,7 @@ pub struct DeleteArgs {
 }
 
 pub async fn start(session: &Session<'_>, Args { lab, wait }: Args) -> Result<()> {
-    let servers = servers::open(session.ui, &lab.servers)?;
+    let servers = servers::open(session.ui, &lab.servers).await?;
     let target = servers.only_by_api()?;
     logged_in(&target, async |controller| {
         let Some((lab, machine)) = select(controller, &lab).await? else {
@@ -72,7 +72,7 @@ pub async fn start(session: &Session<'_>, Args { lab, wait }: Args) -> Result<()
 }
 
 pub async fn stop(session: &Session<'_>, Args { lab, wait }: Args) -> Result<()> {
-    let servers = servers::open(session.ui, &lab.servers)?;
+    let servers = servers::open(session.ui, &lab.servers).await?;
     let target = servers.only_by_api()?;
     logged_in(&target, async |controller| {
         let Some((lab, _)) = select(controller, &lab).await? else { return Ok(()) };
@@ -84,7 +84,7 @@ pub async fn stop(session: &Session<'_>, Args { lab, wait }: Args) -> Result<()>
 }
 
 pub async fn delete(session: &Session<'_>, DeleteArgs { which: Args { lab, wait }, yes }: DeleteArgs) -> Result<()> {
-    let servers = servers::open(session.ui, &lab.servers)?;
+    let servers = servers::open(session.ui, &lab.servers).await?;
     let target = servers.only_by_api()?;
     let _lock = target.lock().await?;
     logged_in(&target, async |controller| {

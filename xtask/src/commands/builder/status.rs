@@ -35,7 +35,7 @@ struct Status {
 }
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let servers = servers::open(session.ui, &args.lab.servers)?;
+    let servers = servers::open(session.ui, &args.lab.servers).await?;
     let target = servers.only_by_api()?;
     let all = logged_in(&target, async |controller| {
         let mut all = Vec::new();

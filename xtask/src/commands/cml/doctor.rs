@@ -42,7 +42,8 @@ struct Examined<'a> {
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     ensure!(!args.servers.is_by_api(), "doctor needs ssh; leave out --via api");
-    let servers = servers::open(session.ui, &args.servers)?;
+    args.servers.check_fingerprint(true)?;
+    let servers = servers::open(session.ui, &args.servers).await?;
     let needs = saved_nodes::needs(&saved_nodes::bundles(session))?;
     let outcomes = servers::on_each(&servers, async |target, _| examine(target, needs, &args).await);
     conclude(session.ui, outcomes.await, false)

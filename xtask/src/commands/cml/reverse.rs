@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 pub async fn run(session: &Session<'_>, reversal: Reversal, args: Args) -> Result<()> {
-    let servers = servers::open(session.ui, &args.servers)?;
+    let servers = servers::open(session.ui, &args.servers).await?;
     let id = saved_nodes::id_of(session, &args.node)?;
     let options = Options { force: args.force, dry_run: args.dry_run, install: true, restart: !args.no_restart };
     let outcomes = servers::on_each(&servers, async |target, outcome| {

@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let servers = servers::open(session.ui, &args.servers)?;
+    let servers = servers::open(session.ui, &args.servers).await?;
     let bundles = saved_nodes::bundles(session);
     if bundles.is_empty() {
         session.ui.note("no node is saved here; save one with `cargo xtask save`");

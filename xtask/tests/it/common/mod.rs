@@ -256,6 +256,11 @@ impl Repo {
         Running::start(self.command_at(root, &[], args).stdin_null()).end()
     }
 
+    /// Runs `cargo xtask ARGS` here, with this as the working folder.
+    pub fn xtask_from(&self, folder: &Path, args: &[&str]) -> Outcome {
+        Running::start(self.command(&[], args).dir(folder).stdin_null()).end()
+    }
+
     fn command(&self, outer: &[&str], args: &[&str]) -> duct::Expression {
         self.command_at(self.folder.path(), outer, args)
     }
@@ -538,6 +543,13 @@ pub fn children(pid: u32) -> Vec<u32> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let direct: Vec<u32> = text.split_whitespace().flat_map(str::parse).collect();
     direct.iter().flat_map(|pid| children(*pid).into_iter().chain([*pid])).collect()
+}
+
+/// The command lines of a process and of all below it, as every user of the machine can read them.
+pub fn command_lines(pid: u32) -> String {
+    let line = |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let lines = children(pid).into_iter().chain([pid]).map(line).collect::<Vec<_>>().join(&b'\n');
+    String::from_utf8_lossy(&lines).replace('\0', " ")
 }
 
 /// A command that needs root: run directly as root, else through sudo without a prompt.

@@ -264,7 +264,7 @@ fn an_unknown_certificate_is_shown_and_pinned_only_on_request() {
     let moved = std::fs::read_to_string(&pins).unwrap().replace(&controller.address(), &other.address());
     std::fs::write(&pins, moved).unwrap();
     let outcome = stage.repo.xtask(&["upload", "--cml", &other.url()]).failure();
-    outcome.says(["does not show the certificate that is pinned", &other.fingerprint]);
+    outcome.says(["is not the one that is pinned for it", &other.fingerprint]);
     assert!(other.take_log().is_empty());
 }
 
