@@ -4,18 +4,27 @@
 //! since 25 (`blobs/sha256/…`). Both have `manifest.json`, which names configuration and layers.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::{Read, Write};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
+use crate::pass::{Entry, MOST_BYTES, Pass};
 use digests::Digest;
-use text::printable;
+use text::excerpt;
 
-/// An archive of one image has a few dozen entries.
-const MOST_ENTRIES: usize = 10_000;
-/// Configurations and manifests have a few kilobytes.
-const LARGEST_JSON: u64 = 4 << 20;
+/// Configurations have a few kilobytes.
+const LARGEST_CONFIG: u64 = 4 << 20;
+
+/// The files of an archive that name its images. Only the first one counts here; the others repeat that for other
+/// versions of engines.
+pub(super) const NAMING: [&str; 4] = ["manifest.json", "repositories", "index.json", "oci-layout"];
+
+/// They have a few hundred bytes per layer.
+const LARGEST_NAMING: u64 = 1 << 20;
+
+/// How much of a text from an archive is shown.
+const SHOWN: usize = 200;
 
 /// The facts of an archive that holds one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,65 +45,89 @@ struct ManifestEntry {
     layers: Vec<String>,
 }
 
+/// What becomes of a file that names images, in the copy of an archive.
+pub(super) enum Edit {
+    Keep,
+    LeaveOut,
+    Replace(Vec<u8>),
+}
+
 impl Contents {
-    /// Reads an archive to the very end of `export`. Refuses one that does not contain what it names.
-    pub(super) fn read(export: impl Read) -> Result<Self> {
-        // Not to limit it, but to count what is read.
-        let mut export = export.take(u64::MAX);
-        let (manifest, entries) = scan(&mut export)?;
-        // The padding behind the last entry is part of the file.
-        io::copy(&mut export, &mut io::sink()).map_err(damaged)?;
-        let size = u64::MAX - export.limit();
+    /// Reads an archive to its very end. Refuses one that does not contain what it names.
+    pub(super) fn read(from: impl Read) -> Result<Self> {
+        Self::copy(from, std::io::sink(), |_, _| Ok(Edit::Keep))
+    }
+
+    /// The same, and copies it with some of its [`NAMING`] files edited. Returns the contents of the copy.
+    pub(super) fn copy(from: impl Read, to: impl Write, edit: impl Fn(&str, &[u8]) -> Result<Edit>) -> Result<Self> {
+        let mut pass = Pass::new(from, to, MOST_BYTES);
+        let (mut manifest, mut entries) = (None, Entries::new());
+        while let Some(entry) = pass.next_entry()? {
+            let digest = if entry.is_file && NAMING.contains(&entry.name.as_str()) {
+                let text = edited(&mut pass, &entry, &edit)?;
+                let digest = Digest::of(&text);
+                if entry.name == "manifest.json" {
+                    manifest = Some(text);
+                }
+                Some(digest)
+            } else {
+                pass.keep(&entry, LARGEST_CONFIG)?
+            };
+            let (is_folder, name) = (entry.is_folder, excerpt(&entry.name, SHOWN));
+            let before = entries.insert(entry.name, digest);
+            ensure!(before.is_none() || is_folder, "the archive contains {name} more than once");
+        }
         let manifest = manifest.ok_or_else(|| anyhow!("the archive has no manifest.json"))?;
-        let manifest: Vec<ManifestEntry> = serde_json::from_slice(&manifest).context("the archive's manifest.json")?;
+        Self::of(&manifest, &entries, pass.written())
+    }
+
+    fn of(manifest: &[u8], entries: &Entries, size: u64) -> Result<Self> {
+        let manifest: Vec<ManifestEntry> = parsed(manifest)?;
         let [image] = <[ManifestEntry; 1]>::try_from(manifest)
             .map_err(|list| anyhow!("the archive contains {} images; CML accepts only one", list.len()))?;
-        let image_id = config_digest(&image, &entries)?;
+        let image_id = config_digest(&image, entries)?;
         if let Some(missing) = image.layers.iter().find(|layer| !entries.contains_key(*layer)) {
-            bail!("the archive names a layer {} that it does not contain", printable(missing));
+            bail!("the archive names a layer {} that it does not contain", excerpt(missing, SHOWN));
         }
         Ok(Self { image_id, layers: image.layers.len(), tags: image.repo_tags.unwrap_or_default(), size })
     }
 }
 
-/// The digest of every small entry, by name. For large entries (layers), only that they exist.
+/// The digest of every small file, by name. Of large ones (layers) and other entries, only that they exist.
 type Entries = HashMap<String, Option<Digest>>;
 
-/// An error of reading a tar. That of the tar itself quotes raw bytes, which say nothing to a user.
-pub(super) fn damaged(error: io::Error) -> anyhow::Error {
-    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
-    let is_content = matches!(error.kind(), InvalidData | InvalidInput | Other | UnexpectedEof);
-    if is_content && error.raw_os_error().is_none() {
-        return anyhow!("it is not a tar file, or it is damaged");
+/// Passes on a file that names images, edited. Returns its new text.
+fn edited<R: Read, W: Write>(
+    pass: &mut Pass<R, W>,
+    entry: &Entry,
+    edit: impl Fn(&str, &[u8]) -> Result<Edit>,
+) -> Result<Vec<u8>> {
+    let Entry { name, size, .. } = entry;
+    ensure!(
+        *size <= LARGEST_NAMING,
+        "the archive's {name} has {size} bytes, more than the {LARGEST_NAMING} that are read"
+    );
+    let mut text = pass.content(entry)?;
+    match edit(name, &text)? {
+        Edit::Keep => {}
+        Edit::LeaveOut => return Ok(text),
+        Edit::Replace(other) => text = other,
     }
-    anyhow::Error::from(error).context("reading the image archive")
+    pass.put(entry, &text)?;
+    Ok(text)
 }
 
-fn scan(reader: &mut impl Read) -> Result<(Option<Vec<u8>>, Entries)> {
-    let mut archive = tar::Archive::new(reader);
-    let (mut manifest, mut entries) = (None, Entries::new());
-    for entry in archive.entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        anyhow::ensure!(entries.len() < MOST_ENTRIES, "the archive has more than {MOST_ENTRIES} entries");
-        let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
-        let small = entry.size() <= LARGEST_JSON && entry.header().entry_type().is_file();
-        let mut text = Vec::new();
-        if small {
-            entry.read_to_end(&mut text).map_err(damaged)?;
-        }
-        entries.insert(name.clone(), small.then(|| Digest::of(&text)));
-        if small && name == "manifest.json" {
-            manifest = Some(text);
-        }
-    }
-    Ok((manifest, entries))
+/// Reads a manifest.json. Errors of the JSON reader may quote the whole of it.
+pub(super) fn parsed<T: for<'a> Deserialize<'a>>(manifest: &[u8]) -> Result<T> {
+    serde_json::from_slice(manifest)
+        .map_err(|error| anyhow!("the archive's manifest.json: {}", excerpt(&error.to_string(), SHOWN)))
 }
 
 fn config_digest(image: &ManifestEntry, entries: &Entries) -> Result<Digest> {
-    let config = printable(&image.config);
+    let config = excerpt(&image.config, SHOWN);
     let digest = match entries.get(&image.config) {
         Some(Some(digest)) => digest,
-        Some(None) => bail!("the archive's configuration {config} is larger than {LARGEST_JSON} bytes"),
+        Some(None) => bail!("the archive's configuration {config} is no file, or larger than {LARGEST_CONFIG} bytes"),
         None => bail!("the archive names a configuration {config} that it does not contain"),
     };
     // The name is a digest in both layouts; it must be the right one.

@@ -5,11 +5,12 @@
 
 mod contents;
 mod pack;
+mod pass;
 mod reference;
 mod reopen;
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::num::NonZero;
 
 use anyhow::{Context, Result, anyhow};
@@ -20,9 +21,9 @@ use gzp::{GzpError, ZWriter};
 pub use contents::Contents;
 pub use pack::pack;
 pub use reference::shortened;
-pub use reopen::{open, retag};
+pub use reopen::{open, retag, unpacked};
 
-use reference::ShortReferences;
+use pass::WriteFailed;
 
 use digests::{Digest, HashingWriter};
 
@@ -67,12 +68,11 @@ pub fn compress(export: impl Read, out: File) -> Result<(Archive, File)> {
         .context("setting up the compression")?
         .compression_level(Compression::new(LEVEL))
         .from_writer(HashingWriter::new(out));
-    let mut tee = Tee { reader: ShortReferences::new(export), writer: &mut gzip, failed: None };
-    let contents = Contents::read(&mut tee);
-    if let Some(error) = tee.failed.take() {
+    let contents = match Contents::copy(export, &mut gzip, reference::shorten) {
         // gzp has shut down by itself.
-        return Err(error).context("writing the archive");
-    }
+        Err(error) if error.is::<WriteFailed>() => return Err(error),
+        contents => contents,
+    };
     // Also when reading failed: gzp's threads must have ended before it is dropped.
     let finished = gzip.finish();
     let contents = contents?;
@@ -86,25 +86,6 @@ fn io_error(error: GzpError) -> io::Error {
     match error {
         GzpError::Io(error) => error,
         other => io::Error::other(other),
-    }
-}
-
-/// A reader that passes on everything it reads. Distinguishes a failed writer from a failed reader.
-struct Tee<R, W> {
-    reader: R,
-    writer: W,
-    failed: Option<io::Error>,
-}
-
-impl<R: Read, W: Write> Read for Tee<R, W> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.reader.read(buf)?;
-        if let Err(error) = self.writer.write_all(&buf[..n]) {
-            let kind = error.kind();
-            self.failed = Some(error);
-            return Err(kind.into());
-        }
-        Ok(n)
     }
 }
 

@@ -1,74 +1,41 @@
 //! Opening archives, and copying them for an engine to load.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-use crate::contents::damaged;
+use crate::contents::{Contents, Edit, parsed};
 
-/// A `manifest.json` has a few hundred bytes per layer.
-const LARGEST_MANIFEST: u64 = 1 << 20;
-
-/// The largest size of an unpacked archive, so that a small file cannot keep this program busy for ever.
-const LARGEST: u64 = 32 << 30;
-
-/// Opens an archive, compressed with gzip or not. Reading ends at a limit.
+/// Opens an archive, compressed with gzip or not.
 pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
-    let mut file = File::open(path).with_context(|| format!("could not read {}", path.display()))?;
-    let mut magic = [0; 2];
-    let is_gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
-    file.rewind().with_context(|| format!("could not read {}", path.display()))?;
-    let file = BufReader::with_capacity(1 << 17, file);
-    Ok(if is_gzip {
-        Box::new(flate2::bufread::MultiGzDecoder::new(file).take(LARGEST))
-    } else {
-        Box::new(file.take(LARGEST))
-    })
+    let cannot = || format!("could not read {}", path.display());
+    // Before it is opened: to open a pipe is to wait for its other end.
+    ensure!(std::fs::metadata(path).with_context(cannot)?.is_file(), "{} is not a file", path.display());
+    let file = File::open(path).with_context(cannot)?;
+    unpacked(BufReader::with_capacity(1 << 17, file)).with_context(cannot)
+}
+
+/// The bytes of an archive, which may be compressed with gzip.
+pub fn unpacked(mut file: impl BufRead + Send + 'static) -> std::io::Result<Box<dyn Read + Send>> {
+    let is_gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    Ok(if is_gzip { Box::new(flate2::bufread::MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
 /// Copies an archive, but gives its image the tag `tag` and no other: a tag in it may be that of an
 /// image which the engine has already, and that would lose it.
-pub fn retag(from: impl Read, tag: &str, to: impl Write) -> Result<()> {
-    let (mut from, mut to) = (tar::Archive::new(from), tar::Builder::new(to));
-    let mut tagged = false;
-    for entry in from.entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
-        match name.as_str() {
-            // They name the image once more, for other versions of the engine.
-            "repositories" | "index.json" | "oci-layout" => {}
-            "manifest.json" => {
-                let manifest = retagged(&mut entry, tag)?;
-                let mut header = entry.header().clone();
-                header.set_size(manifest.len() as u64);
-                to.append_data(&mut header, "manifest.json", manifest.as_slice())?;
-                tagged = true;
-            }
-            _ => copy_entry(&mut entry, &mut to)?,
-        }
-    }
-    anyhow::ensure!(tagged, "not an image archive: it has no manifest.json");
-    to.into_inner()?.flush()?;
-    Ok(())
+pub fn retag(from: impl Read, tag: &str, mut to: impl Write) -> Result<()> {
+    Contents::copy(from, &mut to, |file, text| match file {
+        "manifest.json" => Ok(Edit::Replace(retagged(text, tag)?)),
+        // They name the image once more, for other versions of the engine.
+        _ => Ok(Edit::LeaveOut),
+    })?;
+    Ok(to.flush()?)
 }
 
-fn copy_entry(entry: &mut tar::Entry<'_, impl Read>, to: &mut tar::Builder<impl Write>) -> Result<()> {
-    let mut header = entry.header().clone();
-    let path = entry.path().context("reading the archive")?.into_owned();
-    if let Some(target) = entry.link_name().context("reading the archive")? {
-        let target = target.into_owned();
-        to.append_link(&mut header, path, target)?;
-        return Ok(());
-    }
-    to.append_data(&mut header, path, entry).map_err(damaged)
-}
-
-fn retagged(entry: &mut impl Read, tag: &str) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    entry.take(LARGEST_MANIFEST).read_to_end(&mut text).context("reading the archive")?;
-    let mut manifest: serde_json::Value = serde_json::from_slice(&text).context("the archive's manifest.json")?;
+fn retagged(text: &[u8], tag: &str) -> Result<Vec<u8>> {
+    let mut manifest: serde_json::Value = parsed(text)?;
     match manifest.as_array_mut().map(Vec::as_mut_slice) {
         Some([image]) if image.is_object() => image["RepoTags"] = serde_json::json!([tag]),
         _ => bail!("the archive's manifest.json does not list exactly one image"),

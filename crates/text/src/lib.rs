@@ -15,6 +15,14 @@ pub fn printable_line(text: &str) -> String {
     text.chars().map(|c| if is_printable(c) { c } else { '\u{fffd}' }).collect()
 }
 
+/// The beginning of such a name or value, at most `most` characters.
+pub fn excerpt(text: &str, most: usize) -> String {
+    let mut chars = text.chars();
+    let mut beginning: String = chars.by_ref().take(most).collect();
+    beginning.extend(chars.next().map(|_| '…'));
+    printable_line(&beginning)
+}
+
 /// JSON in which each such character is escaped, so that a terminal can show it, and a program reads it unchanged.
 pub fn printable_json(json: &str) -> String {
     let mut printable = String::with_capacity(json.len());
@@ -111,6 +119,7 @@ mod tests {
             "a\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}31m\u{fffd}\u{fffd}\u{fffd}\u{fffd}ü\u{fffd}"
         );
         assert_eq!((printable("a\tb\n").as_str(), printable_line("a\tb\n").as_str()), ("a\tb\n", "a\u{fffd}b\u{fffd}"));
+        assert_eq!((excerpt("a\nbc", 2).as_str(), excerpt("ab", 2).as_str()), ("a\u{fffd}…", "ab"));
         assert_eq!(printable_json("[\n\"\u{9b}\u{202e}ü\"]"), "[\n\"\\u009b\\u202eü\"]");
     }
 

@@ -22,6 +22,7 @@ mod common;
 mod no_engine {
     mod credentials;
     mod docs;
+    mod hostile_archives;
     mod tidy;
 }
 

@@ -13,6 +13,8 @@ pub(super) static ALL: &[&Rule] =
 
 /// With more node definitions than this, similar ids are not searched.
 const MOST_COMPARED: usize = 200;
+/// The most tags of an archive that are shown.
+const MOST_LISTED: usize = 5;
 
 static IMAGE_NODE: Rule = Rule::error(
     "image-node",
@@ -150,9 +152,18 @@ fn tag_in_archive(
         (tag, disk.at, "disk_image", " from the node definition's config.json")
     };
     if !tags.iter().any(|other| same_tag(other, &tag)) {
-        let all = if tags.is_empty() { "none".to_owned() } else { text::printable(&tags.join(", ")) };
-        let message = format!("the archive does not have the tag {}{origin}; it has {all}", quoted(&tag));
+        let message = format!("the archive does not have the tag {}{origin}; it has {}", quoted(&tag), listed(tags));
         findings.push(Finding::new(&IMAGE_TAG, at, path, message));
+    }
+}
+
+/// The first of an archive's tags. It may have any number.
+fn listed(tags: &[String]) -> String {
+    let first: Vec<String> = tags.iter().take(MOST_LISTED).map(|tag| quoted(tag)).collect();
+    match tags.len() {
+        0 => "none".to_owned(),
+        1..=MOST_LISTED => first.join(", "),
+        all => format!("{} and {} more", first.join(", "), all - MOST_LISTED),
     }
 }
 
