@@ -1,8 +1,9 @@
 //! Facts about this machine: who runs the program, what is installed, where its files go.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
 /// The program that runs a command as root: `sudo`; for root itself `env`, which just runs the command.
 pub fn run_as_root() -> Result<&'static str> {
@@ -27,7 +28,20 @@ pub fn cache_folder() -> Result<PathBuf> {
         .context("there is no home directory; set HOME or XDG_CACHE_HOME")?
         .join("cml-nodes");
     std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
+    refuse_others_folder(&folder)?;
     Ok(folder)
+}
+
+/// Who can write to the cache decides what is built: sources are in it.
+fn refuse_others_folder(folder: &Path) -> Result<()> {
+    let found = folder.metadata().with_context(|| folder.display().to_string())?;
+    let is_ours = is_root() || [0, user_id()].contains(&found.uid());
+    ensure!(
+        is_ours && found.mode() & 0o002 == 0,
+        "{} belongs to another user, or everybody can write to it: remove it, or set XDG_CACHE_HOME to another folder",
+        folder.display()
+    );
+    Ok(())
 }
 
 /// Whether this process is root.
@@ -45,4 +59,19 @@ pub fn user_name() -> Option<String> {
     let (id, text) = (user_id().to_string(), std::fs::read_to_string("/etc/passwd").ok()?);
     let line = text.lines().find(|line| line.split(':').nth(2) == Some(&id))?;
     line.split(':').next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_that_everybody_can_write_to_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        assert!(refuse_others_folder(folder.path()).is_ok());
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let error = refuse_others_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("everybody can write to it"), "{error}");
+    }
 }
