@@ -8,21 +8,29 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use cml::{ArchiveFile, Bundle, Definition};
 use digests::Digest;
-use files::Lock;
+use files::{Kind, Lock, Tree};
 use ui::Ui;
 
 /// The file with the sums; `sha256sum -c SHA256SUMS` checks them.
 const SUMS: &str = "SHA256SUMS";
 /// What this program remembers about its own steps. Not part of the server's tree.
 const RECORDS: &str = ".records";
+const IMAGES: &str = "virl-base-images";
+/// The largest definition that CML accepts is of this size; records are smaller.
+const LARGEST: u64 = 20 << 20;
 /// Everybody can read the artefacts.
-pub const ARTEFACT_MODE: u32 = 0o644;
+const ARTEFACT_MODE: u32 = 0o644;
 
+/// The folder `dist/` comes with a repository that may be a stranger's, so nothing in it is read, written or removed
+/// through a link. It cannot be one itself, although that would be a way to a larger disk: a pull request can contain
+/// `dist` as a link, too.
 pub struct Dist {
     pub root: PathBuf,
+    tree: Tree,
 }
 
 /// What is known about the artefacts with one id.
@@ -47,6 +55,34 @@ pub struct ArchiveRecord {
 }
 
 impl Dist {
+    /// The folder `root`, which need not be there.
+    pub fn at(root: PathBuf) -> Self {
+        let tree = Tree::at(root.parent().unwrap_or(&root));
+        Self { root, tree }
+    }
+
+    /// # Errors
+    /// If `dist/` or one of its folders is a link.
+    pub fn refuse_links(&self) -> Result<()> {
+        let folders = ["", RECORDS, "node-definitions", IMAGES].map(|name| self.root.join(name));
+        folders.iter().try_for_each(|folder| self.tree.refuse_links(folder)).context(
+            "dist/ cannot be, or contain, a link to a folder; to keep it on another disk, mount that (mount --bind)",
+        )?;
+        for folder in self.images_folders()? {
+            self.tree.refuse_links(folder)?;
+        }
+        Ok(())
+    }
+
+    /// What is in the folder with the folders of the images.
+    fn images_folders(&self) -> Result<Vec<PathBuf>> {
+        let images = self.root.join(IMAGES);
+        if self.tree.kind(&images)? != Some(Kind::Folder) {
+            return Ok(Vec::new());
+        }
+        Ok(self.tree.entries(&images)?.iter().map(|(name, _)| images.join(name)).collect())
+    }
+
     pub fn node_definition(&self, id: &str) -> PathBuf {
         self.root.join("node-definitions").join(format!("{id}.yaml"))
     }
@@ -60,7 +96,7 @@ impl Dist {
     }
 
     fn images(&self, id: &str) -> PathBuf {
-        self.root.join("virl-base-images").join(id)
+        self.root.join(IMAGES).join(id)
     }
 
     fn record_path(&self, id: &str) -> PathBuf {
@@ -69,14 +105,14 @@ impl Dist {
 
     /// Waits until no other command writes here, then removes what a killed one left behind: every draft.
     pub async fn lock(&self, ui: &Ui) -> Result<Lock> {
+        self.refuse_links()?;
         let path = self.root.join(RECORDS).join("lock");
         let lock = Lock::acquire(&path, ui, &format!("writes to {}", self.root.display())).await?;
-        let images = std::fs::read_dir(self.root.join("virl-base-images")).into_iter().flatten().flatten();
         let folders = ["", "node-definitions", RECORDS].map(|folder| self.root.join(folder));
-        for folder in images.map(|entry| entry.path()).chain(folders) {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().starts_with(files::DRAFT) {
-                    let _ = std::fs::remove_file(entry.path());
+        for folder in self.images_folders()?.into_iter().chain(folders) {
+            for (name, _) in self.tree.entries(&folder).unwrap_or_default() {
+                if name.to_string_lossy().starts_with(files::DRAFT) {
+                    let _ = self.tree.remove(folder.join(name));
                 }
             }
         }
@@ -85,17 +121,32 @@ impl Dist {
 
     /// Writes a small file, unless it has this content already.
     pub fn write(&self, path: &Path, text: &str) -> Result<()> {
-        if self.has(path, text) { Ok(()) } else { files::write(path, ARTEFACT_MODE, text) }
+        if self.has(path, text) { Ok(()) } else { self.tree.write(path, ARTEFACT_MODE, text) }
     }
 
     /// Whether the file has exactly this content.
     pub fn has(&self, path: &Path, text: &str) -> bool {
-        std::fs::read(path).is_ok_and(|there| there == text.as_bytes())
+        self.read(path).is_ok_and(|there| there == text)
+    }
+
+    /// One of the definitions, or another small file.
+    pub fn read(&self, path: &Path) -> Result<String> {
+        self.tree.read_to_string(path, LARGEST)
+    }
+
+    /// Whether a regular file is there.
+    pub fn has_file(&self, path: &Path) -> bool {
+        self.tree.has_file(path)
+    }
+
+    /// An empty file that [`files::publish`] makes the one at `path`.
+    pub fn draft(&self, path: &Path) -> Result<NamedTempFile> {
+        self.tree.draft(path, ARTEFACT_MODE)
     }
 
     /// What is known about an id. A record that cannot be read counts as none.
     pub fn record(&self, id: &str) -> Option<Record> {
-        serde_json::from_slice(&std::fs::read(self.record_path(id)).ok()?).ok()
+        serde_json::from_str(&self.read(&self.record_path(id)).ok()?).ok()
     }
 
     pub fn remember(&self, id: &str, record: &Record) -> Result<()> {
@@ -104,7 +155,7 @@ impl Dist {
 
     /// The record of a file that was just published.
     pub fn archive_record(&self, id: &str, digest: Digest, image_id: Digest) -> Result<ArchiveRecord> {
-        let (size, modified) = stamp(&self.archive(id))?;
+        let (size, modified) = self.stamp(&self.archive(id))?;
         Ok(ArchiveRecord { size, digest, image_id, modified })
     }
 
@@ -115,14 +166,13 @@ impl Dist {
         for id in self.ids().iter().filter(|id| excluded != Some(id)) {
             let Some(archive) = self.whole_archive(id) else { continue };
             for path in [self.node_definition(id), self.image_definition(id)] {
-                let digest = Digest::of_file(&path).with_context(|| format!("could not read {}", path.display()))?;
-                lines.push(self.sum_line(&path, &digest)?);
+                lines.push(self.sum_line(&path, &Digest::of(self.read(&path)?))?);
             }
             lines.push(self.sum_line(&self.archive(id), &archive.digest)?);
         }
         if lines.is_empty() {
             // sha256sum treats an empty list as an error.
-            return remove_if_there(&self.root.join(SUMS)).map(drop);
+            return self.tree.remove(self.root.join(SUMS)).map(drop);
         }
         lines.sort_by(|a, b| a[64..].cmp(&b[64..]));
         self.write(&self.root.join(SUMS), &lines.concat())
@@ -133,12 +183,19 @@ impl Dist {
         Ok(format!("{digest}  {inner}\n"))
     }
 
+    /// Size, and time of the last change in nanoseconds.
+    fn stamp(&self, path: &Path) -> Result<(u64, u128)> {
+        let metadata = self.tree.open(path)?.metadata()?;
+        let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok((metadata.len(), modified.as_nanos()))
+    }
+
     /// The record of an archive that belongs to the definitions beside it.
     pub fn whole_archive(&self, id: &str) -> Option<ArchiveRecord> {
         let record = self.record(id)?;
         let archive = record.archive.filter(|archive| archive.image_id == record.image_id)?;
-        let definitions = self.node_definition(id).is_file() && self.image_definition(id).is_file();
-        let is_untouched = stamp(&self.archive(id)).is_ok_and(|stamp| stamp == (archive.size, archive.modified));
+        let definitions = self.has_file(&self.node_definition(id)) && self.has_file(&self.image_definition(id));
+        let is_untouched = self.stamp(&self.archive(id)).is_ok_and(|stamp| stamp == (archive.size, archive.modified));
         (definitions && is_untouched).then_some(archive)
     }
 
@@ -169,18 +226,15 @@ impl Dist {
 
     /// The ids that have a record.
     pub fn ids(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.root.join(RECORDS)).into_iter().flatten().flatten();
-        let mut ids: Vec<String> =
-            entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned())).collect();
-        ids.sort();
-        ids
+        let entries = self.tree.entries(self.root.join(RECORDS)).unwrap_or_default();
+        entries.iter().filter_map(|(name, _)| Some(name.to_str()?.strip_suffix(".json")?.to_owned())).collect()
     }
 
     /// Removes the artefacts with that id, and folders that become empty. Returns the removed files.
     pub fn remove(&self, id: &str) -> Result<Vec<PathBuf>> {
         let mut removed = Vec::new();
         for path in [self.archive(id), self.image_definition(id), self.node_definition(id), self.record_path(id)] {
-            if remove_if_there(&path)? {
+            if self.tree.remove(&path)? {
                 removed.push(path);
             }
         }
@@ -192,9 +246,9 @@ impl Dist {
     /// Removes the folder itself, if it has no artefacts.
     pub fn remove_if_empty(&self) {
         if self.ids().is_empty() {
-            let _ = std::fs::remove_file(self.root.join(SUMS));
-            let _ = std::fs::remove_file(self.root.join(RECORDS).join("lock"));
-            for folder in [RECORDS, "node-definitions", "virl-base-images", ""] {
+            let _ = self.tree.remove(self.root.join(SUMS));
+            let _ = self.tree.remove(self.root.join(RECORDS).join("lock"));
+            for folder in [RECORDS, "node-definitions", IMAGES, ""] {
                 let _ = std::fs::remove_dir(self.root.join(folder));
             }
         }
@@ -204,22 +258,6 @@ impl Dist {
 /// The archive's file name, as the image definition names it.
 pub fn archive_name(id: &str) -> String {
     format!("{id}.tar.gz")
-}
-
-/// True if there was something to remove.
-fn remove_if_there(path: &Path) -> Result<bool> {
-    match std::fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).with_context(|| format!("could not remove {}", path.display())),
-    }
-}
-
-/// Size, and time of the last change in nanoseconds.
-fn stamp(path: &Path) -> Result<(u64, u128)> {
-    let metadata = path.metadata().with_context(|| format!("could not read {}", path.display()))?;
-    let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok((metadata.len(), modified.as_nanos()))
 }
 
 #[cfg(test)]
@@ -241,7 +279,7 @@ mod tests {
 
     fn dist() -> (tempfile::TempDir, Dist) {
         let folder = tempfile::tempdir().unwrap();
-        let dist = Dist { root: folder.path().join("dist") };
+        let dist = Dist::at(folder.path().join("dist"));
         (folder, dist)
     }
 
@@ -269,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn drafts_of_a_killed_command_are_cleared_away() {
         let (_folder, dist) = dist();
-        let draft = files::draft(&dist.archive("tiny"), ARTEFACT_MODE).unwrap();
+        let draft = dist.draft(&dist.archive("tiny")).unwrap();
         let (_, left_behind) = draft.keep().unwrap();
         let _lock = dist.lock(&Ui::new(false)).await.unwrap();
         assert!(!left_behind.exists());

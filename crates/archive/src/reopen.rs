@@ -1,20 +1,21 @@
 //! Opening archives, and copying them for an engine to load.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::contents::{Contents, Edit, parsed};
+use files::Tree;
 
 /// Opens an archive, compressed with gzip or not.
+///
+/// # Errors
+/// If it is not a regular file, or is reached through a link within a checkout.
 pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
-    let cannot = || format!("could not read {}", path.display());
-    // Before it is opened: to open a pipe is to wait for its other end.
-    ensure!(std::fs::metadata(path).with_context(cannot)?.is_file(), "{} is not a file", path.display());
-    let file = File::open(path).with_context(cannot)?;
-    unpacked(BufReader::with_capacity(1 << 17, file)).with_context(cannot)
+    let (tree, inner) = Tree::around(path)?;
+    let file = BufReader::with_capacity(1 << 17, tree.open(inner)?);
+    unpacked(file).with_context(|| format!("could not read {}", path.display()))
 }
 
 /// The bytes of an archive, which may be compressed with gzip.

@@ -2,12 +2,18 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 use tera::{Kwargs, State, Tera};
 
 use crate::environment::Environment;
 use crate::{HOSTNAME, MARK, lookup};
+use files::Tree;
+
+const FOLDER: &str = "builder";
+
+/// The largest file there has a fraction of this.
+const LARGEST: u64 = 1 << 20;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
@@ -29,18 +35,16 @@ pub struct Machine {
 impl Machine {
     /// The lab as CML imports it, from the templates of the repository at `root`.
     pub fn topology(&self, root: &Path) -> Result<String> {
-        let folder = root.join("builder");
         let mut context = self.context()?;
         context.insert("user_data", &self.user_data(root)?);
-        context.insert("network_config", &read(&folder, "network-config.yaml")?);
-        render(&folder, "lab.yaml", &context)
+        context.insert("network_config", &read(root, "network-config.yaml")?);
+        render(root, "lab.yaml", &context)
     }
 
     pub fn user_data(&self, root: &Path) -> Result<String> {
-        let folder = root.join("builder");
         let mut context = self.context()?;
-        context.insert("prepare", &read(&folder, "prepare.sh")?);
-        render(&folder, "user-data.yaml", &context)
+        context.insert("prepare", &read(root, "prepare.sh")?);
+        render(root, "user-data.yaml", &context)
     }
 
     fn context(&self) -> Result<tera::Context> {
@@ -63,20 +67,20 @@ impl Machine {
     }
 }
 
-fn read(folder: &Path, name: &str) -> Result<String> {
-    let path = folder.join(name);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+/// A file of the folder `builder/`.
+fn read(root: &Path, name: &str) -> Result<String> {
+    let text = Tree::at(root).read_to_string(Path::new(FOLDER).join(name), LARGEST)?;
     Ok(text.trim_end().to_owned())
 }
 
-fn render(folder: &Path, name: &str, context: &tera::Context) -> Result<String> {
+fn render(root: &Path, name: &str, context: &tera::Context) -> Result<String> {
     let mut tera = Tera::new();
     tera.autoescape_on(Vec::<String>::new());
     tera.register_filter("quoted", quoted);
-    let text = read(folder, name)? + "\n";
+    let text = read(root, name)? + "\n";
     tera.add_raw_template(name, &text)
         .and_then(|()| tera.render(name, context))
-        .map_err(|error| anyhow!("{} is not a valid template: {error}", folder.join(name).display()))
+        .map_err(|error| anyhow!("{} is not a valid template: {error}", root.join(FOLDER).join(name).display()))
 }
 
 /// `{{ text | quoted }}`: one YAML scalar in ASCII, whatever the text contains. JSON's way of quoting would not do:

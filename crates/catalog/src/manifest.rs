@@ -12,8 +12,12 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::names::{InnerPath, Name, Pattern, is_definition_id, version_id};
 use crate::scene::Scene;
+use files::Tree;
 
 pub const MANIFEST: &str = "node.yaml";
+
+/// The largest manifest has a fraction of this.
+pub const LARGEST: u64 = 1 << 20;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -177,10 +181,10 @@ pub struct Limits {
 
 impl Manifest {
     /// Reads and checks one manifest. Errors name file, line and column.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
+    pub fn read(tree: &Tree, path: &Path) -> Result<Self> {
+        let text = tree.read_to_string(path, LARGEST)?;
         let manifest: Self = serde_yaml::from_str(&text).map_err(|error| located(path, &text, &error))?;
-        manifest.check(path).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        manifest.check(tree, path).map_err(|error| anyhow!("{}: {error:#}", path.display()))?;
         Ok(manifest)
     }
 
@@ -205,7 +209,7 @@ impl Manifest {
         Ok(self.switches.iter().chain(values).map(|(name, value)| (name.clone(), *value)).collect())
     }
 
-    fn check(&self, path: &Path) -> Result<()> {
+    fn check(&self, tree: &Tree, path: &Path) -> Result<()> {
         let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
         anyhow::ensure!(
             folder == self.node.as_str(),
@@ -217,7 +221,9 @@ impl Manifest {
             let again = self.variants[..index].iter().any(|other| other.name == variant.name);
             anyhow::ensure!(!again, "variants[{index}].name: another variant is called `{}`", variant.name);
             let file = path.with_file_name(variant.dockerfile.as_str());
-            anyhow::ensure!(file.is_file(), "variants[{index}].dockerfile: there is no file {}", file.display());
+            let is_there = tree.kind(&file)?.is_some();
+            anyhow::ensure!(is_there, "variants[{index}].dockerfile: there is no file {}", file.display());
+            tree.open(&file).with_context(|| format!("variants[{index}].dockerfile"))?;
         }
         for (index, scene) in self.scenes.iter().enumerate() {
             scene.check().map_err(anyhow::Error::msg)?;
@@ -343,7 +349,7 @@ variants:
         std::fs::create_dir(&node).unwrap();
         std::fs::write(node.join("Dockerfile"), "FROM scratch\n").unwrap();
         std::fs::write(node.join("node.yaml"), text).unwrap();
-        Manifest::read(&node.join("node.yaml"))
+        Manifest::read(&Tree::at(folder.path()), &node.join("node.yaml"))
     }
 
     fn error_of(text: &str) -> String {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::context::ContextFile;
@@ -17,6 +17,9 @@ use digests::Digest;
 
 /// Raise it when this program starts to build a different image from the same data.
 const RECIPE_FORMAT: u32 = 1;
+
+/// The largest Dockerfile has a fraction of this.
+const LARGEST_DOCKERFILE: u64 = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub struct BuildPlan {
@@ -46,6 +49,16 @@ pub struct BuildPlan {
 }
 
 impl BuildPlan {
+    /// The text of the Dockerfile.
+    ///
+    /// # Errors
+    /// If it is not a regular file of the node's folder.
+    pub fn dockerfile_text(&self) -> Result<String> {
+        let file = self.files.iter().find(|file| file.path == self.dockerfile);
+        let file = file.with_context(|| format!("{} has no {}", self.folder.display(), self.dockerfile))?;
+        Ok(String::from_utf8_lossy(&file.read(LARGEST_DOCKERFILE)?).into_owned())
+    }
+
     /// The commit of the node's main source, if it comes from git.
     pub fn revision(&self) -> Option<&str> {
         match self.sources.get(&self.node) {

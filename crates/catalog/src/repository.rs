@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::context::{self, ContextFile};
 use crate::manifest::{MANIFEST, Manifest, Names};
+use files::Tree;
 
 const DEFAULT_NODE: &str = "frr";
 
@@ -15,8 +16,10 @@ const COMMON: &str = "common";
 
 pub struct Repository {
     pub root: PathBuf,
+    /// The same, as the only way to read what is in it.
+    pub tree: Tree,
     /// The folder that holds the folder [`COMMON`].
-    shared: PathBuf,
+    shared: Tree,
     nodes: BTreeMap<String, Manifest>,
 }
 
@@ -29,20 +32,24 @@ impl Repository {
     /// A repository whose nodes share the folder `common` in `shared`, which may be another repository's.
     pub fn open_sharing(root: &Path, shared: &Path) -> Result<Self> {
         let root = root.canonicalize().with_context(|| format!("could not open {}", root.display()))?;
-        let folders = std::fs::read_dir(root.join("docker"))
-            .with_context(|| format!("{} is not a repository of nodes: it has no folder docker/", root.display()))?;
+        let (tree, docker) = (Tree::at(&root), root.join("docker"));
+        anyhow::ensure!(
+            tree.kind(&docker)?.is_some(),
+            "{} is not a repository of nodes: it has no folder docker/",
+            root.display()
+        );
         let mut nodes = BTreeMap::new();
-        for folder in folders {
-            let path = folder?.path().join(MANIFEST);
-            if path.is_file() {
-                let manifest = Manifest::read(&path)?;
+        for (name, _) in tree.entries(&docker)? {
+            let path = docker.join(name).join(MANIFEST);
+            if tree.kind(&path)?.is_some() {
+                let manifest = Manifest::read(&tree, &path)?;
                 Self::check_name(manifest.node.as_str()).with_context(|| path.display().to_string())?;
                 nodes.insert(manifest.node.to_string(), manifest);
             }
         }
         anyhow::ensure!(!nodes.is_empty(), "{} has no nodes: no file docker/<node>/{MANIFEST}", root.display());
         let shared = shared.canonicalize().with_context(|| format!("could not open {}", shared.display()))?;
-        let repository = Self { root, shared, nodes };
+        let repository = Self { root, tree, shared: Tree::at(shared), nodes };
         repository.check_claims()?;
         repository.check_common()?;
         Ok(repository)
@@ -108,8 +115,9 @@ impl Repository {
     /// The files of a node's build context: its own, without the manifest, and what it takes from `docker/common`.
     pub fn context(&self, node: &Manifest) -> Result<Vec<ContextFile>> {
         let folder = self.folder(node);
-        let mut files = context::scan(&folder, &folder)?;
+        let mut files = context::scan(&self.tree, &folder, &folder)?;
         files.retain(|file| file.path != MANIFEST);
+        files.iter().filter(|file| decides_the_context(&file.path)).try_for_each(|file| file.refuse_link())?;
         files.extend(self.common_files(node)?);
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
@@ -119,7 +127,8 @@ impl Repository {
     pub fn common_files(&self, node: &Manifest) -> Result<Vec<ContextFile>> {
         let mut files = Vec::new();
         for entry in &node.common {
-            files.extend(context::scan(&self.shared, &self.shared.join(COMMON).join(entry.as_str()))?);
+            let path = self.shared.root().join(COMMON).join(entry.as_str());
+            files.extend(context::scan(&self.shared, self.shared.root(), &path)?);
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         files.dedup_by(|a, b| a.path == b.path);
@@ -147,19 +156,23 @@ impl Repository {
 
     /// What a manifest takes from `docker/common` is there, and nothing of the node's own is in its place.
     fn check_common(&self) -> Result<()> {
-        let folder = self.shared.join(COMMON);
+        let folder = self.shared.root().join(COMMON);
         for node in self.nodes().filter(|node| !node.common.is_empty()) {
             let own = self.folder(node);
             let manifest = own.join(MANIFEST).display().to_string();
-            if let Some(entry) = node.common.iter().find(|entry| !folder.join(entry.as_str()).exists()) {
-                let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-                let names: BTreeSet<String> = entries.map(|entry| entry.file_name().display().to_string()).collect();
-                let near = text::near(entry.as_str(), names.iter().map(String::as_str));
-                bail!("{manifest}: common: there is no {}: {near}", folder.join(entry.as_str()).display());
+            for entry in &node.common {
+                let path = folder.join(entry.as_str());
+                self.shared.refuse_links(&path).with_context(|| format!("{manifest}: common"))?;
+                if self.shared.kind(&path)?.is_none() {
+                    let entries = self.shared.entries(&folder).unwrap_or_default();
+                    let names: Vec<String> = entries.iter().map(|(name, _)| name.display().to_string()).collect();
+                    let near = text::near(entry.as_str(), names.iter().map(String::as_str));
+                    bail!("{manifest}: common: there is no {}: {near}", path.display());
+                }
             }
             let own = own.join(COMMON);
             anyhow::ensure!(
-                !own.exists(),
+                self.tree.kind(&own)?.is_none(),
                 "{manifest}: common: the build finds the shared files in {COMMON}/, but the node has a folder of that \
                  name: rename {}",
                 own.display()
@@ -167,6 +180,12 @@ impl Repository {
         }
         Ok(())
     }
+}
+
+/// Whether an engine reads this file of a build context before the build, or the build finds files of this program's at
+/// that place: a link there could lead the engine out of the context.
+fn decides_the_context(path: &str) -> bool {
+    [COMMON, context::SOURCES].contains(&path) || path.ends_with(".dockerignore") || path == ".containerignore"
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use digests::Digest;
+use files::Tree;
 
 const PIECE: usize = 256 << 10;
 
@@ -82,7 +83,8 @@ impl ArchiveFile {
     }
 
     fn open(&self) -> Result<File> {
-        let file = File::open(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let (tree, path) = Tree::around(&self.path)?;
+        let file = tree.open(path)?;
         ensure!(file.metadata()?.len() == self.size, self.changed());
         Ok(file)
     }

@@ -1,7 +1,6 @@
 //! A file, read as a definition: the only way by which the text of a definition becomes values.
 
 use std::fmt::Display;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::finding::{Example, Finding, MOST_FINDINGS, Rule};
 use crate::schema::{self, Definition, ImageDefinition, NodeDefinition};
 use crate::yaml::{self, Duplicate, Mark, Problem, ProblemKind, quoted};
+use files::Tree;
 
 pub(crate) static RULES: &[&Rule] = &[&DUPLICATE_KEY, &LIMITS];
 
@@ -57,10 +57,14 @@ impl Document {
         Self { definition, findings }
     }
 
-    /// Reads a file, but no more of it than a definition may have.
+    /// Reads a regular file, but no more of it than a definition may have.
+    ///
+    /// # Errors
+    /// If it is not one, or is reached through a link within a checkout.
     pub fn open(path: &Path) -> Result<Self> {
         let cannot = || format!("cannot read {}", path.display());
-        let file = File::open(path).with_context(cannot)?;
+        let (tree, path) = Tree::around(path)?;
+        let file = tree.open(&path)?;
         let size = file.metadata().with_context(cannot)?.len();
         let most = yaml::LARGEST as u64;
         if size > most {
@@ -69,7 +73,7 @@ impl Document {
             return Ok(Self { definition: Definition::Unknown, findings: vec![finding] });
         }
         let mut bytes = Vec::new();
-        // A pipe has no size.
+        // It may grow meanwhile.
         file.take(most + 1).read_to_end(&mut bytes).with_context(cannot)?;
         Ok(Self::read(&bytes))
     }

@@ -9,6 +9,7 @@ use crate::finding::Finding;
 use crate::lint::{self, ImageFile, Subject, Surroundings};
 use crate::template::{Facts, Rendered, Templates};
 use digests::Digest;
+use files::Tree;
 
 /// Both definitions of a node, as text.
 #[derive(Debug)]
@@ -67,7 +68,9 @@ impl Definitions {
 /// Renders the two definitions of the node that `facts` describe. Fails, with file and line, if a template is wrong or
 /// renders to something other than a definition of this node.
 pub fn render(repository: &Path, node_template: &str, image_template: &str, facts: &Facts<'_>) -> Result<Definitions> {
-    let render = |folder: &str, template: &str| Templates::load(&repository.join(folder))?.render(template, facts);
+    let tree = Tree::at(repository);
+    let render =
+        |folder: &str, template: &str| Templates::load(&tree, &repository.join(folder))?.render(template, facts);
     let node = render("node-definitions", node_template)?;
     check::node_definition(&node, facts)?;
     let image = render("image-definitions", image_template)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 use tera::{Kwargs, State, Tera, Value};
 
@@ -11,6 +11,10 @@ use crate::document::Document;
 use crate::origin::Origin;
 use crate::yaml::Mark;
 use digests::Digest;
+use files::{Kind, Tree};
+
+/// The largest template has a fraction of this.
+const LARGEST: u64 = 1 << 20;
 
 /// What a template can use.
 #[derive(Clone, Debug, Serialize)]
@@ -69,9 +73,10 @@ pub(crate) struct Templates {
 }
 
 impl Templates {
-    pub fn load(folder: &Path) -> Result<Self> {
+    /// The templates in a folder of `tree`.
+    pub fn load(tree: &Tree, folder: &Path) -> Result<Self> {
         let mut sources = HashMap::new();
-        read_templates(folder, folder, &mut sources)?;
+        read_templates(tree, folder, folder, &mut sources)?;
         let mut tera = Tera::new();
         tera.autoescape_on(Vec::<String>::new());
         tera.register_filter("json", json);
@@ -115,15 +120,15 @@ fn json(value: Value, _: Kwargs, _: &State<'_>) -> tera::TeraResult<String> {
     serde_json::to_string(&value).map_err(|error| tera::Error::message(error.to_string()))
 }
 
-fn read_templates(root: &Path, folder: &Path, into: &mut HashMap<String, String>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() {
-            read_templates(root, &path, into)?;
+fn read_templates(tree: &Tree, root: &Path, folder: &Path, into: &mut HashMap<String, String>) -> Result<()> {
+    for (name, kind) in tree.entries(folder)? {
+        let path = folder.join(name);
+        tree.refuse_links(&path)?;
+        if kind == Kind::Folder {
+            read_templates(tree, root, &path, into)?;
         } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
             let name = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            into.insert(name, text);
+            into.insert(name, tree.read_to_string(&path, LARGEST)?);
         }
     }
     Ok(())

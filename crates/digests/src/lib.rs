@@ -18,7 +18,12 @@ impl Digest {
 
     /// The digest of a file, read in pieces.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        of_reader(&mut std::fs::File::open(path)?)
+        Self::of_reader(&mut std::fs::File::open(path)?)
+    }
+
+    /// The digest of all that a reader yields.
+    pub fn of_reader(reader: &mut impl Read) -> io::Result<Self> {
+        of_reader(reader)
     }
 
     /// Reads 64 hex digits, with or without `sha256:` before them.

@@ -1,11 +1,15 @@
 //! Locks between processes. The kernel releases them when their holder ends, however that happens.
 
 use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::fs::OFlags;
 
+use crate::own::open_own;
 use ui::Ui;
 
 /// How often a waiting process looks again.
@@ -38,7 +42,7 @@ impl Lock {
 
     /// A shared lock for a program without a runtime: it blocks.
     pub fn share_blocking(path: &Path) -> Result<Self> {
-        let file = open(path)?;
+        let file = open_own(path)?;
         file.lock_shared().with_context(|| format!("could not lock {}", path.display()))?;
         Ok(Self(file))
     }
@@ -50,13 +54,20 @@ impl Lock {
 
     /// The lock, if nobody else holds it now.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
-        let file = open(path)?;
+        let file = open_own(path)?;
         Ok(try_lock(&file, path, File::try_lock)?.then_some(Self(file)))
     }
 
     /// Whether a process holds the lock on `path` now. Creates nothing.
     pub fn is_held(path: &Path) -> bool {
-        File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let file = File::options().read(true).custom_flags(flags).open(path);
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Writes a text into the locked file.
+    pub fn write(&self, text: &str) -> Result<()> {
+        self.0.set_len(0).and_then(|()| (&self.0).write_all(text.as_bytes())).context("could not write to a lock")
     }
 
     /// Gives the lock up before the value is dropped.
@@ -67,7 +78,7 @@ impl Lock {
 }
 
 async fn wait(path: &Path, lock: TryLock, note: impl FnOnce()) -> Result<Lock> {
-    let (file, since, mut note) = (open(path)?, Instant::now(), Some(note));
+    let (file, since, mut note) = (open_own(path)?, Instant::now(), Some(note));
     // Not the call that blocks: Ctrl-C must end the waiting, too.
     while !try_lock(&file, path, lock)? {
         if since.elapsed() > WORTH_A_NOTE {
@@ -80,13 +91,6 @@ async fn wait(path: &Path, lock: TryLock, note: impl FnOnce()) -> Result<Lock> {
 
 fn note(ui: &Ui, holder: &str) {
     ui.note(format_args!("waiting for another command that {holder}"));
-}
-
-fn open(path: &Path) -> Result<File> {
-    let folder = path.parent().with_context(|| format!("{} is not the path of a file", path.display()))?;
-    std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
-    let file = File::options().create(true).append(true).open(path);
-    file.with_context(|| format!("could not write {}", path.display()))
 }
 
 fn try_lock(file: &File, path: &Path, lock: TryLock) -> Result<bool> {
@@ -120,5 +124,18 @@ mod tests {
         assert!(Lock::try_acquire(&path).unwrap().is_none());
         drop(further);
         assert!(Lock::try_acquire(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_a_link_points_to_is_neither_locked_nor_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [precious, link, own] = ["precious", "link", "own"].map(|name| folder.path().join(name));
+        std::fs::write(&precious, "text").unwrap();
+        std::os::unix::fs::symlink(&precious, &link).unwrap();
+        let _held = Lock::try_acquire(&precious).unwrap().unwrap();
+        assert!(Lock::try_acquire(&link).is_err() && Lock::share_blocking(&link).is_err() && !Lock::is_held(&link));
+        assert_eq!(std::fs::read(&precious).unwrap(), b"text");
+        Lock::try_acquire(&own).unwrap().unwrap().write("mine").unwrap();
+        assert_eq!(std::fs::read(&own).unwrap(), b"mine");
     }
 }

@@ -13,8 +13,12 @@ pub const DRAFT: &str = ".cml-nodes-tmp-";
 
 /// Writes a file with that mode. Creates its folder.
 pub fn write(path: &Path, mode: u32, content: impl AsRef<[u8]>) -> Result<()> {
-    let mut draft = draft(path, mode)?;
-    draft.write_all(content.as_ref()).with_context(|| format!("could not write {}", draft.path().display()))?;
+    complete(draft(path, mode)?, path, content.as_ref())
+}
+
+/// Fills a draft, and makes it the file at `path`.
+pub(crate) fn complete(mut draft: NamedTempFile, path: &Path, content: &[u8]) -> Result<()> {
+    draft.write_all(content).with_context(|| format!("could not write {}", draft.path().display()))?;
     publish(draft, path)
 }
 

@@ -9,8 +9,9 @@ use similar::{ChangeTag, TextDiff};
 use crate::commands::session::Session;
 use crate::commands::variant_definitions::Rendering;
 use catalog::{Manifest, Names, Variant};
-use definitions::{Definitions, Document};
+use definitions::{Definitions, Document, yaml};
 use digests::Digest;
+use files::Tree;
 use ui::Ui;
 
 /// The exit code is 0 with or without a difference.
@@ -64,10 +65,10 @@ impl Comparison<'_> {
         for variant in &self.variants {
             let id = self.id(variant)?;
             let paths = [dist.node_definition(&id), dist.image_definition(&id)];
-            if !paths.iter().any(|path| path.is_file()) {
+            if !paths.iter().any(|path| dist.has_file(path)) {
                 continue;
             }
-            let old = paths.map(|path| (std::fs::read_to_string(&path).unwrap_or_default(), path));
+            let old = paths.map(|path| (dist.read(&path).unwrap_or_default(), path));
             let definitions = self.render(variant, &old[1].0)?;
             for ((old, path), new) in old.iter().zip([&definitions.node, &definitions.image]) {
                 found = Some(show(ui, path, old, new, variant)? || found == Some(true));
@@ -82,7 +83,8 @@ impl Comparison<'_> {
 
     /// Compares one file with the definition of its kind. Returns whether there is a difference.
     fn against(&self, file: &Path) -> Result<bool> {
-        let old = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let (tree, path) = Tree::around(file)?;
+        let old = tree.read_to_string(path, yaml::LARGEST as u64)?;
         let document = Document::read(old.as_bytes());
         let id = match (document.as_node(), document.as_image()) {
             (Some(node), _) => node.id.as_ref(),

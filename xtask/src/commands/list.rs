@@ -119,7 +119,7 @@ fn saved(session: &Session<'_>, id: &str, image: Option<&Image>, built: Presence
         (true, Presence::Yes) if of_this_image => Presence::Yes,
         (true, Presence::Unknown) => Presence::Unknown,
         (true, _) => Presence::Stale,
-        (false, _) if session.dist.archive(id).is_file() => Presence::Stale,
+        (false, _) if session.dist.has_file(&session.dist.archive(id)) => Presence::Stale,
         (false, _) => Presence::No,
     }
 }

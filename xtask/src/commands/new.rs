@@ -3,14 +3,19 @@
 //! They are copied from a node, and its name is replaced where it names the node: from the one that comes with this
 //! program, or from another node of the repository.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::commands::session::Session;
+use catalog::context::{self, ContextFile};
 use catalog::manifest::MANIFEST;
 use catalog::names::Name;
-use catalog::{Manifest, Repository, context};
+use catalog::{Manifest, Repository};
+use files::Tree;
+
+/// The largest file that is copied.
+const LARGEST: u64 = 1 << 30;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -34,11 +39,12 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
         None => (&own, own.node(None)?),
     };
     let files = copies(from, source, &session.repository.root, name.as_str())?;
+    let tree = &session.repository.tree;
     for (path, _) in &files {
-        anyhow::ensure!(!path.exists(), "{} already exists: choose another name", path.display());
+        anyhow::ensure!(tree.kind(path)?.is_none(), "{} already exists: choose another name", path.display());
     }
-    for (path, text) in files.iter().chain(&shared(from, source, &session.repository.root)?) {
-        write(path, text)?;
+    for (path, content) in files.iter().chain(&shared(from, source, tree)?) {
+        write(tree, path, content)?;
         session.ui.result(path.display())?;
     }
     // The program must be able to read what it wrote.
@@ -50,49 +56,77 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     Ok(())
 }
 
-/// A file to be written: where, and its content.
-type Copy = (PathBuf, Vec<u8>);
+/// A file to be written: where, and what.
+type Copy = (PathBuf, Content);
+
+enum Content {
+    Bytes(Vec<u8>),
+    /// A link to this.
+    Link(PathBuf),
+}
 
 fn copies(from: &Repository, source: &Manifest, root: &Path, name: &str) -> Result<Vec<Copy>> {
     let (old, folder) = (source.node.as_str(), from.folder(source));
     let mut copies = Vec::new();
-    for file in context::scan(&folder, &folder)? {
-        let text = read(&file.origin)?;
-        let text = match file.path.as_str() {
-            MANIFEST => edited(text, |text| manifest(text, old, name)),
-            path if path.starts_with("Dockerfile") => edited(text, |text| dockerfile(text, old, name)),
-            _ => text,
+    for file in context::scan(&from.tree, &folder, &folder)? {
+        let content = content(&folder, &file)?;
+        let content = match file.path.as_str() {
+            MANIFEST => content.edited(|text| manifest(text, old, name)),
+            path if path.starts_with("Dockerfile") => content.edited(|text| dockerfile(text, old, name)),
+            _ => content,
         };
-        copies.push((root.join("docker").join(name).join(&file.path), text));
+        copies.push((root.join("docker").join(name).join(&file.path), content));
     }
-    let text = edited(read(&from.root.join("node-definitions").join(source.node_template()))?, |text| {
-        template(text, old, name)
-    });
+    let text = from.tree.read(Path::new("node-definitions").join(source.node_template()), LARGEST)?;
+    let text = Content::Bytes(text).edited(|text| template(text, old, name));
     copies.push((root.join("node-definitions").join(format!("{name}.yaml")), text));
     Ok(copies)
 }
 
 /// What the node takes from `docker/common` and the repository does not have yet.
-fn shared(from: &Repository, source: &Manifest, root: &Path) -> Result<Vec<Copy>> {
+fn shared(from: &Repository, source: &Manifest, to: &Tree) -> Result<Vec<Copy>> {
     let mut copies = Vec::new();
     for file in from.common_files(source)? {
-        let path = root.join("docker").join(&file.path);
-        if !path.exists() {
-            copies.push((path, read(&file.origin)?));
+        let path = to.root().join("docker").join(&file.path);
+        if to.kind(&path)?.is_none() {
+            copies.push((path, content(Path::new("docker"), &file)?));
         }
     }
     Ok(copies)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("could not read {}", path.display()))
+/// What is copied of a file in `folder`. A link stays one, if it leads to something in this folder.
+fn content(folder: &Path, file: &ContextFile) -> Result<Content> {
+    let Some(target) = file.link_target() else { return Ok(Content::Bytes(file.read(LARGEST)?)) };
+    anyhow::ensure!(
+        stays_inside(&file.path, target),
+        "{} is a symbolic link to {}, which is outside of {} or may be: it is not copied; remove it, or replace it by \
+         what it points to",
+        folder.join(&file.path).display(),
+        text::printable(&target.to_string_lossy()),
+        folder.display()
+    );
+    Ok(Content::Link(target.to_owned()))
 }
 
-/// The text edited; other bytes as they are.
-fn edited(bytes: Vec<u8>, edit: impl FnOnce(&str) -> String) -> Vec<u8> {
-    match String::from_utf8(bytes) {
-        Ok(text) => edit(&text).into_bytes(),
-        Err(error) => error.into_bytes(),
+/// Whether the link at `path`, relative to some folder, leads to something in that folder, as far as its text says.
+/// Behind a name, `..` could be the way out of what another link points to.
+fn stays_inside(path: &str, target: &Path) -> bool {
+    let parts = || target.components().filter(|part| *part != Component::CurDir);
+    let ups = parts().take_while(|part| *part == Component::ParentDir).count();
+    ups <= path.matches('/').count() && parts().skip(ups).all(|part| matches!(part, Component::Normal(_)))
+}
+
+impl Content {
+    /// Edited, if it is text.
+    fn edited(self, edit: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Bytes(bytes) => Self::Bytes(match String::from_utf8(bytes) {
+                Ok(text) => edit(&text).into_bytes(),
+                Err(error) => error.into_bytes(),
+            }),
+            link @ Self::Link(_) => link,
+        }
     }
 }
 
@@ -133,9 +167,12 @@ fn dockerfile(text: &str, old: &str, new: &str) -> String {
         .replace(&format!("id=cml-nodes-{old}-"), &format!("id=cml-nodes-{new}-"))
 }
 
-/// Writes a file, executable if it is a script.
-fn write(path: &Path, text: &[u8]) -> Result<()> {
-    files::write(path, if text.starts_with(b"#!") { 0o755 } else { 0o644 }, text)
+/// Writes a file, executable if it is a script, or a link.
+fn write(tree: &Tree, path: &Path, content: &Content) -> Result<()> {
+    match content {
+        Content::Bytes(text) => tree.write(path, if text.starts_with(b"#!") { 0o755 } else { 0o644 }, text),
+        Content::Link(target) => tree.write_link(path, target),
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +192,20 @@ mod tests {
             "variants:\n  - source: {package: frr}\nchecks:\n  - run: [/usr/lib/frr/zebra]\n"
         );
         assert_eq!(manifest(text, "frr", "spine"), renamed);
+    }
+
+    #[test]
+    fn links_that_lead_out_of_the_folder_or_may_are_told_from_others() {
+        for (path, target, stays) in [
+            ("a", "./b", true),
+            ("etc/a", "../usr/b", true),
+            ("etc/a", "../../b", false),
+            ("a", "/etc/passwd", false),
+            // If `b` is a link to the folder itself, this is beside the folder.
+            ("a", "b/../c", false),
+        ] {
+            assert_eq!(stays_inside(path, Path::new(target)), stays, "{path} -> {target}");
+        }
     }
 
     #[test]

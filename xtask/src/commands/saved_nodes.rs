@@ -12,8 +12,7 @@ pub fn bundles(session: &Session<'_>) -> Vec<Bundle> {
     let dist = &session.dist;
     let bundle = |id: &String| {
         let (record, archive) = (dist.record(id)?, dist.whole_archive(id)?);
-        let read = |path| std::fs::read_to_string(path).ok();
-        let definitions = [read(dist.node_definition(id))?, read(dist.image_definition(id))?];
+        let definitions = [dist.read(&dist.node_definition(id)).ok()?, dist.read(&dist.image_definition(id)).ok()?];
         dist.bundle(id, record.node, definitions, archive, record.image_id).ok()
     };
     dist.ids().iter().filter_map(bundle).collect()

@@ -11,7 +11,7 @@ use crate::engine::connect::find::Finder;
 use crate::engine::{Engine, Unreachable};
 use crate::setup;
 use crate::setup::Consent;
-use catalog::{Planner, Repository};
+use catalog::{Planner, Repository, manifest};
 use definitions::{lint, yaml};
 use ui::Ui;
 
@@ -31,7 +31,8 @@ impl<'a> Session<'a> {
         let root = root.map_or_else(Repository::find_root, |root| Ok(root.to_owned()))?;
         let repository = Repository::open(&root)?;
         check_silenced(&repository)?;
-        let dist = Dist { root: repository.root.join("dist") };
+        let dist = Dist::at(repository.root.join("dist"));
+        dist.refuse_links()?;
         let (cache, finder) = (finder.cache.clone(), finder.clone());
         Ok(Self { ui, repository, dist, cache, finder, is_set_up: Cell::new(false) })
     }
@@ -41,7 +42,7 @@ impl<'a> Session<'a> {
         Ok(Session {
             ui,
             repository: Repository::open(root)?,
-            dist: Dist { root: dist.to_owned() },
+            dist: Dist::at(dist.to_owned()),
             cache: self.cache.clone(),
             finder: self.finder.clone(),
             is_set_up: self.is_set_up.clone(),
@@ -90,7 +91,7 @@ fn check_silenced(repository: &Repository) -> Result<()> {
     for node in repository.nodes() {
         for (index, silenced) in node.silenced.iter().enumerate() {
             let path = repository.folder(node).join("node.yaml");
-            let place = || place(&path, index);
+            let place = || place(repository, &path, index);
             let rule = lint::rule(&silenced.rule).map_err(|message| anyhow!("{}: {message}", place()))?;
             if rule.id.starts_with("schema") {
                 bail!("{}: `{}` cannot be silenced: CML refuses such a definition", place(), rule.id);
@@ -101,8 +102,8 @@ fn check_silenced(repository: &Repository) -> Result<()> {
 }
 
 /// Where the manifest names the rule: file, line, column and key.
-fn place(path: &Path, index: usize) -> String {
-    let document = std::fs::read(path).ok().and_then(|bytes| yaml::read(&bytes).ok());
+fn place(repository: &Repository, path: &Path, index: usize) -> String {
+    let document = repository.tree.read(path, manifest::LARGEST).ok().and_then(|bytes| yaml::read(&bytes).ok());
     let entry = document.as_ref().and_then(|document| document.root.get("silenced")?.list()?.get(index)?.get("rule"));
     let mark = entry.map_or(yaml::Mark::START, |node| node.at);
     format!("{}:{mark}: silenced[{index}].rule", path.display())

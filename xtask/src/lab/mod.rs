@@ -26,7 +26,7 @@ use bollard::models::HostConfig;
 
 use crate::engine::handle::Engine;
 use catalog::labels;
-use files::Lock;
+use files::{Lock, Tree};
 use ui::Ui;
 
 pub use boot::{Booted, QUOTED_LINES};
@@ -59,7 +59,7 @@ pub struct Lab<'a> {
     helper_image: String,
     host_access: HostAccess,
     /// Held while this process uses the lab; if another command can take it, the lab was left behind.
-    _lock: Lock,
+    lock: Lock,
     lock_path: PathBuf,
     lasting: Cell<bool>,
     closed: bool,
@@ -87,7 +87,7 @@ impl<'a> Lab<'a> {
             helper: String::new(),
             helper_image: helper_image.to_owned(),
             host_access,
-            _lock: lock,
+            lock,
             lock_path,
             lasting: Cell::new(false),
             closed: false,
@@ -123,8 +123,7 @@ impl<'a> Lab<'a> {
 
     /// Lets the lab outlast this process, until [`remove`].
     pub fn outlive_this_process(&self) -> Result<()> {
-        std::fs::write(&self.lock_path, LASTING)
-            .with_context(|| format!("{} could not be written", self.lock_path.display()))?;
+        self.lock.write(LASTING).with_context(|| self.lock_path.display().to_string())?;
         self.lasting.set(true);
         Ok(())
     }
@@ -183,7 +182,8 @@ pub async fn remove(engine: &Engine, cache: &Path, id: &str) -> Result<()> {
 }
 
 fn is_lasting(record: &Path) -> bool {
-    std::fs::read_to_string(record).is_ok_and(|text| text == LASTING)
+    let tree = Tree::at(record.parent().unwrap_or(record));
+    tree.read(record, LASTING.len() as u64).is_ok_and(|text| text == LASTING.as_bytes())
 }
 
 /// Removes labs whose process is gone. Labs of other machines that use the same engine have no file here,

@@ -1,14 +1,13 @@
 //! Whether the archive is the one that the definitions name. [docs/cml.md 3]
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::proof::subject::Shipped;
 use archive::{self, Contents};
 use definitions::Document;
 use definitions::lint::same_tag;
 use definitions::schema::ImageDefinition;
+use files::{Kind, Tree};
 
 /// The contradictions between the archive and the definitions. Reads the whole archive; fails if it is not one.
 pub(super) fn contradictions(node: &Shipped) -> Result<Vec<String>> {
@@ -24,12 +23,12 @@ pub(super) fn contradictions(node: &Shipped) -> Result<Vec<String>> {
 
 /// The same for the image definition that is beside the archive and names it, as on the server.
 fn of_image_definition_beside(node: &Shipped, contents: &Contents) -> Result<Vec<String>> {
-    let archive = &node.archive;
-    let (folder, name) = (archive.parent().unwrap_or(archive), archive.file_name().unwrap_or_default());
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        if !path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+    let (tree, archive) = Tree::around(&node.archive)?;
+    let (folder, name) = (archive.parent().unwrap_or(&archive), archive.file_name().unwrap_or_default());
+    for (file, kind) in tree.entries(folder)? {
+        let path = folder.join(file);
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if !is_yaml || kind != Kind::File {
             continue;
         }
         let document = Document::open(&path)?;

@@ -27,7 +27,7 @@ pub async fn start(ui: &Ui, finder: &Finder) -> Result<Engine> {
     }
     let (log, pid) = (finder.cache.join("dockerd.log"), finder.cache.join("dockerd.pid"));
     let mut daemon = spawn_daemon(ui, &log)?;
-    std::fs::write(&pid, daemon.id().to_string()).with_context(|| format!("could not write {}", pid.display()))?;
+    files::write(&pid, 0o644, daemon.id().to_string())?;
     let engine = wait_for_engine(ui, finder, Some((&mut daemon, &log))).await?;
     let sudo = if is_root() { "" } else { "sudo " };
     ui.note(format_args!(
@@ -40,9 +40,7 @@ pub async fn start(ui: &Ui, finder: &Finder) -> Result<Engine> {
 
 /// In a session of its own, so that neither Ctrl-C nor closing the terminal ends it.
 fn spawn_daemon(ui: &Ui, log: &Path) -> Result<Child> {
-    let folder = log.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
-    let out = std::fs::File::create(log).with_context(|| format!("could not write {}", log.display()))?;
+    let out = files::open_log(log)?;
     let args = ["setsid", run_as_root()?, "dockerd"];
     ui.command(format_args!("{} >{} 2>&1 &", args.join(" "), log.display()));
     let mut command = Command::new(args[0]);

@@ -23,6 +23,7 @@ mod no_engine {
     mod credentials;
     mod docs;
     mod hostile_archives;
+    mod links;
     mod tidy;
 }
 
@@ -32,6 +33,7 @@ mod any_engine {
     mod host_access;
     mod interrupted;
     mod lax_spellings;
+    mod links;
     mod lint;
     mod new;
     mod real_data;

@@ -9,7 +9,7 @@ use crate::commands::args::NodeArgs;
 use crate::commands::flow::built::Built;
 use crate::commands::flow::inspected::{Inspected, render};
 use crate::commands::session::Session;
-use crate::dist::{ARTEFACT_MODE, ArchiveRecord};
+use crate::dist::ArchiveRecord;
 use archive::Archive;
 use catalog::BuildPlan;
 use cml::Bundle;
@@ -76,7 +76,7 @@ impl Draft {
     async fn export(session: &Session<'_>, built: &Built, wanted: Option<&Digest>) -> Result<Self> {
         let since = Instant::now();
         let path = session.dist.archive(&built.plan.names.id);
-        let file = files::draft(&path, ARTEFACT_MODE)?;
+        let file = session.dist.draft(&path)?;
         let out = file.reopen()?;
         let bar = session.ui.byte_counter(format!("saving {}", built.plan.names.image));
         let compressed = built.export(|bytes| bar.inc(bytes), |reader| archive::compress(reader, out)).await;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::commands::lint::report::Report;
 use definitions::Document;
 use definitions::lint::{self, Archive, Subject, Surroundings};
+use files::{Kind, Tree};
 
 /// The most definitions beside the judged ones that are compared with them.
 const MOST_BESIDE: usize = 1000;
@@ -18,8 +19,8 @@ const MOST_BESIDE: usize = 1000;
 pub(super) fn lint(paths: &[PathBuf]) -> Result<Vec<Report>> {
     let mut files = Vec::new();
     for path in paths {
-        let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-        if metadata.is_dir() {
+        let (tree, absolute) = Tree::around(path)?;
+        if tree.kind(absolute)? == Some(Kind::Folder) {
             let before = files.len();
             collect(path, &mut files)?;
             if files.len() == before {
@@ -56,7 +57,8 @@ fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// The YAML files below a folder, in order. Links to folders are not followed, because they may form a loop.
+/// The YAML files below a folder, in order. Links are not followed: those to folders are passed over, a link with a
+/// file's name is refused when it is read.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut entries = entries.collect::<std::io::Result<Vec<_>>>()?;
@@ -65,7 +67,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let path = entry.path();
         if entry.file_type()?.is_dir() {
             collect(&path, files)?;
-        } else if is_yaml(&path) && path.is_file() {
+        } else if is_yaml(&path) {
             files.push(path);
         }
     }
@@ -105,8 +107,11 @@ fn folder_of(path: &Path) -> &Path {
 fn surroundings(path: &Path, document: &Document, folders: &mut Folders) -> Surroundings {
     let Some(image) = document.as_image() else { return Surroundings::default() };
     let folder = folder_of(path);
-    let disk = image.disk_image.as_ref().map(|name| folder.join(&name.value));
-    let archive = disk.filter(|disk| disk.is_file() && is_archive(disk));
+    // A path could lead out of the folder.
+    let disk = image.disk_image.as_ref().filter(|name| !name.value.contains('/'));
+    let has_file = |disk: &PathBuf| Tree::around(disk).is_ok_and(|(tree, disk)| tree.has_file(disk));
+    let disk = disk.map(|name| folder.join(&name.value));
+    let archive = disk.filter(|disk| is_archive(disk) && has_file(disk));
     let names = folders.entry(folder.to_owned()).or_insert_with(|| names_in(folder)).clone();
     Surroundings { folder: Some(names), archive: archive.map(|disk| examine(&disk)), image_files: None }
 }
@@ -127,10 +132,20 @@ fn examine(path: &Path) -> Archive {
 /// [docs/cml.md 1]
 fn beside(files: &[PathBuf], documents: &[Document], judged: &BTreeSet<PathBuf>) -> Vec<Document> {
     let images = files.iter().zip(documents).filter(|(_, document)| document.as_image().is_some());
-    let around = |folder: &Path| [folder.to_owned(), folder.join("../../node-definitions")];
+    let around = |folder: &Path| {
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let of_nodes = folder.ancestors().nth(2).map(|server| server.join("node-definitions"));
+        [Some(folder), of_nodes].into_iter().flatten()
+    };
     let folders: BTreeSet<PathBuf> = images.flat_map(|(path, _)| around(folder_of(path))).collect();
-    let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-    let others = entries.map(|entry| entry.path()).filter(|path| is_yaml(path) && !judged.contains(&identity(path)));
+    let files = |folder: &PathBuf| {
+        // Those beside a file are in a tree that has more than this folder.
+        let tree = Tree::at(folder.parent().unwrap_or(folder));
+        let entries = tree.entries(folder).unwrap_or_default().into_iter().filter(|(_, kind)| *kind == Kind::File);
+        let folder = folder.clone();
+        entries.map(move |(name, _)| folder.join(name))
+    };
+    let others = folders.iter().flat_map(files).filter(|path| is_yaml(path) && !judged.contains(&identity(path)));
     let documents = others.take(MOST_BESIDE).filter_map(|path| Document::open(&path).ok());
     documents.filter(|document| document.as_node().is_some()).collect()
 }

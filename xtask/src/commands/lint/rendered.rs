@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use crate::commands::lint::report::Report;
 use crate::commands::session::Session;
 use crate::commands::variant_definitions::Rendering;
-use catalog::context::ContextFile;
 use catalog::{Manifest, Repository};
 use definitions::finding::Finding;
 use definitions::lint::ImageFile;
@@ -57,12 +56,10 @@ fn settings(defaults: &BTreeMap<String, bool>) -> Vec<BTreeMap<String, bool>> {
 
 fn image_files(repository: &Repository, node: &Manifest) -> Result<Vec<ImageFile>> {
     let mut files = Vec::new();
-    for ContextFile { path, origin, .. } in repository.context(node)? {
-        let unreadable = || format!("could not read {}", origin.display());
-        let metadata = origin.symlink_metadata().with_context(unreadable)?;
-        if metadata.is_file() && metadata.len() <= LARGEST_IMAGE_FILE {
-            let content = std::fs::read(&origin).with_context(unreadable)?;
-            files.push(ImageFile { path, content });
+    for file in repository.context(node)? {
+        if file.link_target().is_none() && file.open()?.metadata()?.len() <= LARGEST_IMAGE_FILE {
+            let content = file.read(LARGEST_IMAGE_FILE)?;
+            files.push(ImageFile { path: file.path, content });
         }
     }
     Ok(files)

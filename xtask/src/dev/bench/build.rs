@@ -10,6 +10,7 @@ use crate::commands::flow::Built;
 use crate::commands::session::Session;
 use crate::dev::bench::figures::{Figure, Times, figure, ratio};
 use crate::engine::connect::find::EngineChoice;
+use files::Tree;
 
 /// One stage, plain `make`, with the build tools left in the image: the recipe that this project replaces, for the same
 /// version of FRR.
@@ -78,7 +79,7 @@ impl Copy {
         let folders =
             ["docker", "node-definitions", "image-definitions"].map(|name| session.repository.root.join(name));
         let (sh, to) = (Shell::new()?, copy.folder.path());
-        cmd!(sh, "cp -aL {folders...} {to}").quiet().run()?;
+        cmd!(sh, "cp -a {folders...} {to}").quiet().run()?;
         copy.edit("node.yaml", |text| {
             let own = text.replace("\nimage: \"", "\nimage: \"cml-nodes-bench/").replace("\nid: \"", "\nid: \"bench-");
             // The one-stage image is far larger, and has nothing that the checks look for.
@@ -103,21 +104,23 @@ impl Copy {
     fn give_caches_new_names(&self) -> Result<()> {
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let own = format!("id=cml-nodes-bench-{}-", since_1970.as_secs());
-        for entry in std::fs::read_dir(self.path())? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if name.starts_with("Dockerfile") {
-                self.edit(&name, |text| text.replace("id=cml-nodes-", &own))?;
-            }
+        for name in self.files()?.iter().filter(|name| name.starts_with("Dockerfile")) {
+            self.edit(name, |text| text.replace("id=cml-nodes-", &own))?;
         }
         Ok(())
     }
 
+    /// The node's files, but for links, which may lead out of the copy.
+    fn files(&self) -> Result<Vec<String>> {
+        let files = catalog::context::scan(&Tree::at(self.path()), &self.path(), &self.path())?;
+        Ok(files.into_iter().filter(|file| file.link_target().is_none()).map(|file| file.path).collect())
+    }
+
     fn change_a_script(&self) -> Result<String> {
-        let files = catalog::context::scan(&self.path(), &self.path())?;
         let is_script = |path: &Path| std::fs::read(path).is_ok_and(|text| text.starts_with(b"#!"));
-        let script = files
+        let script = self
+            .files()?
             .into_iter()
-            .map(|file| file.path)
             .filter(|path| path.starts_with("rootfs/"))
             .max_by_key(|path| (is_script(&self.path().join(path)), path.contains("start")))
             .context("the node has no rootfs/")?;

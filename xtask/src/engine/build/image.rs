@@ -84,7 +84,7 @@ impl Job<'_> {
         if !self.engine.abilities.locks_caches
             && let Some(file) = files.iter_mut().find(|file| file.path == self.plan.dockerfile)
         {
-            file.origin = self.dockerfile_without_locks()?;
+            file.replaced_by(self.dockerfile_without_locks()?);
         }
         let path = self.scratch.join("context.tar");
         let file = File::create(&path).with_context(|| format!("could not create {}", path.display()))?;
@@ -95,8 +95,7 @@ impl Job<'_> {
 
     /// The Dockerfile with the same lines, but without locks of caches. Instead, the caller allows one build at a time.
     fn dockerfile_without_locks(&self) -> Result<PathBuf> {
-        let path = self.plan.folder.join(&self.plan.dockerfile);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        let text = self.plan.dockerfile_text()?;
         let unlocked = self.scratch.join("Dockerfile.without-locks");
         std::fs::write(&unlocked, text.replace(",sharing=locked", ""))
             .context("writing the Dockerfile for the engine")?;
@@ -197,7 +196,7 @@ fn explain(plan: &BuildPlan, progress: &mut dyn Progress, error: EngineError) ->
         }
     };
     let file = plan.folder.join(&plan.dockerfile);
-    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let text = plan.dockerfile_text().unwrap_or_default();
     let step = progress.failed(&error);
     let line_of = |step: &FailedStep| {
         let line = |stage| dockerfile::line_of(&text, stage, &step.instruction);

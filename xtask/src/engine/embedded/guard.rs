@@ -3,7 +3,6 @@
 //! command, which the kernel closes in any case.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -34,7 +33,7 @@ pub fn use_program(path: impl Into<PathBuf>) {
 
 /// Starts the guard, and by it Podman. It lives until its standard input is closed, or Podman ends.
 pub fn start(paths: &EmbeddedPaths, socket: &Path, settings: Settings, service: &[OsString]) -> Result<Child> {
-    let log = File::create(&paths.log).with_context(|| format!("could not write {}", paths.log.display()))?;
+    let log = files::open_log(&paths.log)?;
     // The running program, even if its file was replaced or cannot be reached by its path.
     Command::new(PROGRAM.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path))
         .arg0("cml-nodes-guard")

@@ -88,9 +88,10 @@ impl EmbeddedPaths {
         }
         if before.is_some() {
             entries(&self.images).for_each(|images| drop(std::fs::remove_dir_all(images.join("libpod"))));
-            std::fs::write(self.markers.join("moved"), "").context("recording that the embedded engine has moved")?;
+            let marker = self.markers.join("moved");
+            files::write(&marker, 0o600, "").context("recording that the embedded engine has moved")?;
         }
-        std::fs::write(&record, runtime).with_context(|| format!("could not write {}", record.display()))
+        files::write(&record, 0o600, runtime)
     }
 
     /// A file that is there while the engine with this socket runs, and afterwards if it did not end properly.

@@ -66,7 +66,7 @@ impl Embedded {
         let service = ["system", "service", "--time", "0", &address].map(OsString::from);
         ui.command(format_args!("podman {} >{} 2>&1 &", settings.shown(&service), paths.log.display()));
         let guard = guard::start(&paths, &socket, settings, &service)?;
-        std::fs::write(paths.marker(&socket), "").context("recording that the embedded engine runs")?;
+        files::write(&paths.marker(&socket), 0o600, "").context("recording that the embedded engine runs")?;
         let engine = Self { guard: Mutex::new(guard), socket, paths, support, lock };
         engine.wait_until_it_answers().await?;
         Ok(engine)

@@ -1,6 +1,7 @@
 //! The source itself: what imports what, the width of lines, and words that nobody else would use. Needs no engine.
 
 mod imports;
+mod reads;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -69,6 +70,11 @@ fn the_scripts_of_nodes_pass_shellcheck() {
         Command::new("shellcheck").args(["-x", "-P", "SCRIPTDIR"]).args(scripts).current_dir(root()).output();
     let output = shellcheck.expect("shellcheck is part of `cargo xtask setup` (package shellcheck)");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn data_is_read_and_written_without_following_links() {
+    none("calls that follow links, instead of `files::Tree`", &reads::that_follow_links(&root()));
 }
 
 #[test]
