@@ -10,6 +10,7 @@ pub mod planner;
 mod repository;
 pub mod scene;
 pub mod source;
+mod url;
 
 pub use manifest::{Manifest, Names, Variant};
 pub use plan::BuildPlan;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::names::{InnerPath, Name, Pattern, is_definition_id, version_id};
 use crate::scene::Scene;
+use crate::url::{NO_CREDENTIALS, has_credentials};
 use files::Tree;
 
 pub const MANIFEST: &str = "node.yaml";
@@ -109,6 +110,7 @@ impl TryFrom<RawSource> for Source {
 
     fn try_from(raw: RawSource) -> Result<Self, Self::Error> {
         match (raw.package, raw.git, raw.reference) {
+            (None, Some(url), _) if has_credentials(&url) => Err(NO_CREDENTIALS),
             (Some(package), None, None) => Ok(Self::Package(package)),
             // An option of git's would otherwise be hidden in what looks like a URL or a branch.
             (None, Some(url), Some(reference)) if !url.starts_with('-') && !reference.starts_with('-') => {
@@ -387,6 +389,8 @@ variants:
         assert!(error.contains("node.yaml:9:5: variants[0]: a source is either"), "{error}");
         let error = error_of(&GOOD.replace("ref: main", "ref: --upload-pack=x"));
         assert!(error.contains("a source is either"), "{error}");
+        let error = error_of(&GOOD.replace("https://", "https://me:s3cret@"));
+        assert!(error.contains("must not contain a password") && !error.contains("s3cret"), "{error}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use xshell::{Shell, cmd};
 
 use crate::manifest::VersionFrom;
 use crate::pin::{GitPin, Pin};
+use crate::url::{NO_CREDENTIALS, has_credentials, without_credentials};
 use digests::Digest;
 use ui::Ui;
 
@@ -78,6 +79,7 @@ impl<'a> Sources<'a> {
     /// Refuses a `--source` path that does not exist. A URL is not tried.
     pub fn check_given(&self, spec: &str) -> Result<()> {
         let (place, _) = split_reference(spec);
+        anyhow::ensure!(!has_credentials(place), "--source: {}: {NO_CREDENTIALS}", without_credentials(place));
         anyhow::ensure!(place.contains("://") || Path::new(place).exists(), "--source: {place} does not exist");
         Ok(())
     }
@@ -192,18 +194,6 @@ fn split_reference(spec: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// `https://user:token@host/…` → `https://host/…`: origins appear in labels and messages.
-fn without_credentials(origin: &str) -> String {
-    match origin.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = host.rsplit('@').next().unwrap_or(host);
-            format!("{scheme}://{host}/{path}")
-        }
-        None => origin.to_owned(),
-    }
-}
-
 fn require_git() -> Result<()> {
     which::which("git").map(drop).map_err(|_| anyhow!("git is not installed; `cargo xtask setup` installs it"))
 }
@@ -291,8 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_removed_from_urls() {
-        assert_eq!(without_credentials("https://me:secret@host/a.git"), "https://host/a.git");
-        assert_eq!(without_credentials("/srv/frr"), "/srv/frr");
+    fn a_given_url_with_credentials_is_refused_and_not_repeated() {
+        let (cache, ui) = (tempfile::tempdir().unwrap(), Ui::new(false));
+        let sources = Sources::new(&ui, cache.path()).unwrap();
+        let error = sources.check_given("https://me:s3cret@host/a.git#main").unwrap_err().to_string();
+        assert!(error.contains("--source: https://host/a.git: a git URL") && !error.contains("s3cret"), "{error}");
     }
 }

@@ -66,6 +66,23 @@ fn on_a_terminal_the_user_decides_who_gets_the_password() {
 }
 
 #[test]
+fn a_password_that_was_typed_for_one_user_is_not_tried_for_another() {
+    let (one, two) = (Controller::start(), Controller::start());
+    let stage = Stage::new();
+    let (program, root) = (env!("CARGO_BIN_EXE_xtask"), stage.repo.folder.path().display());
+    let line = format!(
+        "{program} --root {root} cml status --via api --insecure --cml first@{} --cml second@{}",
+        one.address(),
+        two.address()
+    );
+    let outcome = stage.repo.in_dialogue(&line, &[("Password of", "x\n"), ("Password of", "y\n")]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    for user in ["first", "second"] {
+        assert!(outcome.stdout.contains(&format!("Password of {user} on")), "{outcome}");
+    }
+}
+
+#[test]
 fn a_server_gets_the_credentials_beside_its_name_and_no_others() {
     let controller = Controller::start();
     let (mut stage, folder) =

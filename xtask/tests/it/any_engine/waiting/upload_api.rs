@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::common::cml::controller::{Controller, Trouble};
 use crate::common::cml::{PASSWORD, Stage, USER};
-use crate::common::{image_id_of_archive, noise};
+use crate::common::{command_lines, image_id_of_archive, noise};
 
 const ARCHIVE: &str = "POST images/upload";
 
@@ -308,8 +308,14 @@ fn insecure_is_loud_and_never_remembered() {
 fn a_wrong_password_is_reported_and_no_password_is_ever_shown() {
     let controller = Controller::start();
     let mut stage = Stage::of(&controller);
-    let verbose = stage.repo.xtask(&["-v", "upload"]).success();
+    controller.trouble("POST images/upload", 1, Trouble::Held);
+    let running = stage.repo.start(&["-v", "upload"]);
+    controller.wait_for_held();
+    let lines = command_lines(running.pid());
+    controller.release();
+    let verbose = running.end().success();
     let tokens_and_all = [PASSWORD, ".payload."];
+    assert!(lines.contains("upload") && !tokens_and_all.iter().any(|secret| lines.contains(secret)), "{lines}");
     for secret in tokens_and_all {
         assert!(!verbose.stderr.contains(secret) && !verbose.stdout.contains(secret), "{verbose}");
     }
