@@ -15,7 +15,7 @@ const FOLDER: &str = "builder";
 /// The largest file there has a fraction of this.
 const LARGEST: u64 = 1 << 20;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Machine {
     pub title: String,
     pub node_definition: String,

@@ -26,7 +26,7 @@ pub struct ServerArgs {
     /// api (CML's REST API), ssh (port 1122, to install as root), or auto: api if its password is known, else ssh
     #[arg(long, value_enum, hide_possible_values = true, default_value_t = Via::Auto)]
     via: Via,
-    /// The SHA-256 fingerprint of the server's certificate, as shown on the server; it is remembered
+    /// The SHA-256 fingerprint of the only certificate that the server may show, now and later
     #[arg(long, value_name = "SHA256", value_parser = Fingerprint::parse, conflicts_with = "insecure")]
     fingerprint: Option<Fingerprint>,
     /// Do not verify the server's identity; never remembered

@@ -70,7 +70,6 @@ impl Expected {
     }
 }
 
-#[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub body: Bytes,
@@ -82,7 +81,7 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     #[error("{server} now shows another certificate, {fingerprint}: {why}")]
-    Untrusted { server: Address, fingerprint: Fingerprint, why: String },
+    Untrusted { server: String, fingerprint: Fingerprint, why: String },
     /// There was no connection, or it ended too early: another try may succeed.
     #[error("{0}")]
     Unreachable(String),
@@ -159,7 +158,7 @@ impl Server {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let about_certificate = matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_)));
         match self.verifier.seen().filter(|_| about_certificate) {
-            Some(fingerprint) => RequestError::Untrusted { server: self.address.clone(), fingerprint, why },
+            Some(fingerprint) => RequestError::Untrusted { server: self.address.to_string(), fingerprint, why },
             None => self.unreachable(&format!("no TLS connection: {why}")),
         }
     }
@@ -244,9 +243,9 @@ fn port(address: &Address) -> u16 {
     address.port.unwrap_or(PORT)
 }
 
-/// `HOST:PORT`, by which a server's certificate is remembered.
+/// `HOST:PORT`, by which a server's certificate is remembered. Capitals make no other server.
 pub fn authority(address: &Address) -> String {
-    format!("{}:{}", address.url_host(), port(address))
+    format!("{}:{}", address.url_host().to_ascii_lowercase(), port(address))
 }
 
 /// An error with its causes, in one line.
@@ -272,6 +271,13 @@ pub fn segment(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_certificate_of_a_server_is_found_however_its_name_is_written() {
+        for text in ["CML.example.org", "https://me@cml.Example.org:443/lab"] {
+            assert_eq!(authority(&Address::parse(text).unwrap()), "cml.example.org:443");
+        }
+    }
 
     #[test]
     fn segments_of_a_path_are_encoded() {

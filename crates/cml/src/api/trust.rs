@@ -13,7 +13,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::known::Fingerprint;
 
@@ -25,10 +25,6 @@ pub enum Trust {
     Pinned(Fingerprint),
     Any,
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("it is not the one that is pinned")]
-struct NotPinned;
 
 /// Verifies a server's certificate by its pin or by authorities, and keeps the fingerprint that it saw.
 #[derive(Debug)]
@@ -85,7 +81,7 @@ impl ServerCertVerifier for PinningVerifier {
         match &self.trust {
             Trust::Any => return Ok(ServerCertVerified::assertion()),
             Trust::Pinned(pinned) if *pinned == fingerprint => return Ok(ServerCertVerified::assertion()),
-            Trust::Pinned(_) => return Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into()),
+            Trust::Pinned(_) => return Err(rustls::Error::General("it is not the one that is pinned".to_owned())),
             Trust::Authorities => {}
         }
         match &self.authorities {
