@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::remote_text::excerpt;
+use crate::ssh::exchange::Kind;
 use crate::ssh::session::Ssh;
 use crate::version::SystemInformation;
 
@@ -28,7 +29,7 @@ pub struct About {
 
 impl About {
     pub async fn read(ssh: &Ssh<'_>) -> Result<Self> {
-        let text = ssh.read(ABOUT, &[]).await?;
+        let text = ssh.read(Kind::Question, ABOUT, &[]).await?;
         let (free, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let information: SystemInformation = serde_json::from_str(rest.trim()).unwrap_or_default();
         let version = information.version.map(|text| excerpt(&text, 40));

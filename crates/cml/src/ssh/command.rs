@@ -2,10 +2,8 @@
 //!
 //! A remote script is a constant of this program, in POSIX sh; what comes from outside is passed as quoted arguments.
 
-use std::process::Stdio;
-
-use anyhow::{Context, Result, anyhow};
-use tokio::process::{Child, Command};
+use anyhow::anyhow;
+use tokio::process::Command;
 
 use crate::remote_text::last_line;
 use crate::settings::SECRETS;
@@ -54,11 +52,6 @@ pub fn ssh(access: &Access, address: &Address, user: &str, folder: &SocketFolder
     // Its messages are read here, in English.
     command.env("LC_ALL", "C");
     command
-}
-
-pub fn start(command: &mut Command) -> Result<Child> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    command.spawn().context("cannot start ssh; is it installed (package openssh-client)?")
 }
 
 pub fn show(access: &Access, command: &Command) {

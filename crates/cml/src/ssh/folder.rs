@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::ssh::command::{PORT, quote};
+use crate::ssh::exchange::Kind;
 use crate::ssh::session::Ssh;
 use crate::ssh::transfer;
 use crate::{Address, Bundle};
@@ -54,7 +55,7 @@ impl TransferFolder {
     }
 
     pub async fn create(&self, ssh: &Ssh<'_>) -> Result<()> {
-        ssh.read(CREATE, &[&self.path]).await.map(drop)
+        ssh.read(Kind::Question, CREATE, &[&self.path]).await.map(drop)
     }
 
     pub async fn write_definitions(&self, ssh: &Ssh<'_>, bundle: &Bundle) -> Result<()> {
@@ -67,7 +68,7 @@ impl TransferFolder {
     /// Writes the script as the last file: where it is, everything is, and its digests are right.
     pub async fn complete(&self, ssh: &Ssh<'_>, bundles: &[&Bundle]) -> Result<()> {
         transfer::write(ssh, &format!("{}/SHA256SUMS", self.path), &sums(bundles)).await?;
-        ssh.read(CHECK, &[&self.path]).await.context("what has arrived is not what was sent")?;
+        ssh.read(Kind::Question, CHECK, &[&self.path]).await.context("what has arrived is not what was sent")?;
         self.write_script(ssh).await
     }
 
@@ -77,7 +78,7 @@ impl TransferFolder {
 
     /// Removes the script, and the folder if nothing else is in it.
     pub async fn remove(&self, ssh: &Ssh<'_>) -> Result<()> {
-        ssh.read(REMOVE, &[&self.path]).await.map(drop)
+        ssh.read(Kind::Question, REMOVE, &[&self.path]).await.map(drop)
     }
 
     /// The command that a user types to install what is in the folder.

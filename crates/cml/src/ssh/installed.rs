@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::bundle::{Bundle, Definition, Standing};
+use crate::ssh::exchange::Kind;
 use crate::ssh::session::Ssh;
 
 /// Prints the archive's digest (`?` if it cannot be read, `-` if it is absent), and whether an installation was
@@ -27,7 +28,7 @@ pub struct Installed {
 impl Installed {
     pub async fn read(ssh: &Ssh<'_>, id: &str) -> Result<Self> {
         let text = ssh
-            .read(LOOK, &[id])
+            .read(Kind::Digest, LOOK, &[id])
             .await
             .with_context(|| format!("{} is not a CML server, or its files cannot be read", ssh.address))?;
         let mut lines = text.lines().map(|line| Some(line.to_owned()).filter(|line| line != "-"));
@@ -62,10 +63,13 @@ impl Installed {
 }
 
 async fn definition(ssh: &Ssh<'_>, path: &str) -> Result<Option<Definition>> {
-    let output = ssh.run(SHOW, &[path]).await?;
+    let output = ssh.run(Kind::Definition, SHOW, &[path]).await?;
     if output.code == ABSENT {
         return Ok(None);
     }
     ssh.check(&output).with_context(|| format!("cannot read {path}"))?;
-    Definition::read(output.stdout).with_context(|| format!("{path} on {}", ssh.address)).map(Some)
+    // On a thread of its own: a large one takes time.
+    let reading = tokio::task::spawn_blocking(|| Definition::read(output.stdout));
+    let definition = reading.await.context("reading a definition")?;
+    definition.with_context(|| format!("{path} on {}", ssh.address)).map(Some)
 }

@@ -5,6 +5,7 @@ pub mod askpass;
 mod command;
 pub mod deliver;
 pub mod doctor;
+mod exchange;
 pub mod folder;
 pub mod installed;
 pub mod script;

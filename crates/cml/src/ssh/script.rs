@@ -7,6 +7,7 @@ use retry::Retry;
 
 use crate::remote_text::excerpt;
 use crate::ssh::about::About;
+use crate::ssh::exchange::Kind;
 use crate::ssh::folder::TransferFolder;
 use crate::ssh::session::Ssh;
 use crate::{Access, Address, InstallState, NodeReport, Options, Reversal};
@@ -18,7 +19,7 @@ pub async fn run(ssh: &Ssh<'_>, folder: &TransferFolder, arguments: &[&str], res
     let script = folder.script();
     let restart: &[&str] = if restart { &["--restart"] } else { &[] };
     let arguments = [&[script.as_str()], restart, arguments].concat();
-    let output = ssh.as_root(r#"exec sh "$@""#, &arguments).await?;
+    let output = ssh.as_root(Kind::Installation, r#"exec sh "$@""#, &arguments).await?;
     if output.code != 0 {
         let lines = output.stderr.lines().map(|line| line.trim_start_matches("cml_install_image: "));
         let errors: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();

@@ -6,21 +6,22 @@
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use indicatif::ProgressBar;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
 use crate::remote_text::last_line;
 use crate::ssh::askpass::PasswordServer;
-use crate::ssh::command::{ConnectionLost, explain, password, sh, show, ssh, start, user};
+use crate::ssh::command::{ConnectionLost, explain, password, sh, show, ssh, user};
+use crate::ssh::exchange::{Kind, MESSAGES_KEPT, Printed, converse, start};
 use crate::ssh::socket_folder::SocketFolder;
 use crate::{Access, Address};
 
 /// The exit code of ssh itself, when its connection fails.
 const SSH_FAILED: i32 = 255;
 
-/// How many bytes of the output of ssh and of remote commands are kept, at least.
-const OUTPUT_KEPT: usize = 64 << 10;
+/// How much a server may print before it says that it is ready.
+const LONGEST_GREETING: u64 = 4 << 10;
 
 pub struct Ssh<'a> {
     pub access: &'a Access,
@@ -75,56 +76,37 @@ impl<'a> Ssh<'a> {
     }
 
     /// Runs a script of POSIX sh without input. A script that fails is not an error.
-    pub async fn run(&self, script: &str, arguments: &[&str]) -> Result<Output> {
-        self.run_command(&sh(script, arguments), "").await
+    pub(super) async fn run(&self, kind: Kind, script: &str, arguments: &[&str]) -> Result<Output> {
+        self.run_command(kind, &sh(script, arguments), "").await
     }
 
     /// What a script prints. It must succeed.
-    pub async fn read(&self, script: &str, arguments: &[&str]) -> Result<String> {
-        let output = self.run(script, arguments).await?;
+    pub(super) async fn read(&self, kind: Kind, script: &str, arguments: &[&str]) -> Result<String> {
+        let output = self.run(kind, script, arguments).await?;
         self.check(&output)?;
         Ok(output.stdout)
     }
 
     /// Runs a command line that is quoted already. The input is not shown.
-    pub(super) async fn run_command(&self, command: &str, input: impl Into<Bytes>) -> Result<Output> {
+    pub(super) async fn run_command(&self, kind: Kind, command: &str, input: impl Into<Bytes>) -> Result<Output> {
         let (sender, pieces) = mpsc::channel(1);
         sender.send(Ok(input.into())).await?;
         drop(sender);
-        self.feed(command, pieces, &ProgressBar::hidden()).await
+        self.feed(kind, command, pieces, &ProgressBar::hidden()).await
     }
 
     /// The same with pieces of input as they come. Fails if the server accepts none for the idle timeout.
     pub(super) async fn feed(
         &self,
+        kind: Kind,
         command: &str,
-        mut pieces: mpsc::Receiver<Result<Bytes>>,
+        pieces: mpsc::Receiver<Result<Bytes>>,
         progress: &ProgressBar,
     ) -> Result<Output> {
-        let mut child = self.start(command)?;
-        let mut stdin = child.stdin.take().context("ssh has no input")?;
-        let timeout = self.access.idle_timeout;
-        let feeding = async {
-            while let Some(piece) = pieces.recv().await {
-                let piece = piece?;
-                match tokio::time::timeout(timeout, stdin.write_all(&piece)).await {
-                    Ok(Ok(())) => progress.inc(piece.len() as u64),
-                    // The script has ended; its output says why.
-                    Ok(Err(_)) => break,
-                    Err(_) => bail!(ConnectionLost(format!(
-                        "{} has accepted no data for {} s (--timeout)",
-                        self.address,
-                        timeout.as_secs()
-                    ))),
-                }
-            }
-            drop(stdin);
-            Ok(())
-        };
-        let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
-        let ((), stdout, stderr) = tokio::try_join!(feeding, stdout, stderr)?;
-        let status = child.wait().await.context("waiting for ssh")?;
-        self.output(status.code(), stdout, stderr)
+        let child = self.start(command)?;
+        let limits = kind.limits(self.access);
+        let Printed { code, stdout, stderr } = converse(child, pieces, &self.address, limits, progress).await?;
+        self.output(code, stdout, stderr)
     }
 
     /// Fails with the end of stderr if the command failed.
@@ -160,7 +142,8 @@ impl<'a> Ssh<'a> {
 /// The first line of the first connection. While the user is asked for a password there is no time limit.
 async fn first_line(access: &Access, address: &Address, master: &mut Child, asks: bool) -> Result<String> {
     let mut line = String::new();
-    let mut stdout = BufReader::new(master.stdout.take().context("ssh has no output")?);
+    let stdout = master.stdout.take().context("ssh has no output")?;
+    let mut stdout = BufReader::new(stdout.take(LONGEST_GREETING));
     let reading = stdout.read_line(&mut line);
     if asks {
         reading.await?;
@@ -171,35 +154,22 @@ async fn first_line(access: &Access, address: &Address, master: &mut Child, asks
     Ok(line.trim().to_owned())
 }
 
-/// The end of what comes from a stream.
-async fn collect(stream: Option<impl AsyncRead + Unpin>) -> Result<String> {
-    let mut stream = stream.context("ssh has no output")?;
-    let (mut kept, mut piece) = (Vec::new(), [0; 8192]);
-    while let Ok(read @ 1..) = stream.read(&mut piece).await {
-        kept.extend_from_slice(&piece[..read]);
-        if kept.len() > 16 * OUTPUT_KEPT {
-            kept.drain(..kept.len() - OUTPUT_KEPT);
-        }
-    }
-    Ok(String::from_utf8_lossy(&kept).into_owned())
-}
-
 /// Reads the messages of ssh in the background; returns their beginning. The one about a new host is shown at once.
 fn collect_messages(access: &Access, stream: Option<ChildStderr>) -> tokio::task::JoinHandle<String> {
     let ui = access.ui.clone();
     tokio::spawn(async move {
         let mut messages = String::new();
-        let Some(stream) = stream else { return messages };
-        let mut lines = BufReader::new(stream).lines();
+        let Some(mut stream) = stream else { return messages };
+        let mut lines = BufReader::new((&mut stream).take(MESSAGES_KEPT as u64)).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             if line.contains("Permanently added") {
-                ui.note(text::printable(line.trim()));
+                ui.note(text::printable_line(line.trim()));
             }
-            if messages.len() < OUTPUT_KEPT {
-                messages.push_str(&line);
-                messages.push('\n');
-            }
+            messages.push_str(&line);
+            messages.push('\n');
         }
+        // Else ssh would wait until somebody reads it.
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
         messages
     })
 }

@@ -1,11 +1,11 @@
 //! Running scripts as root.
 
-use std::process::Stdio;
+use anyhow::{Result, bail, ensure};
 
-use anyhow::{Context, Result, bail, ensure};
-
+use crate::Secret;
 use crate::remote_text::last_line;
-use crate::ssh::command::{password, sh, show};
+use crate::ssh::command::{password, sh};
+use crate::ssh::exchange::Kind;
 use crate::ssh::session::{Output, Ssh};
 
 const REFUSALS: [&str; 6] = [
@@ -18,42 +18,38 @@ const REFUSALS: [&str; 6] = [
 ];
 
 impl Ssh<'_> {
-    /// Runs a script as root: directly if sudo needs no password, else with the known password, else sudo asks on the
-    /// terminal. Only in the last case is its output shown as it comes, and not returned.
-    pub async fn as_root(&self, script: &str, arguments: &[&str]) -> Result<Output> {
+    /// Runs a script as root: directly if sudo needs no password, else with the known password, else with one that the
+    /// user is asked for. sudo gets no terminal: what it shows there would be the server's, and Ctrl-C would be too.
+    pub async fn as_root(&self, kind: Kind, script: &str, arguments: &[&str]) -> Result<Output> {
         if self.is_root() {
-            return self.run(script, arguments).await;
+            return self.run(kind, script, arguments).await;
         }
         let after = |prefix: &str| format!("{prefix} {}", sh(script, arguments));
-        if self.run("sudo -n true", &[]).await?.code == 0 {
-            return self.run_command(&after("sudo -n"), "").await;
+        if self.run(Kind::Question, "sudo -n true", &[]).await?.code == 0 {
+            return self.run_command(kind, &after("sudo -n"), "").await;
         }
-        match password(self.access, &self.user) {
-            Some(password) => {
-                // `-k`: otherwise a password that sudo does not need would be input of the script.
-                let input = format!("{}\n", password.reveal());
-                let output = self.run_command(&after("sudo -k -S -p ''"), input).await?;
-                let stderr = output.stderr.to_ascii_lowercase();
-                let is_refused = output.code != 0 && REFUSALS.iter().any(|refusal| stderr.contains(refusal));
-                ensure!(!is_refused, "{}: sudo refuses `{}`: {}", self.address, self.user, last_line(&output.stderr));
-                Ok(output)
-            }
-            None if self.access.ui.can_ask() => self.as_root_on_the_terminal(&after("sudo")).await,
-            None => bail!(
-                "{}: sudo needs the password of `{}`, and there is no terminal to ask on: set CML_SSH_PASS, or run the \
-                 command on the server yourself",
-                self.address,
-                self.user
-            ),
-        }
+        let password = match password(self.access, &self.user) {
+            Some(password) => password,
+            None => self.ask_for_password().await?,
+        };
+        // `-k`: otherwise a password that sudo does not need would be input of the script.
+        let input = format!("{}\n", password.reveal());
+        let output = self.run_command(kind, &after("sudo -k -S -p ''"), input).await?;
+        let stderr = output.stderr.to_ascii_lowercase();
+        let is_refused = output.code != 0 && REFUSALS.iter().any(|refusal| stderr.contains(refusal));
+        ensure!(!is_refused, "{}: sudo refuses `{}`: {}", self.address, self.user, last_line(&output.stderr));
+        Ok(output)
     }
 
-    async fn as_root_on_the_terminal(&self, command_line: &str) -> Result<Output> {
+    async fn ask_for_password(&self) -> Result<Secret> {
+        let (ui, at, user) = (&self.access.ui, &self.address, &self.user);
+        if !ui.can_ask() {
+            bail!(
+                "{at}: sudo needs the password of `{user}`, and there is no terminal to ask on: set CML_SSH_PASS, or \
+                 run the command on the server yourself"
+            );
+        }
         let _prompt = self.access.prompt.lock().await;
-        let mut command = self.through_master();
-        command.args(["-tt", &self.address.host, command_line]);
-        show(self.access, &command);
-        let status = command.stdin(Stdio::inherit()).stdout(std::io::stderr()).kill_on_drop(true).status().await;
-        self.output(status.context("cannot start ssh")?.code(), String::new(), "see above".to_owned())
+        ui.ask_secret(&format!("[sudo] password for {user} on {at}: ")).await.map(Secret::new)
     }
 }

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::archive_file::{ArchiveFile, hex};
 use crate::ssh::command::sh;
+use crate::ssh::exchange::Kind;
 use crate::ssh::session::Ssh;
 
 /// Prints how many bytes of the file are there, and their digest; nothing if there are too many.
@@ -26,13 +27,13 @@ const APPEND: &str = r#"set -e; mkdir -p "$(dirname "$1")"; exec cat >>"$1""#;
 const START_AGAIN: &str = r#"set -e; mkdir -p "$(dirname "$1")"; : >"$1"; exec cat >>"$1""#;
 
 pub async fn write(ssh: &Ssh<'_>, path: &str, text: &str) -> Result<()> {
-    let output = ssh.run_command(&sh(WRITE, &[path]), text.to_owned()).await?;
+    let output = ssh.run_command(Kind::Question, &sh(WRITE, &[path]), text.to_owned()).await?;
     ssh.check(&output).with_context(|| format!("cannot write {path}"))
 }
 
 /// Sends the archive to `path`; returns how long its bytes took. The archive must still be the one that was saved.
 pub async fn send(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str, progress: &ProgressBar) -> Result<Duration> {
-    let there = ssh.read(THERE, &[path, &archive.size.to_string()]).await?;
+    let there = ssh.read(Kind::Digest, THERE, &[path, &archive.size.to_string()]).await?;
     let (length, digest) = there.split_once(' ').unwrap_or_default();
     let length = length.parse().unwrap_or(0);
     let start = hash_start(archive, length).await?;
@@ -44,7 +45,7 @@ pub async fn send(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str, progress: &P
     let (script, from, hash) = if is_start { (APPEND, length, start) } else { (START_AGAIN, 0, Sha256::new()) };
     let since = Instant::now();
     let pieces = archive.stream(from, hash, Bytes::new(), Bytes::new());
-    let sent = ssh.feed(&sh(script, &[path]), pieces, progress).await;
+    let sent = ssh.feed(Kind::Question, &sh(script, &[path]), pieces, progress).await;
     sent.and_then(|output| ssh.check(&output))
         .with_context(|| format!("sending {} to {}", archive.name, ssh.address))?;
     let time = since.elapsed();
@@ -54,9 +55,9 @@ pub async fn send(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str, progress: &P
 
 /// Compares the digest of what arrived. A damaged file is removed: no later attempt could continue it.
 async fn check(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str) -> Result<()> {
-    let digest = ssh.read(r#"sha256sum <"$1""#, &[path]).await?;
+    let digest = ssh.read(Kind::Digest, r#"sha256sum <"$1""#, &[path]).await?;
     if !digest.starts_with(archive.digest.hex()) {
-        ssh.read(r#"rm -f "$1""#, &[path]).await?;
+        ssh.read(Kind::Question, r#"rm -f "$1""#, &[path]).await?;
         bail!("{} arrived damaged on {}, and was removed there; run this again", archive.name, ssh.address);
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
+use crate::ssh::exchange::Kind;
 use crate::ssh::session::Ssh;
 
 /// Prints `key=value` lines. Settings for the next boot come in the order in which systemd reads them [sysctl.d(5)];
@@ -48,7 +49,7 @@ pub struct Facts {
 
 impl Facts {
     pub async fn read(ssh: &Ssh<'_>) -> Result<Self> {
-        Ok(Self::parse(&ssh.read(READ, &[]).await?))
+        Ok(Self::parse(&ssh.read(Kind::Question, READ, &[]).await?))
     }
 
     pub fn parse(text: &str) -> Self {

@@ -11,6 +11,7 @@ pub use findings::{Finding, Needs, Verdict, examine};
 use anyhow::{Context, Result};
 
 use crate::ssh::doctor::findings::{Fix, IPV4, IPV6, MODULES_FILE, SYSCTL_FILE};
+use crate::ssh::exchange::Kind;
 use crate::ssh::session::Ssh;
 
 /// A file that `--fix` writes, with its whole content.
@@ -43,7 +44,7 @@ pub fn needs_reboot(findings: &[Finding]) -> bool {
 pub async fn apply(ssh: &Ssh<'_>, changes: &[Change]) -> Result<()> {
     for Change { path, text } in changes {
         let script = r#"umask 022; printf %s "$2" >"$1.part" && mv -f "$1.part" "$1""#;
-        let output = ssh.as_root(script, &[path, text]).await?;
+        let output = ssh.as_root(Kind::Question, script, &[path, text]).await?;
         ssh.check(&output).with_context(|| format!("cannot write {path}"))?;
     }
     Ok(())
@@ -51,7 +52,8 @@ pub async fn apply(ssh: &Ssh<'_>, changes: &[Change]) -> Result<()> {
 
 pub async fn reboot(ssh: &Ssh<'_>) -> Result<()> {
     // In the background: the connection ends before the command could.
-    let output = ssh.as_root("(sleep 1; systemctl reboot) >/dev/null 2>&1 </dev/null &", &[]).await?;
+    let script = "(sleep 1; systemctl reboot) >/dev/null 2>&1 </dev/null &";
+    let output = ssh.as_root(Kind::Question, script, &[]).await?;
     ssh.check(&output).context("cannot reboot")
 }
 

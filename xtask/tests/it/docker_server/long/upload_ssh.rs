@@ -359,7 +359,7 @@ fn a_refusal_by_sudo_is_reported_and_nothing_is_changed() {
 }
 
 #[test]
-fn on_a_terminal_sudo_asks_itself() {
+fn on_a_terminal_the_password_for_sudo_is_asked_for() {
     let host = Host::start();
     let mut stage = Stage::of_host(&host);
     stage.repo.xtask(&["save"]).success();
