@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use text::printable;
+use text::printable_line;
 
 const PREFIX: &str = "cml-nodes-builder: ";
 
@@ -62,7 +62,7 @@ fn read(line: &str) -> Option<Boot> {
 
 /// A step's name. The kernel may have written into the same line.
 fn name(word: &str) -> String {
-    printable(word).chars().take(40).collect()
+    printable_line(word).chars().take(40).collect()
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ use anyhow::{Context, Result};
 
 use crate::NODE_DEFINITION;
 use cml::api::definitions::Image;
-use text::printable;
+use text::printable_line;
 
 /// The image definition with that id; without an id, the newest Ubuntu 24.04. The error lists those that there are.
 pub fn choose<'a>(images: &'a [Image], asked: Option<&str>, server: &str) -> Result<&'a Image> {
     if let Some(id) = asked {
         let named = images.iter().find(|image| image.id == id);
-        let missing = || format!("{server} has no image definition `{}`; {}", printable(id), there_are(images));
+        let missing = || format!("{server} has no image definition `{}`; {}", printable_line(id), there_are(images));
         return named.with_context(missing);
     }
     let fitting = ubuntus(images).filter(|image| is_noble(image));
@@ -24,7 +24,7 @@ pub fn choose<'a>(images: &'a [Image], asked: Option<&str>, server: &str) -> Res
 }
 
 fn there_are(images: &[Image]) -> String {
-    let ids: Vec<String> = ubuntus(images).map(|image| printable(&image.id)).collect();
+    let ids: Vec<String> = ubuntus(images).map(|image| printable_line(&image.id)).collect();
     match ids.len() {
         0 => "there is none for the node definition `ubuntu`".to_owned(),
         _ => format!("for the node definition `ubuntu` there are: {}", ids.join(", ")),

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::{MARK, environment};
 use cml::api::Controller;
 use cml::api::labs::{Lab, Node};
-use text::printable;
+use text::printable_line;
 
 /// A lab with the title that was searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ fn own(lab: &Lab, nodes: &[Node]) -> Option<BuildMachine> {
     let user = line.filter(|user| environment::check_user(user).is_ok())?.to_owned();
     let machine = nodes.iter().find(|node| node.tags.iter().any(|tag| tag == MARK))?;
     let ours = |node: &&Node| node.id == machine.id || node.node_definition == "external_connector";
-    let added = nodes.iter().filter(|node| !ours(node)).map(|node| printable(&node.label)).collect();
+    let added = nodes.iter().filter(|node| !ours(node)).map(|node| printable_line(&node.label)).collect();
     Some(BuildMachine { node: machine.id.clone(), user, added })
 }
 
@@ -64,8 +64,10 @@ pub fn select(found: Vec<Found>, title: &str, id: Option<&str>) -> Result<Option
     let mut own: Vec<(Lab, BuildMachine)> =
         found.into_iter().filter_map(|found| Some((found.lab, found.own?))).collect();
     match (own.len(), id) {
-        (0, Some(id)) if all > 0 => bail!("this project did not make the lab {}; it is left unchanged", printable(id)),
-        (0, Some(id)) => bail!("there is no lab {}", printable(id)),
+        (0, Some(id)) if all > 0 => {
+            bail!("this project did not make the lab {}; it is left unchanged", printable_line(id))
+        }
+        (0, Some(id)) => bail!("there is no lab {}", printable_line(id)),
         (0 | 1, _) => Ok(own.pop()),
         _ => bail!(
             "several labs of this project have the title `{title}`; choose one with --lab:\n{}",
@@ -75,7 +77,7 @@ pub fn select(found: Vec<Found>, title: &str, id: Option<&str>) -> Result<Option
 }
 
 pub fn describe(lab: &Lab) -> String {
-    format!("  {}  {}  created {}", printable(&lab.id), lab.state, printable(&lab.created))
+    format!("  {}  {}  created {}", printable_line(&lab.id), lab.state, printable_line(&lab.created))
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl Standing {
         let line = |kind| match self.definition(kind).map(|theirs| bundle.definition(kind).differences(theirs)) {
             None => Some(format!("{kind}: absent")),
             Some(paths) if paths.is_empty() => None,
-            Some(paths) => Some(format!("{kind}: {}", paths.join(", "))),
+            Some(paths) => Some(format!("{kind}: {}", text::printable_line(&paths.join(", ")))),
         };
         Kind::BOTH.into_iter().filter_map(line).collect()
     }

@@ -32,7 +32,7 @@ pub struct ServerArgs {
     /// Do not verify the server's identity; never remembered
     #[arg(long)]
     insecure: bool,
-    /// How many seconds to wait for a server that sends nothing
+    /// How many seconds to wait for a server that sends nothing, or that does not complete an answer
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = number(1_u64..=86400))]
     timeout: u64,
 }

@@ -14,7 +14,7 @@ pub async fn check_unused(controller: &Controller<'_>, id: &str, force: bool) ->
         "{id} is in use on {}: {}{more}\n\
          Remove these nodes from their labs first, or pass --force to replace it under them, if CML allows that",
         controller.address,
-        text::printable(&nodes[..nodes.len().min(5)].join(", "))
+        text::printable_line(&nodes[..nodes.len().min(5)].join(", "))
     );
     Ok(())
 }

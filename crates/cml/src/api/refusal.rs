@@ -44,7 +44,7 @@ pub fn title(body: &[u8]) -> String {
     let lower = text.to_ascii_lowercase();
     let title = lower.find("<title>").and_then(|at| Some((at + 7, at + lower[at..].find("</title>")?)));
     let title = title.and_then(|(from, to)| text.get(from..to)).unwrap_or(&text);
-    format!("`{}`", excerpt(title, 100).replace('\n', " "))
+    format!("`{}`", excerpt(&title.replace('\n', " "), 100))
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ async fn check_removable(
             others.is_empty(),
             "other image definitions on {} belong to the node definition {id}: {}; remove them first",
             controller.address,
-            text::printable(&others.join(", "))
+            text::printable_line(&others.join(", "))
         );
     }
     Ok(())

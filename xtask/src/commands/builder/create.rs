@@ -19,6 +19,7 @@ use cml::api::Controller;
 use cml::api::definitions::Image;
 use cml::api::labs::{Lab, check_title};
 use cml::{Secret, ssh};
+use text::printable_line;
 
 /// The environment variable with the new machine's password.
 const PASSWORD: &str = "CML_BUILDER_PASS";
@@ -136,7 +137,7 @@ impl New<'_> {
                 "{}: the lab `{}` exists already and is left unchanged; --replace creates it again",
                 target.address, args.title
             ));
-            return session.ui.result(format_args!("{}  {}  unchanged", target.address, lab.id));
+            return session.ui.result(format_args!("{}  {}  unchanged", target.address, printable_line(&lab.id)));
         }
         ensure!(
             !has_foreign || !own.is_empty(),
@@ -158,7 +159,7 @@ impl New<'_> {
             Err(error) => return Err(lifecycle::explain(controller, error).await),
         };
         show(session, &machine, generated.as_ref());
-        session.ui.result(format_args!("{}  {id}  created", target.address))?;
+        session.ui.result(format_args!("{}  {}  created", target.address, printable_line(&id)))?;
         replace(controller, args, &own).await?;
         session.ui.note("`cargo xtask builder start` starts it and waits until it is ready");
         Ok(())
@@ -244,7 +245,7 @@ async fn replace(controller: &Controller<'_>, args: &Args, old: &[(Lab, BuildMac
         lifecycle::delete(controller, lab, args.wait.timeout()).await.with_context(|| {
             format!(
                 "the new lab was created, but the old one still exists: `cargo xtask builder delete --lab {}`",
-                lab.id
+                printable_line(&lab.id)
             )
         })?;
     }

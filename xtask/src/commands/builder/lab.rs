@@ -13,7 +13,7 @@ use builder::lookup::{self, BuildMachine, describe};
 use cml::api::Controller;
 use cml::api::labs::Lab;
 use cml::ssh;
-use text::printable;
+use text::printable_line;
 
 /// Which lab, on which server.
 #[derive(Clone, Debug, clap::Args)]
@@ -78,7 +78,7 @@ pub async fn stop(session: &Session<'_>, Args { lab, wait }: Args) -> Result<()>
         let Some((lab, _)) = select(controller, &lab).await? else { return Ok(()) };
         let was_running = lifecycle::stop(controller, &lab, wait.timeout()).await?;
         let state = if was_running { "stopped" } else { "not running" };
-        session.ui.result(format_args!("{}  {}  {state}", target.address, lab.id))
+        session.ui.result(format_args!("{}  {}  {state}", target.address, printable_line(&lab.id)))
     })
     .await
 }
@@ -93,7 +93,7 @@ pub async fn delete(session: &Session<'_>, DeleteArgs { which: Args { lab, wait 
         session.ui.note(format_args!("{}:\n{}", target.address, describe(&lab)));
         target.agree(yes, "Delete this lab, with everything on its machine?").await?;
         lifecycle::delete(controller, &lab, wait.timeout()).await?;
-        session.ui.result(format_args!("{}  {}  deleted", target.address, lab.id))
+        session.ui.result(format_args!("{}  {}  deleted", target.address, printable_line(&lab.id)))
     })
     .await
 }
@@ -125,7 +125,7 @@ pub fn refuse_added_nodes(lab: &Lab, machine: &BuildMachine) -> Result<()> {
     ensure!(
         machine.added.is_empty(),
         "the lab {} contains nodes that somebody added: {}; remove them, or delete the lab in CML's web interface",
-        lab.id,
+        printable_line(&lab.id),
         machine.added.join(", ")
     );
     Ok(())
@@ -150,7 +150,7 @@ fn show_login(
     } else {
         ui.warn("its address is unknown, both to the server and from its console");
     }
-    let console = format!("open /{}/{HOSTNAME}/0", printable(&lab.title));
+    let console = format!("open /{}/{HOSTNAME}/0", printable_line(&lab.title));
     ui.note(format_args!("or use CML's console server: `ssh {on_server}@{server}`, then `{console}`"));
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::commands::session::Session;
 use builder::lookup::{self, Found};
 use builder::{console, lifecycle};
 use cml::api::Controller;
-use text::printable;
+use text::printable_line;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -57,7 +57,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 fn print(session: &Session<'_>, status: &Status) -> Result<()> {
     let owner = if status.own { "" } else { "  not created by this project" };
     let Status { server, lab, title, state, .. } = status;
-    session.ui.result(format_args!("{server}  {}  {}  {state}{owner}", printable(lab), printable(title)))?;
+    session.ui.result(format_args!("{server}  {}  {}  {state}{owner}", printable_line(lab), printable_line(title)))?;
     if let Some(machine) = &status.machine {
         let addresses = status.addresses.join(" ");
         session.ui.result(format!("    machine: {machine}  {addresses}").trim_end())?;
