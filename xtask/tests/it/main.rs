@@ -22,7 +22,9 @@ mod common;
 mod no_engine {
     mod credentials;
     mod docs;
+    mod hanging_peers;
     mod hostile_archives;
+    mod hostile_servers;
     mod links;
     mod tidy;
 }

@@ -1,7 +1,11 @@
 //! Ctrl-C, and two commands at once.
 
+use std::time::{Duration, Instant};
+
+use crate::common::cml::Stage;
+use crate::common::cml::controller::{Controller, Trouble};
 use crate::common::engine::Engine;
-use crate::common::{Repo, children, runs, signal, unique_nap, wait_until};
+use crate::common::{Repo, Running, children, runs, signal, unique_nap, wait_until};
 
 #[test]
 fn ctrl_c_also_ends_the_build_on_the_engine() {
@@ -103,6 +107,49 @@ fn ctrl_c_while_a_source_is_fetched_is_an_interruption_not_a_failure() {
     }
     let outcome = build.end();
     assert_eq!(outcome.code, Some(130), "{outcome}");
+}
+
+#[test]
+fn ctrl_c_twice_ends_an_upload_to_a_server_that_hangs() {
+    let controller = Controller::start();
+    let mut stage = Stage::of(&controller);
+    stage.repo.xtask(&["save"]).success();
+    let requests = [
+        "GET system_information", "POST authenticate", "GET system_stats", "POST node_definitions",
+        "POST images/upload", "POST image_definitions",
+    ];
+    for request in requests {
+        controller.trouble(request, 1, Trouble::Silence);
+        let upload = stage.repo.start(&["upload"]);
+        let has_come = || controller.state().log.iter().any(|line| line.starts_with(request));
+        wait_until("the controller does not answer", has_come);
+        end_by_two_signals(upload, request);
+        controller.end_all_trouble();
+        controller.take_log();
+    }
+    let hangs = stage.home.path().join("hangs");
+    let script = "trap '' INT TERM HUP; : >\"$HOME/hangs\"; while :; do sleep 0.1; done";
+    stage.ssh_is(&format!("case \"$*\" in *'echo ready'*) {script};; *) exec /usr/bin/ssh \"$@\";; esac"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    stage.repo.set("PATH", format!("{}/bin:{path}", stage.home.path().display()));
+    let upload = stage.repo.start(&["upload", "--cml", "ssh://127.0.0.1:1"]);
+    wait_until("ssh hangs", || hangs.exists());
+    end_by_two_signals(upload, "ssh");
+}
+
+/// The first one may be enough.
+#[track_caller]
+fn end_by_two_signals(upload: Running, what: &str) {
+    upload.signal("INT");
+    let since = Instant::now();
+    while !upload.has_ended() && since.elapsed() < Duration::from_millis(500) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if !upload.has_ended() {
+        upload.signal("INT");
+    }
+    let outcome = upload.end_within(Duration::from_secs(20));
+    assert_eq!(outcome.code, Some(130), "{what}: {outcome}");
 }
 
 #[test]

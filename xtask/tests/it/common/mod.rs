@@ -355,10 +355,16 @@ impl Running {
 
     /// Waits for the end.
     pub fn end(self) -> Outcome {
-        let output = self.program.wait_timeout(PATIENCE).expect("waiting for the program");
+        self.end_within(PATIENCE)
+    }
+
+    /// Waits for the end, but not as long as for one that works.
+    #[track_caller]
+    pub fn end_within(self, limit: Duration) -> Outcome {
+        let output = self.program.wait_timeout(limit).expect("waiting for the program");
         let Some(output) = output else {
             self.signal("KILL");
-            panic!("the program did not end within {} s:\n{}", PATIENCE.as_secs(), self.stderr());
+            panic!("the program did not end within {} s:\n{}", limit.as_secs(), self.stderr());
         };
         Outcome {
             code: output.status.code(),

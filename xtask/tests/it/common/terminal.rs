@@ -78,6 +78,14 @@ impl Terminal {
         duct::cmd!("stty", "-a", "-F", terminal).stderr_null().unchecked().read().unwrap_or_default()
     }
 
+    /// The process of this program that runs on it.
+    #[track_caller]
+    pub fn program(&self, name: &str) -> u32 {
+        let is_named =
+            |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
+        children(self.program.pids()[0]).into_iter().find(is_named).expect("it runs on the terminal")
+    }
+
     pub fn type_in(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).expect("script reads them");
     }

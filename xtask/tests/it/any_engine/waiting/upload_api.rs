@@ -101,6 +101,18 @@ fn status_shows_absent_same_and_what_differs() {
 }
 
 #[test]
+fn keys_of_a_definition_there_do_not_reach_a_terminal_as_they_are() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    stage.repo.xtask(&["upload"]).success();
+    let key = "\u{1b}]0;MARK\u{7}\u{9b}2J\nMARK";
+    controller.state().node_definitions.get_mut(&stage.repo.id()).unwrap()[key] = 1.into();
+    let outcome = stage.repo.xtask(&["cml", "status"]).success();
+    let is_printable = !outcome.stdout.contains(|c: char| c.is_control() && c != '\n');
+    assert!(outcome.stdout.contains("]0;MARK") && is_printable && !outcome.stdout.contains("\nMARK"), "{outcome}");
+}
+
+#[test]
 fn a_failure_at_any_step_changes_nothing_and_a_repeat_completes() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);

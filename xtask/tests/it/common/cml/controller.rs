@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use cml::Fingerprint;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use futures_util::{Stream, StreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -53,6 +55,8 @@ pub struct State {
     tokens: BTreeSet<String>,
     faults: Vec<Fault>,
     held: usize,
+    /// How many answers come by a byte now and then.
+    pub dripping: usize,
     released: bool,
 }
 
@@ -70,6 +74,13 @@ pub enum Trouble {
     Status(u16, &'static str),
     /// The page of a proxy.
     Html(u16),
+    /// This body as the answer.
+    Body(String),
+    /// An answer without end of this byte, and a refusal without end.
+    Endless(u8),
+    EndlessRefusal(u8),
+    /// An answer that goes on by a byte now and then.
+    Drip,
     /// The connection ends after so many bytes of the request's body.
     CutAfter(usize),
     /// No answer, and nothing more is read.
@@ -86,8 +97,13 @@ pub enum Trouble {
 
 impl Controller {
     pub fn start() -> Self {
-        let key = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()])
-            .expect("a certificate");
+        Self::named(&["127.0.0.1", "localhost"])
+    }
+
+    /// With a certificate for other names.
+    pub fn named(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = rcgen::generate_simple_self_signed(names).expect("a certificate");
         let der = key.cert.der().clone();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -216,6 +232,7 @@ impl State {
             tokens: BTreeSet::new(),
             faults: Vec::new(),
             held: 0,
+            dripping: 0,
             released: false,
         }
     }
@@ -268,9 +285,13 @@ impl std::error::Error for Cut {}
 
 type Answer = Response<Full<Bytes>>;
 
-async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Answer, Cut> {
+/// An answer, or one whose body does not come at once.
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<Mutex<State>>,
+) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Cut> {
     let path = request.uri().path().strip_prefix("/api/v0/").map(str::to_owned);
-    let Some(path) = path else { return Ok(refusal(404, "Not Found")) };
+    let Some(path) = path else { return Ok(refusal(404, "Not Found").map(BodyExt::boxed_unsync)) };
     let path = unescape(&path);
     let line = format!("{} {path}", request.method());
     let trouble = {
@@ -280,6 +301,12 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     };
     let (head, mut body) = request.into_parts();
     match trouble {
+        Some(Trouble::Endless(byte)) => return Ok(endless(200, byte)),
+        Some(Trouble::EndlessRefusal(byte)) => return Ok(endless(500, byte)),
+        Some(Trouble::Drip) => {
+            state.lock().expect("the state").dripping += 1;
+            return Ok(streamed(stream::repeat(Bytes::from_static(b" ")).then(a_moment_later)));
+        }
         Some(Trouble::Silence) => match std::future::pending::<Infallible>().await {},
         Some(Trouble::CutAfter(bytes)) => {
             let mut read = 0;
@@ -303,7 +330,22 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     if matches!(trouble, Some(Trouble::AnswerHeld)) {
         hold(&state).await;
     }
-    result
+    result.map(|answer| answer.map(BodyExt::boxed_unsync))
+}
+
+fn endless(status: u16, byte: u8) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    let mut answer = streamed(stream::repeat(Bytes::from(vec![byte; 64 << 10])));
+    *answer.status_mut() = status.try_into().expect("a status");
+    answer
+}
+
+async fn a_moment_later(piece: Bytes) -> Bytes {
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    piece
+}
+
+fn streamed(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    Response::new(StreamBody::new(pieces.map(|piece| Ok(Frame::data(piece)))).boxed_unsync())
 }
 
 /// Waits until the test releases the request, or until the client is gone, which drops this future.
@@ -331,6 +373,10 @@ fn carry_out(
     match trouble {
         Some(Trouble::Status(status, said)) => return Ok(refusal(*status, said)),
         Some(Trouble::Html(status)) => return Ok(page(*status)),
+        Some(Trouble::Body(text)) => {
+            let answer = Response::builder().header("content-type", "application/json");
+            return Ok(answer.body(Full::new(text.clone().into())).expect("an answer"));
+        }
         Some(Trouble::Expired) => state.tokens.clear(),
         _ => {}
     }

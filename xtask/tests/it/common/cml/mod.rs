@@ -114,6 +114,17 @@ impl Stage {
         stage
     }
 
+    /// With the address of a server that this shell script stands for, in place of `ssh`. Nothing is really connected.
+    pub fn of_ssh(script: &str) -> Self {
+        let mut stage = Self::new();
+        std::fs::write(stage.home.path().join("ssh_config"), "").expect("a file of ours");
+        stage.ssh_is(script);
+        let path = std::env::var("PATH").unwrap_or_default();
+        stage.repo.set("PATH", format!("{}/bin:{path}", stage.home.path().display()));
+        stage.repo.set("VIRL2_URL", "ssh://127.0.0.1:1");
+        stage
+    }
+
     /// Replaces `ssh` by this shell script.
     pub fn ssh_is(&self, script: &str) {
         let bin = self.home.path().join("bin");
