@@ -1,7 +1,7 @@
 //! The controller that stands in for CML's in the tests, to try `cargo xtask upload` and `builder` on by hand:
 //!
 //! ```console
-//! $ cargo run --package xtask --example stand-in-controller
+//! $ cargo run --locked --package xtask --example stand-in-controller
 //! ```
 //!
 //! It prints where it listens and who may log in, as lines of a `.virlrc`, and the fingerprint of its certificate, and

@@ -27,10 +27,10 @@ const WAITING_AT_ONCE: &str = "--test-threads=8";
 /// that Cargo.toml names is clippy's to find: its lint `incompatible_msrv` knows since when each function exists.
 const SOURCE_CHECKS: [(&str, &[&str]); 4] = [
     ("format", &["fmt", "--all", "--check"]),
-    ("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
-    ("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
+    ("clippy", &["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
+    ("documentation", &["doc", "--locked", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
     // Without the library, which is C++ and takes longer to compile than all the rest.
-    ("fuzz target", &["check", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features", "--quiet"]),
+    ("fuzz target", &["check", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features", "--quiet"]),
 ];
 
 #[derive(clap::Args)]
@@ -48,10 +48,11 @@ pub struct Args {
 
 /// Stops at the first step that fails. How long each step took is shown at the end in any case.
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let mut steps = Steps { ui: session.ui, since: Instant::now(), durations: Vec::new() };
+    let mut steps = Steps { ui: session.ui, since: Instant::now(), durations: Vec::new(), left_out: Vec::new() };
     let has_nextest = !args.without_nextest && machine::is_installed("cargo-nextest");
     let result = all(&Cargo { session, args, has_nextest }, &mut steps).await;
     steps.show_durations();
+    steps.show_what_was_left_out();
     result
 }
 
@@ -59,10 +60,28 @@ async fn all(cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
     for (name, words) in SOURCE_CHECKS {
         steps.step(name, async { cargo.run(words, &[]) }).await?;
     }
+    dependencies(cargo, steps).await?;
     steps.step("unit tests and tests of the source", async { cargo.test_without_engine() }).await?;
     steps.step("tools for the tests", setup::ensure_test_tools(cargo.session.ui, consent(cargo.args.yes))).await?;
     on_the_embedded_engine(cargo, steps).await?;
     on_docker(cargo, steps).await
+}
+
+/// Licences, sources and known vulnerabilities of the crates that this program is made of, as `deny.toml` says. The
+/// vulnerabilities are in a database that is fetched from the network.
+async fn dependencies(cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
+    if !machine::is_installed("cargo-deny") {
+        steps.leave_out("cargo deny check: cargo-deny is not installed (`cargo install --locked cargo-deny`)");
+        return Ok(());
+    }
+    let check = ["deny", "--locked", "--all-features", "check", "bans", "licenses", "sources"];
+    steps.step("licences and sources of dependencies", async { cargo.run(&check, &[]) }).await?;
+    if let Err(error) = cargo.run(&["deny", "--locked", "fetch", "db"], &[]) {
+        steps.leave_out(format!("cargo deny check advisories: the database of advisories is out of reach ({error:#})"));
+        return Ok(());
+    }
+    let check = ["deny", "--locked", "--all-features", "check", "advisories", "--disable-fetch"];
+    steps.step("known vulnerabilities of dependencies", async { cargo.run(&check, &[]) }).await
 }
 
 async fn on_the_embedded_engine(cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
@@ -107,11 +126,12 @@ fn as_an_ordinary_user(cargo: &Cargo<'_>) -> Result<()> {
     cargo.test(&[ANY_ENGINE], cargo.args.thorough, &guest.cargo_variables()?)
 }
 
-/// The steps so far, with the time that each took.
+/// The steps so far, with the time that each took, and what could not be run on this machine.
 struct Steps<'a> {
     ui: &'a Ui,
     since: Instant,
     durations: Vec<[String; 2]>,
+    left_out: Vec<String>,
 }
 
 impl Steps<'_> {
@@ -121,6 +141,17 @@ impl Steps<'_> {
         let result = work.await.with_context(|| format!("{name} failed"));
         self.durations.push([text::duration(since.elapsed()), name.to_owned()]);
         result
+    }
+
+    fn leave_out(&mut self, what: impl Into<String>) {
+        self.left_out.push(what.into());
+    }
+
+    /// The last lines, so that nobody takes what did not run for passed.
+    fn show_what_was_left_out(&self) {
+        for what in &self.left_out {
+            self.ui.warn(format_args!("not run: {}", what.replace('\n', " ")));
+        }
     }
 
     fn show_durations(&self) {
@@ -157,10 +188,11 @@ impl Cargo<'_> {
     fn test_without_engine(&self) -> Result<()> {
         if self.has_nextest {
             let filter = format!("kind(lib) | test(/^{NO_ENGINE}::/)");
-            return self.run(&["nextest", "run", "--workspace", "--lib", "--test", "it", "-E", &filter], &[]);
+            return self
+                .run(&["nextest", "run", "--locked", "--workspace", "--lib", "--test", "it", "-E", &filter], &[]);
         }
-        self.run(&["test", "--workspace", "--lib", "--quiet"], &[])?;
-        self.run(&["test", "--workspace", "--test", "it", "--quiet", "--", &format!("{NO_ENGINE}::")], &[])
+        self.run(&["test", "--locked", "--workspace", "--lib", "--quiet"], &[])?;
+        self.run(&["test", "--locked", "--workspace", "--test", "it", "--quiet", "--", &format!("{NO_ENGINE}::")], &[])
     }
 
     /// Runs the end-to-end tests of these folders, those in folders `long` only if they are wanted.
@@ -168,12 +200,12 @@ impl Cargo<'_> {
         if self.has_nextest {
             let without = if long { "" } else { " - test(/::long::/)" };
             let filter = format!("test(/^({})::/){without}", folders.join("|"));
-            return self.run(&["nextest", "run", "--workspace", "--test", "it", "-E", &filter], variables);
+            return self.run(&["nextest", "run", "--locked", "--workspace", "--test", "it", "-E", &filter], variables);
         }
         let without: &[&str] = if long { &[] } else { &["--skip", "::long::"] };
         for (part, how) in [("waiting::", &[WAITING_AT_ONCE][..]), ("", &["--skip", "::waiting::"])] {
             let names: Vec<String> = folders.iter().map(|folder| format!("{folder}::{part}")).collect();
-            let mut words = vec!["test", "--workspace", "--test", "it", "--"];
+            let mut words = vec!["test", "--locked", "--workspace", "--test", "it", "--"];
             words.extend(names.iter().map(String::as_str).chain(how.iter().chain(without).copied()));
             self.run(&words, variables)?;
         }

@@ -112,7 +112,7 @@ fn root() -> &'static std::path::Path {
 }
 
 /// The command that writes `docs/lint.md`.
-const WRITE: &str = "LINT_PAGE=write cargo test --package definitions --lib lint";
+const WRITE: &str = "LINT_PAGE=write cargo test --locked --package definitions --lib lint";
 
 #[test]
 fn the_page_is_generated_from_the_rules() {

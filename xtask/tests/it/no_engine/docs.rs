@@ -145,6 +145,49 @@ fn the_commands_of_console_blocks_parse() {
     assert!(seen > 20, "only {seen} commands were found");
 }
 
+/// Without it, cargo takes versions that are not in Cargo.lock, and runs code that nobody here has seen.
+#[test]
+fn cargo_runs_with_the_versions_in_cargo_lock() {
+    let alias = fs::read_to_string(root().join(".cargo/config.toml")).unwrap();
+    assert!(alias.contains("xtask = \"run --locked "), "{alias}");
+    let typed = Regex::new(r"\bcargo (bench|build|check|clippy|doc|install|nextest|run|rustc|test)\b[^`]*").unwrap();
+    let started = Regex::new(r#""(bench|build|check|clippy|doc|nextest|run|rustc|test)", "--?[^\]]*"#).unwrap();
+    let mut problems = Problems::new();
+    let mut seen = 0;
+    for file in ["md", "yml", "sh"].iter().flat_map(|extension| files(extension)) {
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        // Commands, as opposed to prose: lines of a block, of a workflow, of a script.
+        let is_command = |line: &&str| line.starts_with("$ ") || line.trim_start().starts_with("- run: ");
+        for command in text.lines().filter(is_command).filter_map(|line| typed.find(line)) {
+            seen += 1;
+            if !command.as_str().contains("--locked") {
+                problems.push(format!("{}: {}", file.display(), command.as_str()));
+            }
+        }
+    }
+    for file in files("rs").iter().filter(|file| file.starts_with("xtask/src/dev")) {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        for command in started.find_iter(&text) {
+            seen += 1;
+            if !command.as_str().contains("--locked") {
+                problems.push(format!("{}: {}", file.display(), command.as_str()));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "without --locked:\n{}", problems.join("\n"));
+    assert!(seen > 8, "only {seen} commands were found");
+}
+
+/// A tag of an action can be moved; a commit cannot.
+#[test]
+fn actions_are_pinned_by_their_commits() {
+    let pinned = Regex::new(r"^\s*- uses: [a-z0-9_-]+/[a-z0-9_-]+@[0-9a-f]{40} # v[0-9]").unwrap();
+    let workflows = fs::read_dir(root().join(".github/workflows")).unwrap().map(|entry| entry.unwrap().path());
+    let texts: String = workflows.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let uses: Vec<&str> = texts.lines().filter(|line| line.contains("uses:")).collect();
+    assert!(!uses.is_empty() && uses.iter().all(|line| pinned.is_match(line)), "{uses:?}");
+}
+
 /// What is wrong with a command that a text mentions. It need not be complete, and may hold stand-ins for values
 /// (`NODE`, `[PATH...]`, `{title}`), but its subcommands and options must exist.
 fn mistake(mentioned: &str) -> Option<String> {

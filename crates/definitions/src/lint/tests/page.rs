@@ -6,7 +6,7 @@ use super::rules;
 use crate::finding::{Example, Rule};
 
 const HEAD: &str = "<!-- Generated from the rules in crates/definitions by
-     LINT_PAGE=write cargo test --package definitions --lib lint -->
+     LINT_PAGE=write cargo test --locked --package definitions --lib lint -->
 
 # The rules of `cargo xtask lint`
 

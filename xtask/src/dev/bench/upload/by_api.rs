@@ -47,7 +47,7 @@ impl Server {
     fn start(session: &Session<'_>) -> Result<Self> {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let mut process = Command::new(cargo)
-            .args(["run", "--quiet", "--package", "xtask", "--example", "stand-in-controller"])
+            .args(["run", "--quiet", "--locked", "--package", "xtask", "--example", "stand-in-controller"])
             .current_dir(&session.repository.root)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
