@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_millis(20);
 
 /// The commands as the help shows them; each belongs to exactly one group.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Build", &["list", "build", "inspect", "save", "diff"]),
+    ("Build", &["list", "build", "inspect", "save", "sbom", "diff"]),
     ("Prove", &["lint", "verify", "run", "console", "shell", "logs", "stop"]),
     ("Server", &["upload", "cml"]),
     ("Build machine", &["builder"]),
@@ -60,6 +60,8 @@ enum Command {
     Inspect(commands::inspect::Args),
     /// Write the image archive and both definitions, as CML imports them
     Save(commands::save::Args),
+    /// Print what a node's image consists of, in SPDX's format
+    Sbom(commands::sbom::Args),
     /// Start a node as CML does, and show how to use it
     Run(commands::run::Args),
     /// Open the second console of a running node: a shell
@@ -195,6 +197,7 @@ async fn dispatch(ui: &Ui, cli: Cli, finder: &Finder) -> anyhow::Result<()> {
         Command::Build(args) => commands::build::run(&session()?, args).await,
         Command::Inspect(args) => commands::inspect::run(&session()?, args).await,
         Command::Save(args) => commands::save::run(&session()?, args).await,
+        Command::Sbom(args) => commands::sbom::run(&session()?, args).await,
         Command::Run(args) => commands::run::run(&session()?, args).await,
         Command::Shell(args) => commands::consoles::shell(&session()?, args).await,
         Command::Console(args) => commands::consoles::console(&session()?, args).await,

@@ -1,5 +1,5 @@
 //! `dist/`: the three artefacts of each node, laid out as on the CML server, and what is known about
-//! them. [docs/cml.md 1]
+//! them. [docs/cml.md 1] The list of what an image consists of is in a folder of its own: servers do not get it.
 //!
 //! Every file is written as a whole, so that a reader finds the old one or the new one, whatever happens in between.
 
@@ -19,6 +19,8 @@ use ui::Ui;
 const SUMS: &str = "SHA256SUMS";
 /// What this program remembers about its own steps. Not part of the server's tree.
 const RECORDS: &str = ".records";
+/// The lists of what the images consist of.
+const SBOMS: &str = "sbom";
 const IMAGES: &str = "virl-base-images";
 /// The largest definition that CML accepts is of this size; records are smaller.
 const LARGEST: u64 = 20 << 20;
@@ -51,6 +53,8 @@ pub struct ArchiveRecord {
     pub size: u64,
     pub digest: Digest,
     pub image_id: Digest,
+    /// Of the list of what is in it.
+    sbom: Digest,
     modified: u128,
 }
 
@@ -64,7 +68,7 @@ impl Dist {
     /// # Errors
     /// If `dist/` or one of its folders is a link.
     pub fn refuse_links(&self) -> Result<()> {
-        let folders = ["", RECORDS, "node-definitions", IMAGES].map(|name| self.root.join(name));
+        let folders = ["", RECORDS, SBOMS, "node-definitions", IMAGES].map(|name| self.root.join(name));
         folders.iter().try_for_each(|folder| self.tree.refuse_links(folder)).context(
             "dist/ cannot be, or contain, a link to a folder; to keep it on another disk, mount that (mount --bind)",
         )?;
@@ -95,6 +99,11 @@ impl Dist {
         self.images(id).join(archive_name(id))
     }
 
+    /// The list of what is in the archive, in SPDX's format.
+    pub fn sbom(&self, id: &str) -> PathBuf {
+        self.root.join(SBOMS).join(format!("{id}.spdx.json"))
+    }
+
     fn images(&self, id: &str) -> PathBuf {
         self.root.join(IMAGES).join(id)
     }
@@ -108,7 +117,7 @@ impl Dist {
         self.refuse_links()?;
         let path = self.root.join(RECORDS).join("lock");
         let lock = Lock::acquire(&path, ui, &format!("writes to {}", self.root.display())).await?;
-        let folders = ["", "node-definitions", RECORDS].map(|folder| self.root.join(folder));
+        let folders = ["", "node-definitions", RECORDS, SBOMS].map(|folder| self.root.join(folder));
         for folder in self.images_folders()?.into_iter().chain(folders) {
             for (name, _) in self.tree.entries(&folder).unwrap_or_default() {
                 if name.to_string_lossy().starts_with(files::DRAFT) {
@@ -153,10 +162,10 @@ impl Dist {
         self.write(&self.record_path(id), &format!("{}\n", serde_json::to_string_pretty(record)?))
     }
 
-    /// The record of a file that was just published.
-    pub fn archive_record(&self, id: &str, digest: Digest, image_id: Digest) -> Result<ArchiveRecord> {
+    /// The record of a file that was just published, with this list of what is in it.
+    pub fn archive_record(&self, id: &str, digest: Digest, image_id: Digest, sbom: &str) -> Result<ArchiveRecord> {
         let (size, modified) = self.stamp(&self.archive(id))?;
-        Ok(ArchiveRecord { size, digest, image_id, modified })
+        Ok(ArchiveRecord { size, digest, image_id, sbom: Digest::of(sbom), modified })
     }
 
     /// Writes the sums of every node whose three artefacts exist and agree. Those of `excluded` go, before its files
@@ -190,13 +199,14 @@ impl Dist {
         Ok((metadata.len(), modified.as_nanos()))
     }
 
-    /// The record of an archive that belongs to the definitions beside it.
+    /// The record of an archive that belongs to the definitions and to the list beside it.
     pub fn whole_archive(&self, id: &str) -> Option<ArchiveRecord> {
         let record = self.record(id)?;
         let archive = record.archive.filter(|archive| archive.image_id == record.image_id)?;
         let definitions = self.has_file(&self.node_definition(id)) && self.has_file(&self.image_definition(id));
         let is_untouched = self.stamp(&self.archive(id)).is_ok_and(|stamp| stamp == (archive.size, archive.modified));
-        (definitions && is_untouched).then_some(archive)
+        let is_listed = self.read(&self.sbom(id)).is_ok_and(|list| Digest::of(list) == archive.sbom);
+        (definitions && is_untouched && is_listed).then_some(archive)
     }
 
     /// The artefacts of an ID and a node as they are shipped; `definitions` are those of the node and of the image.
@@ -233,7 +243,8 @@ impl Dist {
     /// Removes the artefacts with that id, and folders that become empty. Returns the removed files.
     pub fn remove(&self, id: &str) -> Result<Vec<PathBuf>> {
         let mut removed = Vec::new();
-        for path in [self.archive(id), self.image_definition(id), self.node_definition(id), self.record_path(id)] {
+        let artefacts = [self.archive(id), self.image_definition(id), self.node_definition(id)];
+        for path in artefacts.into_iter().chain([self.sbom(id), self.record_path(id)]) {
             if self.tree.remove(&path)? {
                 removed.push(path);
             }
@@ -248,7 +259,7 @@ impl Dist {
         if self.ids().is_empty() {
             let _ = self.tree.remove(self.root.join(SUMS));
             let _ = self.tree.remove(self.root.join(RECORDS).join("lock"));
-            for folder in [RECORDS, "node-definitions", IMAGES, ""] {
+            for folder in [RECORDS, SBOMS, "node-definitions", IMAGES, ""] {
                 let _ = std::fs::remove_dir(self.root.join(folder));
             }
         }
@@ -266,11 +277,12 @@ mod tests {
 
     fn record(dist: &Dist, id: &str) -> Record {
         let image_id = Digest::of("config");
-        for path in [dist.node_definition(id), dist.image_definition(id), dist.archive(id)] {
+        for path in [dist.node_definition(id), dist.image_definition(id), dist.archive(id), dist.sbom(id)] {
             dist.write(&path, &format!("text of {}", path.display())).unwrap();
         }
         let digest = Digest::of_file(&dist.archive(id)).unwrap();
-        let archive = Some(dist.archive_record(id, digest, image_id.clone()).unwrap());
+        let sbom = std::fs::read_to_string(dist.sbom(id)).unwrap();
+        let archive = Some(dist.archive_record(id, digest, image_id.clone(), &sbom).unwrap());
         let record =
             Record { node: "tiny".into(), variant: "only".into(), engine_id: "sha256:1".into(), image_id, archive };
         dist.remember(id, &record).unwrap();
@@ -304,6 +316,16 @@ mod tests {
         assert!(dist.whole_archive("tiny").is_none());
     }
 
+    #[test]
+    fn a_changed_or_missing_list_is_noticed() {
+        let (_folder, dist) = dist();
+        record(&dist, "tiny");
+        std::fs::write(dist.sbom("tiny"), "changed").unwrap();
+        assert!(dist.whole_archive("tiny").is_none());
+        std::fs::remove_file(dist.sbom("tiny")).unwrap();
+        assert!(dist.whole_archive("tiny").is_none());
+    }
+
     #[tokio::test]
     async fn drafts_of_a_killed_command_are_cleared_away() {
         let (_folder, dist) = dist();
@@ -320,7 +342,7 @@ mod tests {
         record(&dist, "two");
         let own = dist.root.join("virl-base-images/one/notes.txt");
         std::fs::write(&own, "mine").unwrap();
-        assert_eq!(dist.remove("one").unwrap().len(), 4);
+        assert_eq!(dist.remove("one").unwrap().len(), 5);
         assert!(own.is_file() && dist.archive("two").is_file());
     }
 }

@@ -14,7 +14,7 @@ use digests::Digest;
 use text::excerpt;
 
 /// Configurations have a few kilobytes.
-const LARGEST_CONFIG: u64 = 4 << 20;
+pub(super) const LARGEST_CONFIG: u64 = 4 << 20;
 
 /// The files of an archive that name its images. Only the first one counts here; the others repeat that for other
 /// versions of engines.
@@ -39,10 +39,10 @@ pub struct Contents {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct ManifestEntry {
-    config: String,
+pub(super) struct ManifestEntry {
+    pub config: String,
     repo_tags: Option<Vec<String>>,
-    layers: Vec<String>,
+    pub layers: Vec<String>,
 }
 
 /// What becomes of a file that names images, in the copy of an archive.
@@ -82,9 +82,7 @@ impl Contents {
     }
 
     fn of(manifest: &[u8], entries: &Entries, size: u64) -> Result<Self> {
-        let manifest: Vec<ManifestEntry> = parsed(manifest)?;
-        let [image] = <[ManifestEntry; 1]>::try_from(manifest)
-            .map_err(|list| anyhow!("the archive contains {} images; CML accepts only one", list.len()))?;
+        let image = only_image(manifest)?;
         let image_id = config_digest(&image, entries)?;
         if let Some(missing) = image.layers.iter().find(|layer| !entries.contains_key(*layer)) {
             bail!("the archive names a layer {} that it does not contain", excerpt(missing, SHOWN));
@@ -115,6 +113,13 @@ fn edited<R: Read, W: Write>(
     }
     pass.put(entry, &text)?;
     Ok(text)
+}
+
+/// The entry of the one image in a manifest.json.
+pub(super) fn only_image(manifest: &[u8]) -> Result<ManifestEntry> {
+    let [image] = <[ManifestEntry; 1]>::try_from(parsed::<Vec<ManifestEntry>>(manifest)?)
+        .map_err(|list| anyhow!("the archive contains {} images; CML accepts only one", list.len()))?;
+    Ok(image)
 }
 
 /// Reads a manifest.json. Errors of the JSON reader may quote the whole of it.

@@ -4,6 +4,7 @@
 //! archive says is checked against its own digests.
 
 mod contents;
+mod layers;
 mod pack;
 mod pass;
 mod reference;
@@ -19,6 +20,7 @@ use gzp::par::compress::{Compression, ParCompress, ParCompressBuilder};
 use gzp::{GzpError, ZWriter};
 
 pub use contents::Contents;
+pub use layers::{Files, Kept, System, Wanted};
 pub use pack::pack;
 pub use reference::shortened;
 pub use reopen::{open, retag, unpacked};

@@ -33,6 +33,7 @@ pub struct Pass<R, W> {
     from: Source<R>,
     to: Sink<W>,
     entries: usize,
+    most_entries: usize,
     piece: Vec<u8>,
 }
 
@@ -42,6 +43,8 @@ pub struct Entry {
     pub name: String,
     pub is_file: bool,
     pub is_folder: bool,
+    /// Where a symbolic link leads.
+    pub link: Option<String>,
     /// Bytes of its content.
     pub size: u64,
     /// Its header, and the ones before it that extend it.
@@ -57,7 +60,12 @@ impl Entry {
 impl<R: Read, W: Write> Pass<R, W> {
     pub fn new(from: R, to: W, most_bytes: u64) -> Self {
         let (from, to) = (Source { reader: from, left: most_bytes, most_bytes }, Sink { writer: to, written: 0 });
-        Self { from, to, entries: 0, piece: vec![0; PIECE] }
+        Self { from, to, entries: 0, most_entries: MOST_ENTRIES, piece: vec![0; PIECE] }
+    }
+
+    /// For a tar file that is no image archive.
+    pub fn with_most_entries(self, most_entries: usize) -> Self {
+        Self { most_entries, ..self }
     }
 
     /// The next entry. After the last one, what follows it is passed on, up to the end of the file.
@@ -78,7 +86,8 @@ impl<R: Read, W: Write> Pass<R, W> {
             extended.headers.extend_from_slice(&block);
             let Some(extension) = extended.slot(header.entry_type()) else {
                 self.entries += 1;
-                ensure!(self.entries <= MOST_ENTRIES, "it has more than {MOST_ENTRIES} entries, which no image has");
+                let most = self.most_entries;
+                ensure!(self.entries <= most, "it has more than {most} entries, which no image has");
                 return entry(header, extended).map(Some);
             };
             ensure!(extension.is_none(), "it has two extended headers of one kind for the same entry");
@@ -109,6 +118,19 @@ impl<R: Read, W: Write> Pass<R, W> {
         let padding = self.from.exactly(entry.padding() as u64)?;
         self.to.write(&padding)?;
         Ok(hash.map(|hash| hash.finish().1))
+    }
+
+    /// Lets `read` read the content of an entry, as far as it wants, and passes nothing on.
+    pub fn read_with<T>(&mut self, entry: &Entry, read: impl FnOnce(&mut dyn Read) -> T) -> Result<T> {
+        let mut content = Content { from: &mut self.from, left: entry.size, failed: None };
+        let result = read(&mut content);
+        let (mut left, failed) = (content.left, content.failed);
+        failed.map_or(Ok(()), Err)?;
+        while left > 0 {
+            left -= self.from.piece(&mut self.piece, left)?.len() as u64;
+        }
+        self.from.exactly(entry.padding() as u64)?;
+        Ok(result)
     }
 
     /// The content of an entry of which the caller knows that it is small.
@@ -174,11 +196,13 @@ impl Extended {
 fn entry(header: &Header, extended: Extended) -> Result<Entry> {
     let mut size = header.entry_size().map_err(|_| anyhow!(DAMAGED))?;
     let mut name = header.path_bytes().into_owned();
+    let mut link = header.link_name_bytes().map(std::borrow::Cow::into_owned);
     let mut is_sparse = header.entry_type() == EntryType::GNUSparse;
     for record in PaxExtensions::new(extended.pax.as_deref().unwrap_or_default()) {
         let record = record.map_err(|_| anyhow!(DAMAGED))?;
         match record.key_bytes() {
             b"path" => name = record.value_bytes().to_owned(),
+            b"linkpath" => link = Some(record.value_bytes().to_owned()),
             b"size" => size = record.value().ok().and_then(|value| value.parse().ok()).context(DAMAGED)?,
             key => is_sparse |= key.starts_with(b"GNU.sparse."),
         }
@@ -186,7 +210,11 @@ fn entry(header: &Header, extended: Extended) -> Result<Entry> {
     if let Some(long) = extended.long_name {
         name = long.split(|byte| *byte == 0).next().unwrap_or_default().to_owned();
     }
+    if let Some(long) = extended.long_link {
+        link = Some(long.split(|byte| *byte == 0).next().unwrap_or_default().to_owned());
+    }
     let kind = header.entry_type();
+    let link = link.filter(|_| kind.is_symlink()).map(|link| String::from_utf8_lossy(&link).into_owned());
     let (is_folder, shown) = (kind.is_dir() || name.ends_with(b"/"), shown(&name));
     ensure!(name.len() <= LONGEST_NAME, "it has an entry whose name has more than {LONGEST_NAME} bytes, {shown}");
     let name = clean(&name).with_context(|| format!("it has an entry that would lie outside of it, {shown}"))?;
@@ -194,7 +222,7 @@ fn entry(header: &Header, extended: Extended) -> Result<Entry> {
     ensure!(size <= MOST_BYTES, "its entry {shown} claims to have {size} bytes, more than any image has");
     let has_content = !(kind.is_dir() || kind.is_hard_link() || kind.is_symlink() || is_device(kind));
     ensure!(size == 0 || has_content, "its entry {shown} is no file, but has a content");
-    Ok(Entry { name, is_file: kind.is_file() && !is_folder, is_folder, size, headers: extended.headers })
+    Ok(Entry { name, is_file: kind.is_file() && !is_folder, is_folder, link, size, headers: extended.headers })
 }
 
 fn is_device(kind: EntryType) -> bool {
@@ -275,6 +303,33 @@ impl<R: Read> Source<R> {
             0 => bail!(breaks_off()),
             n => Ok(&buffer[..n]),
         }
+    }
+}
+
+/// The content of an entry, as a reader.
+struct Content<'a, R> {
+    from: &'a mut Source<R>,
+    left: u64,
+    /// The error of the archive, as opposed to those of its content.
+    failed: Option<anyhow::Error>,
+}
+
+impl<R: Read> Read for Content<'_, R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let most = to.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if most == 0 {
+            return Ok(0);
+        }
+        let failed = match self.from.read(&mut to[..most]) {
+            Ok(0) => breaks_off(),
+            Ok(n) => {
+                self.left -= n as u64;
+                return Ok(n);
+            }
+            Err(error) => error,
+        };
+        self.failed = Some(failed);
+        Err(io::ErrorKind::InvalidData.into())
     }
 }
 

@@ -39,8 +39,9 @@ enum Kind {
     Link { target: PathBuf },
 }
 
-/// A source that was fetched on the host; the build finds it as `sources/<name>.tar`.
+/// A file that the program adds to what the repository has, such as a source that was fetched on the host.
 pub struct SourceFile {
+    /// Its name in the context's folder `sources`.
     pub name: String,
     pub path: PathBuf,
 }
@@ -142,7 +143,7 @@ pub fn write(out: impl Write, files: &[ContextFile], sources: &[SourceFile], epo
         // The user's own, or made for this build.
         let path = &source.path;
         let file = File::open(path).with_context(|| format!("could not read {}", path.display()))?;
-        append(&mut tar, header(epoch), &format!("{SOURCES}/{}.tar", source.name), path, file)?;
+        append(&mut tar, header(epoch), &format!("{SOURCES}/{}", source.name), path, file)?;
     }
     tar.into_inner()?.flush()?;
     Ok(())

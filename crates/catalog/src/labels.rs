@@ -9,6 +9,8 @@ pub const IMAGE: &str = "cml-nodes.image";
 pub const RECIPE: &str = "cml-nodes.recipe";
 /// The digest of the checks that an image has passed.
 pub const CHECKS: &str = "cml-nodes.checks";
+/// What the image was made from, as JSON. An image that a person builds from ours inherits it.
+pub const ORIGINS: &str = sbom::ORIGINS;
 /// On a container that runs a check: the node. Containers that a person starts inherit the other labels, but not this.
 pub const CHECK: &str = "cml-nodes.check";
 /// On everything that belongs to a running lab: which lab.

@@ -39,6 +39,24 @@ impl Pin {
         }
     }
 
+    /// What may be told of it to those who get the image: no place on this machine.
+    pub fn origin(&self) -> sbom::Source {
+        match self {
+            Self::Package(name) => sbom::Source { package: Some(name.clone()), ..sbom::Source::default() },
+            Self::Git(pin) => sbom::Source {
+                git: Some(&pin.origin).filter(|url| url.contains("://") && !url.starts_with("file:")).cloned(),
+                reference: Some(pin.reference.clone()),
+                commit: Some(pin.commit.clone()),
+                ..sbom::Source::default()
+            },
+            Self::Tarball { path, digest } => sbom::Source {
+                file: path.file_name().map(|name| name.to_string_lossy().into_owned()),
+                sha256: Some(digest.hex().to_owned()),
+                ..sbom::Source::default()
+            },
+        }
+    }
+
     pub fn describe(&self) -> String {
         match self {
             Self::Package(name) => format!("the distribution's source package {name}"),

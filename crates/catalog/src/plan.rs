@@ -16,7 +16,7 @@ use crate::pin::Pin;
 use digests::Digest;
 
 /// Raise it when this program starts to build a different image from the same data.
-const RECIPE_FORMAT: u32 = 1;
+const RECIPE_FORMAT: u32 = 2;
 
 /// The largest Dockerfile has a fraction of this.
 const LARGEST_DOCKERFILE: u64 = 1 << 20;
@@ -64,6 +64,17 @@ impl BuildPlan {
         match self.sources.get(&self.node) {
             Some(Pin::Git(pin)) => Some(&pin.commit),
             _ => None,
+        }
+    }
+
+    /// What the image is made from, for those who get it. Nothing in it depends on the machine that builds it.
+    pub fn origins(&self, base: Option<sbom::Base>) -> sbom::Origins {
+        sbom::Origins {
+            node: self.node.clone(),
+            variant: self.variant.clone(),
+            version: self.version.clone(),
+            base,
+            sources: self.sources.iter().map(|(name, pin)| (name.clone(), pin.origin())).collect(),
         }
     }
 

@@ -18,6 +18,7 @@ pub mod run;
 pub(crate) mod running_nodes;
 pub mod save;
 mod saved_nodes;
+pub mod sbom;
 mod servers;
 pub mod session;
 pub mod setup;

@@ -26,6 +26,7 @@ struct Artefacts<'a> {
     sha256: &'a str,
     node_definition: String,
     image_definition: String,
+    sbom: String,
     written: bool,
 }
 
@@ -40,6 +41,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         sha256: bundle.archive.digest.hex(),
         node_definition: session.dist.node_definition(&bundle.id).display().to_string(),
         image_definition: session.dist.image_definition(&bundle.id).display().to_string(),
+        sbom: session.dist.sbom(&bundle.id).display().to_string(),
         written,
     };
     if args.json {
@@ -53,6 +55,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         ("image ID", artefacts.image_id),
         ("node definition", &artefacts.node_definition),
         ("image definition", &artefacts.image_definition),
+        ("list of contents", &artefacts.sbom),
     ] {
         session.ui.result(format_args!("{what:<17} {value}"))?;
     }

@@ -39,6 +39,7 @@ mod any_engine {
     mod lint;
     mod new;
     mod real_data;
+    mod sbom;
     mod variants;
     mod verify;
     mod virl2_client;

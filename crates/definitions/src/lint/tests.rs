@@ -132,8 +132,8 @@ fn the_documented_command_writes_the_page() {
         let command = text.find("LINT_PAGE=").and_then(|start| text[start..].split(['`']).next()).unwrap();
         assert_eq!(command.split(" -->").next().map(str::trim), Some(WRITE));
     }
-    // What `cargo test --package definitions --lib FILTER` runs is this program with FILTER.
-    let filter = WRITE.strip_prefix("LINT_PAGE=write cargo test --package definitions --lib ").unwrap();
+    // What `cargo test --locked --package definitions --lib FILTER` runs is this program with FILTER.
+    let filter = WRITE.strip_prefix("LINT_PAGE=write cargo test --locked --package definitions --lib ").unwrap();
     let listed =
         std::process::Command::new(std::env::current_exe().unwrap()).args([filter, "--list"]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! A node whose three artefacts are in dist/ and agree.
+//! A node whose three artefacts are in dist/ and agree, with the list of what its image consists of.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::commands::args::NodeArgs;
 use crate::commands::flow::built::Built;
 use crate::commands::flow::inspected::{Inspected, render};
 use crate::commands::session::Session;
-use crate::dist::ArchiveRecord;
+use crate::dist::{ArchiveRecord, archive_name};
 use archive::Archive;
 use catalog::BuildPlan;
 use cml::Bundle;
@@ -89,8 +89,10 @@ impl Draft {
     fn publish(self, session: &Session<'_>, _: &Lock, inspected: Inspected) -> Result<Saved> {
         let (dist, plan) = (&session.dist, &inspected.built.plan);
         let (id, Self { file, archive, since }) = (&plan.names.id, self);
+        let sbom = list_contents(session, plan, &file, &archive)?;
         files::publish(file, &dist.archive(id))?;
-        let record = dist.archive_record(id, archive.digest, archive.contents.image_id)?;
+        dist.write(&dist.sbom(id), &sbom)?;
+        let record = dist.archive_record(id, archive.digest, archive.contents.image_id, &sbom)?;
         dist.remember(id, &inspected.record(Some(record.clone())))?;
         dist.write_sums(None)?;
         session.ui.note(format_args!(
@@ -102,6 +104,18 @@ impl Draft {
         ));
         Saved::new(session, inspected, record, true)
     }
+}
+
+/// The list of what is in an archive, as `sbom` prints it.
+fn list_contents(session: &Session<'_>, plan: &BuildPlan, file: &NamedTempFile, archive: &Archive) -> Result<String> {
+    let system = archive::System::read(file.path(), sbom::wanted)?;
+    if system.unread_layers > 0 {
+        let layers = text::plural(system.unread_layers, "layer");
+        session.ui.warn(format_args!("{layers} of {} could not be read: its list lacks packages", plan.names.image));
+    }
+    let (image_id, digest) = (&archive.contents.image_id, &archive.digest);
+    let (id, tag, file) = (&plan.names.id, &plan.names.image, &archive_name(&plan.names.id));
+    sbom::document(&sbom::Saved { id, tag, image_id, file, digest }, &system)
 }
 
 /// What CML would refuse, or start as something else, never gets its final name.

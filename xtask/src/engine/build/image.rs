@@ -52,7 +52,8 @@ impl Job<'_> {
             );
         }
         let candidate = format!("{CANDIDATE}:{}", self.plan.recipe.short());
-        self.build_candidate(&self.pack_context()?, &candidate).await?;
+        let origins = self.origins().await?;
+        self.build_candidate(&self.pack_context(&origins)?, &candidate, &origins).await?;
         let built = self.accept(&candidate).await;
         self.engine.remove_image(&candidate).await?;
         let built = built?;
@@ -72,14 +73,29 @@ impl Job<'_> {
         engine.image(&plan.names.image).await?.context("the tag was set, but it is gone")
     }
 
+    /// What the image is made from; the base is in the engine already, unless the build fetches it.
+    async fn origins(&self) -> Result<sbom::Origins> {
+        let (name, wanted) = (self.base, &self.plan.base);
+        if name == "scratch" {
+            return Ok(self.plan.origins(None));
+        }
+        let digest = self.engine.image(name).await?.and_then(|image| sbom::Base::chain_id(&image.layers));
+        let instead_of = (name != wanted).then(|| wanted.clone());
+        Ok(self.plan.origins(Some(sbom::Base { name: name.to_owned(), digest, instead_of })))
+    }
+
     /// Writes the build context to a file: it may be as large as a source tree.
-    fn pack_context(&self) -> Result<PathBuf> {
+    fn pack_context(&self, origins: &sbom::Origins) -> Result<PathBuf> {
         let mut archives = Vec::new();
         for (name, pin) in &self.plan.sources {
             if let Some(path) = self.sources.as_file(name, pin, self.scratch)? {
-                archives.push(SourceFile { name: name.clone(), path });
+                archives.push(SourceFile { name: format!("{name}.tar"), path });
             }
         }
+        let told = self.scratch.join("origins.json");
+        std::fs::write(&told, format!("{}\n", serde_json::to_string_pretty(origins)?))
+            .with_context(|| format!("could not write {}", told.display()))?;
+        archives.push(SourceFile { name: "origins.json".to_owned(), path: told });
         let mut files = self.plan.files.clone();
         if !self.engine.abilities.locks_caches
             && let Some(file) = files.iter_mut().find(|file| file.path == self.plan.dockerfile)
@@ -123,8 +139,9 @@ impl Job<'_> {
     }
 
     /// Builds the candidate, with its labels.
-    async fn build_candidate(&self, context: &Path, candidate: &str) -> Result<()> {
+    async fn build_candidate(&self, context: &Path, candidate: &str, origins: &sbom::Origins) -> Result<()> {
         let mut image_labels = self.plan.labels();
+        image_labels.insert(labels::ORIGINS.to_owned(), serde_json::to_string(origins)?);
         image_labels.insert(labels::RECIPE.to_owned(), self.plan.recipe.hex().to_owned());
         image_labels.insert(labels::CHECKS.to_owned(), self.plan.checks_digest()?.hex().to_owned());
         if !self.engine.abilities.caches_steps_as_images {

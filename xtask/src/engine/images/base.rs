@@ -19,9 +19,10 @@ use ui::Ui;
 /// To be raised when bootstrapping makes something else from the same data.
 const FORMAT: u32 = 1;
 
-/// Files that a container never reads; Debian's own slim images leave the same out.
-const UNREAD: [&str; 5] =
-    ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*"];
+/// Files that a container never reads, apart from documentation; Debian's own slim images leave the same out.
+const UNREAD: [&str; 4] = ["/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*"];
+/// The same, but for the licences.
+const DOCUMENTATION: [&str; 2] = ["path-exclude=/usr/share/doc/*", "path-include=/usr/share/doc/*/copyright"];
 
 /// Where a base will come from.
 pub struct Origin {
@@ -29,6 +30,8 @@ pub struct Origin {
     image: String,
     /// For people: which base, and where it comes from.
     pub description: String,
+    /// Whether it must be fetched from its registry.
+    remote: bool,
     /// Set if the engine cannot use it before it was bootstrapped.
     bootstrap: Option<Bootstrap>,
 }
@@ -36,13 +39,14 @@ pub struct Origin {
 /// Where the base can be had; nothing is fetched. The error says what was tried.
 pub async fn find(engine: &Engine, base: &str, bootstrap: Option<&Bootstrap>) -> Result<Origin> {
     let ready = |image: &str, from: &str| {
-        Ok(Origin { image: image.to_owned(), description: format!("base {image}{from}"), bootstrap: None })
+        let (image, description) = (image.to_owned(), format!("base {image}{from}"));
+        Ok(Origin { image, description, remote: false, bootstrap: None })
     };
     if engine.image(base).await?.is_some() || base == "scratch" {
         return ready(base, " from the engine");
     }
     let unreachable = match engine.probe_registry(base).await {
-        Ok(()) => return ready(base, " from its registry"),
+        Ok(()) => return ready(base, " from its registry").map(|origin| Origin { remote: true, ..origin }),
         Err(error) => error,
     };
     let Some(bootstrap) = bootstrap else {
@@ -61,11 +65,17 @@ pub async fn find(engine: &Engine, base: &str, bootstrap: Option<&Bootstrap>) ->
         );
     }
     let description = format!("base Debian {} bootstrapped from its archive", bootstrap.suite);
-    Ok(Origin { image, description, bootstrap: Some(bootstrap.clone()) })
+    Ok(Origin { image, description, remote: false, bootstrap: Some(bootstrap.clone()) })
 }
 
 /// Makes sure that the engine can use the base. Returns the name to use in `FROM`.
 pub async fn ensure(engine: &Engine, ui: &Ui, origin: Origin, platform: &str, scratch: &Path) -> Result<String> {
+    if origin.remote {
+        let spinner = ui.spinner(format!("fetching {}", origin.image));
+        let fetched = fetch(engine, &origin.image, platform).await;
+        spinner.finish_and_clear();
+        fetched?;
+    }
     if let Some(bootstrap) = &origin.bootstrap {
         let tarball = scratch.join("base.tar");
         let spinner = ui.spinner(format!("bootstrapping Debian {} from its archive", bootstrap.suite));
@@ -76,6 +86,16 @@ pub async fn ensure(engine: &Engine, ui: &Ui, origin: Origin, platform: &str, sc
         ui.note(format_args!("bootstrapped {}", origin.image));
     }
     Ok(origin.image)
+}
+
+/// Fetches an image from its registry. A build would do so by itself, but then nobody could tell which image it was.
+async fn fetch(engine: &Engine, image: &str, platform: &str) -> Result<()> {
+    let is_complete = image.rsplit('/').next().is_some_and(|name| name.contains([':', '@']));
+    // Without a tag, Docker would fetch every tag there is.
+    let name = if is_complete { image.to_owned() } else { format!("{image}:latest") };
+    let options = CreateImageOptionsBuilder::default().from_image(&name).platform(platform).build();
+    let answers = engine.docker.create_image(Some(options), None, None);
+    answers.try_for_each(|_| async { Ok(()) }).await.with_context(|| format!("the engine could not fetch {image}"))
 }
 
 fn packages(bootstrap: &Bootstrap) -> String {
@@ -99,16 +119,18 @@ fn make_tarball(ui: &Ui, bootstrap: &Bootstrap, platform: &str, tarball: &Path) 
     match tool() {
         Some("mmdebstrap") => {
             let unread = UNREAD.iter().map(|path| format!("--dpkgopt=path-exclude={path}"));
-            let copyright = "--dpkgopt=path-include=/usr/share/doc/*/copyright";
+            let documentation = DOCUMENTATION.map(|option| format!("--dpkgopt={option}"));
             let options = ["--variant=minbase".to_owned(), format!("--arch={cpu}")].into_iter().chain(unread);
-            process::read(ui, cmd!(sh, "mmdebstrap {options...} {copyright} {include...} {suite} {tarball}")).map(drop)
+            process::read(ui, cmd!(sh, "mmdebstrap {options...} {documentation...} {include...} {suite} {tarball}"))
+                .map(drop)
         }
         Some(_) => debootstrap(ui, &sh, cpu, include, suite, tarball),
         None => bail!("neither mmdebstrap nor debootstrap is installed"),
     }
 }
 
-/// debootstrap makes a folder, not an archive, and needs root.
+/// debootstrap makes a folder, not an archive, and needs root. Documentation stays, since tar could not tell licences
+/// from the rest of it; the nodes' own builds leave it out.
 fn debootstrap(ui: &Ui, sh: &Shell, cpu: &str, include: Option<String>, suite: &str, tarball: &Path) -> Result<()> {
     let root = crate::machine::run_as_root()?;
     let folder = tarball.with_extension("root");

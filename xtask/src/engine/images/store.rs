@@ -30,6 +30,8 @@ pub struct Image {
     /// Bytes on the engine's disk.
     pub size: u64,
     pub architecture: String,
+    /// The digests of its layers, from the lowest to the highest; not in lists of images.
+    pub layers: Vec<String>,
 }
 
 impl Image {
@@ -66,6 +68,7 @@ impl Image {
             labels: config.labels.unwrap_or_default().into_iter().collect(),
             size: found.size.unwrap_or_default().try_into().unwrap_or_default(),
             architecture: found.architecture.unwrap_or_default(),
+            layers: found.root_fs.and_then(|system| system.layers).unwrap_or_default(),
         })
     }
 
@@ -76,6 +79,7 @@ impl Image {
             labels: found.labels.into_iter().collect(),
             size: found.size.try_into().unwrap_or_default(),
             architecture: String::new(),
+            layers: Vec::new(),
         }
     }
 }

@@ -55,6 +55,7 @@ fn save_alone_does_every_step_before_it() {
         [
             "SHA256SUMS".to_owned(),
             format!("node-definitions/{id}.yaml"),
+            format!("sbom/{id}.spdx.json"),
             format!("virl-base-images/{id}/{id}.tar.gz"),
             format!("virl-base-images/{id}/{id}.yaml"),
         ]

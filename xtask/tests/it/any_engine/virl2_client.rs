@@ -1,11 +1,11 @@
 //! CML's own client against the controller that stands in for CML in the other tests: a stand-in that the client
 //! accepts is worth something. And what this program uploads, the client must find, and vice versa.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::cml::controller::Controller;
 use crate::common::cml::{PASSWORD, Stage, USER};
+use crate::common::python::python;
 
 /// The client's version whose source was read for the stand-in.
 const CLIENT: &str = "virl2_client==2.10.1";
@@ -15,27 +15,6 @@ const SCRIPT: &str = concat!(include_str!("../common/cml/session.py"), include_s
 
 /// Does what `builder` does, with the client.
 const LABS: &str = concat!(include_str!("../common/cml/session.py"), include_str!("../common/cml/labs.py"));
-
-/// A Python with the client, made once in the cache folder.
-fn python() -> PathBuf {
-    let folder = xtask::machine::cache_folder().unwrap().join("virl2_client");
-    let lock = std::fs::File::create(folder.with_extension("lock")).unwrap();
-    lock.lock().unwrap();
-    let (python, stamp) = (folder.join("bin/python"), folder.join("installed"));
-    if std::fs::read_to_string(&stamp).is_ok_and(|there| there == CLIENT) {
-        return python;
-    }
-    let _ = std::fs::remove_dir_all(&folder);
-    let run = |program: &Path, args: &[&str]| {
-        let output =
-            Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        assert!(output.status.success(), "{} {args:?}: {}", program.display(), String::from_utf8_lossy(&output.stderr));
-    };
-    run(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()]);
-    run(&python, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check", CLIENT]);
-    std::fs::write(stamp, CLIENT).unwrap();
-    python
-}
 
 fn client(stage: &Stage, controller: &Controller, work: &str) -> String {
     let files = [stage.repo.node_definition(), stage.repo.archive(), stage.repo.image_definition()];
@@ -48,7 +27,7 @@ fn client(stage: &Stage, controller: &Controller, work: &str) -> String {
 /// Runs a script with the client. Returns what it printed.
 fn satisfied(stage: &Stage, controller: &Controller, script: &str, words: &[&str]) -> String {
     let authority = stage.home.path().join("authority.pem");
-    let output = Command::new(python())
+    let output = Command::new(python("virl2_client", &[CLIENT]))
         .args(["-c", script])
         .args(words)
         .env("HOME", stage.home.path())

@@ -8,6 +8,7 @@ pub mod cml;
 pub mod engine;
 pub mod git;
 pub mod node;
+pub mod python;
 pub mod terminal;
 
 use std::cell::Cell;
