@@ -335,7 +335,7 @@ impl Values<'_> {
         read
     }
 
-    /// Refuses keys that Go takes for known ones although they are spelt otherwise: what they ask for must not go unseen.
+    /// Refuses keys that Go takes for known ones although their case differs: what they ask for must not go unseen.
     fn spelling(&mut self, parents: &[&str], known: &[&str]) {
         let object = parents.iter().try_fold(self.json, |value, key| value.get(key)).and_then(Value::as_object);
         for key in object.into_iter().flat_map(serde_json::Map::keys) {

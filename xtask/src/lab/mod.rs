@@ -11,9 +11,9 @@ mod host;
 mod host_access;
 mod links;
 mod load;
-mod memory;
 mod node;
 mod processes;
+mod ram;
 mod removal;
 mod waiting;
 
@@ -34,9 +34,9 @@ pub use host::{UnmetNeed, UnmetNeeds};
 pub use host_access::HostAccess;
 pub use links::Bridge;
 pub use load::Loaded;
-pub use memory::MemoryUse;
 pub use node::{Node, NodeOptions};
 pub use processes::{Process, memory};
+pub use ram::MemoryUse;
 pub use waiting::COMMAND_LIMIT;
 
 /// Below the cache folder: a file for each lab of this machine, locked while a command works in it.

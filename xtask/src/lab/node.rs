@@ -14,7 +14,7 @@ use crate::lab::boot::{self, Booted, QUOTED_LINES, WatchEnd};
 use crate::lab::create::{self, Target};
 use crate::lab::explain::explain;
 use crate::lab::links::{Bridge, Port};
-use crate::lab::memory::MemoryUse;
+use crate::lab::ram::{self, MemoryUse};
 use crate::lab::waiting;
 use crate::lab::waiting::COMMAND_LIMIT;
 use catalog::labels;
@@ -228,6 +228,13 @@ impl Lab<'_> {
         self.engine.begin(&node.id, args).await
     }
 
+    /// Whether the memory of a running node was enough so far.
+    pub async fn memory_use(&self, node: &Node) -> Result<MemoryUse> {
+        let Some(mib) = node.container.ram else { return Ok(MemoryUse::Unknown) };
+        let shown = self.exec(node, &ram::command()).await?;
+        Ok(ram::judge(&shown.text, mib))
+    }
+
     async fn ended(&self, node: &Node, console: &str) -> anyhow::Error {
         let code = match self.engine.end_of(&node.id).await {
             Ok(Err(code)) => format!("with exit code {code}"),
@@ -238,7 +245,11 @@ impl Lab<'_> {
             tail if tail.is_empty() => "it printed nothing".to_owned(),
             tail => format!("the end of its console:\n{tail}"),
         };
-        let because = self.ended_outgrown(node).await.map(|why| format!(", because {why}")).unwrap_or_default();
+        let is_out_of_memory = self.engine.ended_out_of_memory(&node.id).await.unwrap_or(false);
+        let because = match node.container.ram.filter(|_| is_out_of_memory) {
+            Some(mib) => format!(", because {}", ram::used_up(mib)),
+            None => String::new(),
+        };
         anyhow!("{} ended {code} before it had booted{because}; {output}", node.name)
     }
 

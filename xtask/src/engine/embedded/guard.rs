@@ -17,6 +17,7 @@ use rustix::process::Signal;
 use crate::engine::embedded::paths::EmbeddedPaths;
 use crate::engine::embedded::processes::{self, Process};
 use crate::engine::embedded::settings::Settings;
+use crate::engine::embedded::storage;
 
 /// The first argument that makes this program the guard.
 const ARGUMENT: &str = "guard-of-the-embedded-engine";
@@ -84,6 +85,7 @@ fn guard(args: &[OsString]) -> Result<ExitCode> {
     // Other leftovers could belong to another command's engine. The last command, or its guard, ends them.
     if lock.try_make_exclusive() {
         processes::end_processes_alone(&paths);
+        storage::release(&paths.images);
     }
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))

@@ -1,5 +1,6 @@
 //! Removing what embedded engines have stored.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -56,13 +57,22 @@ pub fn remove_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Unmounts the folder that Podman has mounted on itself, unless something is mounted in it. As long as it is mounted,
+/// it cannot be deleted.
+pub fn release(images: &Path) {
+    unmount(&["--no-canonicalize"], &images.join("overlay/overlay"));
+}
+
 /// Unmounts everything below a folder, the deepest first.
 pub fn unmount_below(folder: &Path) {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
-    for point in points.filter(|point| Path::new(point).starts_with(folder)) {
-        let _ = duct::cmd!("umount", "--lazy", point).stdin_null().stderr_null().unchecked().run();
-    }
+    points.map(Path::new).filter(|point| point.starts_with(folder)).for_each(|point| unmount(&["--lazy"], point));
+}
+
+fn unmount(options: &[&str], point: &Path) {
+    let args = options.iter().map(OsStr::new).chain([point.as_os_str()]);
+    let _ = duct::cmd("umount", args).stdin_null().stderr_null().unchecked().run();
 }
 
 /// The bytes of all files below a folder that we may read.

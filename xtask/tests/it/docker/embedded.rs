@@ -35,6 +35,9 @@ fn a_node_is_built_and_saved_and_no_process_is_left() {
     let save = repo.xtask(&["save"]).success().says(["engine: Podman ", "embedded (XTASK_ENGINE)", "saved "]);
     assert_eq!(save.stderr.matches("engine: ").count(), 1, "{save}");
     nothing_runs(&storage);
+    let folder = storage.path().to_str().unwrap();
+    let is_mounted = || std::fs::read_to_string("/proc/self/mounts").unwrap().contains(folder);
+    wait_until("the storage could be deleted", || !is_mounted());
     assert_eq!(repo.check_sums(), 3);
     repo.xtask(&["save"]).success().says(["up to date"]);
     assert!(repo.xtask(&["list"]).success().stdout.contains("up to date"), "it is remembered");

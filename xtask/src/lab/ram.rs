@@ -1,9 +1,5 @@
 //! Whether a node needs more memory than its definition gives it: `ram` is a limit in CML, and it is one here.
 
-use anyhow::Result;
-
-use crate::lab::{Lab, Node};
-
 /// What a container sees of its own control group, in version 2 and in version 1: the limit in bytes, and how often the
 /// kernel has killed a process because of it. [Linux: admin-guide/cgroup-v2, cgroup-v1/memory]
 const COUNTERS: [&str; 4] = [
@@ -24,28 +20,21 @@ pub enum MemoryUse {
     Unknown,
 }
 
-impl Lab<'_> {
-    /// What the control group of a running node says.
-    pub async fn memory_use(&self, node: &Node) -> Result<MemoryUse> {
-        let Some(ram) = node.container.ram else { return Ok(MemoryUse::Unknown) };
-        let args = ["cat"].into_iter().chain(COUNTERS).map(str::to_owned).collect::<Vec<_>>();
-        // The files of the other version are missing, which is no failure.
-        let shown = self.exec(node, &args).await?.text;
-        Ok(match kills(&shown, u64::from(ram) * MIB) {
-            None => MemoryUse::Unknown,
-            Some(0) => MemoryUse::Enough,
-            Some(kills) => MemoryUse::Outgrown(format!("processes were killed ({kills}), because {}", used_up(ram))),
-        })
-    }
+/// The command that shows these files. Those of the other version are missing, which is no failure.
+pub(super) fn command() -> Vec<String> {
+    ["cat"].into_iter().chain(COUNTERS).map(str::to_owned).collect()
+}
 
-    /// Why a node has ended, if that was because of its memory.
-    pub(super) async fn ended_outgrown(&self, node: &Node) -> Option<String> {
-        let is_out_of_memory = self.engine.ended_out_of_memory(&node.id).await.unwrap_or(false);
-        node.container.ram.filter(|_| is_out_of_memory).map(used_up)
+/// What the files say of a node that gets so many MiB.
+pub(super) fn judge(shown: &str, ram: u32) -> MemoryUse {
+    match kills(shown, u64::from(ram) * MIB) {
+        None => MemoryUse::Unknown,
+        Some(0) => MemoryUse::Enough,
+        Some(kills) => MemoryUse::Outgrown(format!("processes were killed ({kills}), because {}", used_up(ram))),
     }
 }
 
-fn used_up(ram: u32) -> String {
+pub(super) fn used_up(ram: u32) -> String {
     format!("the node used all of its memory, {ram} MiB (`sim.linux_native.ram`)")
 }
 
