@@ -27,7 +27,7 @@ pub fn cache_folder() -> Result<PathBuf> {
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .context("there is no home directory; set HOME or XDG_CACHE_HOME")?
         .join("cml-nodes");
-    std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
+    files::create_private_all(&folder)?;
     refuse_others_folder(&folder)?;
     Ok(folder)
 }

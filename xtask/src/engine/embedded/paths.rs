@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use digests::Digest;
 
 /// Names another folder than the one in the cache, for a disk with more room.
@@ -67,14 +67,18 @@ impl EmbeddedPaths {
         }
     }
 
-    /// Creates the folders, for this user only. Fails if they are there and somebody else's.
+    /// Creates the folders, for this user only. Fails if they are there and somebody else's. Below /tmp, another user
+    /// could have created the runtime folder first, to read or change what we put there.
     pub fn create(&self) -> Result<()> {
-        for folder in [&self.storage, &self.temporary, &self.markers] {
-            std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
-        }
+        self.create_storage()?;
         let parent = self.runtime.parent().context("the runtime folder has no parent")?;
-        [parent, &self.runtime, &self.session].into_iter().try_for_each(create_private)?;
+        [parent, &self.runtime, &self.session].into_iter().try_for_each(files::create_private)?;
         self.adapt_to_runtime()
+    }
+
+    /// The folders that stay, which the lock is in, too.
+    pub fn create_storage(&self) -> Result<()> {
+        [&self.storage, &self.temporary, &self.markers].into_iter().try_for_each(|path| files::create_private_all(path))
     }
 
     /// Podman's list of containers is bound to the runtime folder. If that is not the same as before, the old one ended
@@ -125,19 +129,4 @@ fn runtime_root() -> PathBuf {
         _ if session.is_dir() => session.join("cml-nodes"),
         _ => PathBuf::from(format!("/tmp/cml-nodes-{id}")),
     }
-}
-
-/// Below /tmp, another user could have created it first, to read or change what we put there.
-fn create_private(folder: &Path) -> Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error).with_context(|| format!("could not create {}", folder.display())),
-    }
-    let found = folder.symlink_metadata().with_context(|| folder.display().to_string())?;
-    let is_private = found.is_dir() && found.uid() == crate::machine::user_id() && found.mode() & 0o022 == 0;
-    let folder = folder.display();
-    ensure!(is_private, "{folder} belongs to another user or is writable by others: remove it, then try again");
-    Ok(())
 }

@@ -53,6 +53,7 @@ impl Embedded {
             );
         }
         let paths = EmbeddedPaths::in_cache(cache);
+        paths.create_storage()?;
         processes::end_processes(&paths)?;
         recovery::forget_dead_containers(&paths)?;
         recovery::remove_build_containers(ui, &paths)?;
