@@ -116,8 +116,12 @@ pub fn main() -> ExitCode {
     if let Some(code) = guard::run() {
         return code;
     }
-    if cml::ssh::askpass::answered() {
-        return ExitCode::SUCCESS;
+    if let Some(code) = cml::ssh::askpass::run() {
+        return code;
+    }
+    if let Err(error) = process::withhold(&cml::SECRETS) {
+        Ui::new(false).error(&error);
+        return ExitCode::FAILURE;
     }
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());

@@ -24,4 +24,4 @@ pub use archive_file::ArchiveFile;
 pub use bundle::{Bundle, Definition, Kind, Standing};
 pub use known::{Fingerprint, InstallRecord};
 pub use report::{InstallState, NodeReport, Reversal};
-pub use settings::{Secret, Settings};
+pub use settings::{SECRETS, Secret, Settings};

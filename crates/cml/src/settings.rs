@@ -16,6 +16,7 @@ use crate::virlrc::{NAME, Virlrc};
 use text::printable;
 use ui::Ui;
 
+/// The variables that no other program gets. Only those listed here are found.
 pub const SECRETS: [&str; 5] = ["VIRL2_PASS", "VIRL_PASSWORD", "VIRL2_JWT", "CML_SSH_PASS", "CML_BUILDER_PASS"];
 
 const URL: [&str; 2] = ["VIRL2_URL", "VIRL_HOST"];
@@ -50,7 +51,7 @@ impl Settings {
     pub async fn discover(ui: &Ui, named: &[String]) -> Result<(Self, Vec<Address>)> {
         let read = |folder: Option<PathBuf>| folder.map_or(Ok(None), |folder| Virlrc::read(&folder));
         let (work, home) = (read(std::env::current_dir().ok())?, read(std::env::home_dir())?);
-        let sources = Sources::new(|name| std::env::var(name).ok(), work, home);
+        let sources = Sources::new(variable, work, home);
         for warning in sources.warnings() {
             ui.warn(warning);
         }
@@ -98,6 +99,10 @@ impl Settings {
             ..Self::default()
         }
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    if SECRETS.contains(&name) { process::secret(name) } else { std::env::var(name).ok() }
 }
 
 /// Where settings are looked for.
@@ -273,6 +278,19 @@ mod tests {
 
     fn found(variables: &[(&str, &str)], work: &str, home: &str) -> Settings {
         sources(variables, work, home).settings()
+    }
+
+    #[test]
+    fn every_variable_with_a_secret_is_kept_from_other_programs() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let _ = Settings::credentials(|names| {
+            asked.borrow_mut().extend(names.iter().map(|name| (*name).to_owned()));
+            None
+        });
+        let is_secret =
+            |name: &String| ["PASS", "JWT", "TOKEN", "SECRET", "KEY"].iter().any(|word| name.contains(word));
+        let secrets: Vec<String> = asked.into_inner().into_iter().filter(is_secret).collect();
+        assert!(secrets.len() >= 4 && secrets.iter().all(|name| SECRETS.contains(&name.as_str())), "{secrets:?}");
     }
 
     /// What counts without a terminal to ask on, if no server is named with `--cml`.

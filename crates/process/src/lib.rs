@@ -1,6 +1,10 @@
-//! Running programs. With `--verbose` each command line is shown before it runs.
+//! Running programs. With `--verbose` each command line is shown before it runs. None inherits the user's secrets.
 //!
 //! A program is waited for on the caller's thread, but Ctrl-C is not: see [`wait`].
+
+mod secrets;
+
+pub use secrets::{secret, withhold};
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};

@@ -26,6 +26,7 @@ mod no_engine {
     mod hostile_archives;
     mod hostile_servers;
     mod links;
+    mod ssh_questions;
     mod tidy;
 }
 
@@ -40,6 +41,7 @@ mod any_engine {
     mod new;
     mod real_data;
     mod sbom;
+    mod secrets;
     mod variants;
     mod verify;
     mod virl2_client;

@@ -6,7 +6,6 @@ use anyhow::anyhow;
 use tokio::process::Command;
 
 use crate::remote_text::last_line;
-use crate::settings::SECRETS;
 use crate::ssh::socket_folder::SocketFolder;
 use crate::{Access, Address, Secret};
 
@@ -34,7 +33,7 @@ pub fn password(access: &Access, user: &str) -> Option<Secret> {
 
 pub fn ssh(access: &Access, address: &Address, user: &str, folder: &SocketFolder) -> Command {
     let mut command = Command::new("ssh");
-    let socket = format!("ControlPath={}/c", folder.path().display());
+    let socket = format!("ControlPath={}", folder.control_path().display());
     let port = address.port.unwrap_or(PORT).to_string();
     command.args(["-T", "-p", &port, "-l", user, "-o", &socket, "-o", "ControlPersist=no"]);
     let connect = format!("ConnectTimeout={}", access.idle_timeout.as_secs().min(10));
@@ -42,12 +41,6 @@ pub fn ssh(access: &Access, address: &Address, user: &str, folder: &SocketFolder
     command.args(["-o", &connect, "-o", &alive, "-o", "ServerAliveCountMax=3", "-o", "LogLevel=INFO"]);
     if access.insecure {
         command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
-    } else {
-        command.args(["-o", "StrictHostKeyChecking=accept-new"]);
-    }
-    // ssh needs none of them, and its configuration might send them on (SendEnv).
-    for name in SECRETS {
-        command.env_remove(name);
     }
     // Its messages are read here, in English.
     command.env("LC_ALL", "C");
@@ -64,12 +57,20 @@ pub fn explain(address: &Address, user: &str, stderr: &str) -> anyhow::Error {
     let port = address.port.unwrap_or(PORT);
     let last = last_line(stderr);
     let has = |text: &str| stderr.contains(text);
-    if has("IDENTIFICATION HAS CHANGED") || has("Host key verification failed") {
+    if has("IDENTIFICATION HAS CHANGED") {
         return anyhow!(
             "the host key of {address} is not the known one, so nothing was sent\n\
              Either the server was reinstalled, or this is not the server. If you know that it was reinstalled: \
              ssh-keygen -R '[{}]:{port}'",
             address.host
+        );
+    }
+    if has("Host key verification failed") {
+        return anyhow!(
+            "the host key of {address} is not known or was not accepted, so nothing was sent: {last}\n\
+             To have it remembered, log in once on a terminal, and compare its fingerprint: ssh -p {port} {}@{}",
+            quote(user),
+            quote(&address.host)
         );
     }
     if has("Permission denied") || has("Too many authentication failures") {
@@ -104,6 +105,13 @@ mod tests {
         assert!(
             explained("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.")
                 .contains("ssh-keygen -R '[cml]:1122'")
+        );
+        assert!(
+            explained(
+                "No ED25519 host key is known for [cml]:1122 and you have requested strict checking.\n\
+                           Host key verification failed."
+            )
+            .contains("ssh -p 1122 admin@cml")
         );
         assert!(explained("admin@cml: Permission denied (publickey,password).").contains("CML_SSH_PASS"));
         assert!(explained("ssh: connect to host cml port 1122: Connection refused").contains("cockpit"));

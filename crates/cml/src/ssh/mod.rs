@@ -3,6 +3,7 @@
 pub mod about;
 pub mod askpass;
 mod command;
+mod configuration;
 pub mod deliver;
 pub mod doctor;
 mod exchange;

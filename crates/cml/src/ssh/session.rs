@@ -3,7 +3,7 @@
 //! One login serves for all commands (`ControlMaster`). The first connection runs a `cat` that ends with this program,
 //! however that ends; everything else goes through it.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use indicatif::ProgressBar;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -11,8 +11,9 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
 use crate::remote_text::last_line;
-use crate::ssh::askpass::PasswordServer;
+use crate::ssh::askpass::Askpass;
 use crate::ssh::command::{ConnectionLost, explain, password, sh, show, ssh, user};
+use crate::ssh::configuration::Configuration;
 use crate::ssh::exchange::{Kind, MESSAGES_KEPT, Printed, converse, start};
 use crate::ssh::socket_folder::SocketFolder;
 use crate::{Access, Address};
@@ -41,33 +42,43 @@ pub struct Output {
 }
 
 impl<'a> Ssh<'a> {
-    /// Logs in. The key of an unknown host is accepted and remembered; a changed one is refused.
+    /// Logs in. Where a password could be sent, the key of an unknown host is accepted only by the person at the
+    /// terminal; a changed key is always refused.
     pub async fn open(access: &'a Access, address: &Address) -> Result<Self> {
         if access.insecure {
             access.warn_insecure(address);
         }
         let folder = SocketFolder::create()?;
         let user = user(access, address.user.as_deref());
+        let configuration = Configuration::read(access, address, &user, &folder).await?;
         let password = password(access, &user);
         let asks = password.is_none() && access.ui.can_ask();
         // ssh itself asks on the terminal, for one server at a time.
         let _prompt = if asks { Some(access.prompt.lock().await) } else { None };
+        let sends_password = asks || password.is_some();
         let mut command = ssh(access, address, &user, &folder);
         command.args(["-o", "ControlMaster=yes", "-o", "NumberOfPasswordPrompts=1"]);
-        let password_server = password.map(|password| PasswordServer::start(folder.path(), password)).transpose()?;
-        if let Some(server) = &password_server {
-            command.envs(server.environment()?);
+        let listen = |password| Askpass::listen(access, address, &user, &configuration, &folder, password);
+        let mut askpass = password.map(listen).transpose()?;
+        if let Some(askpass) = &askpass {
+            command.envs(askpass.environment()?);
         } else if !asks {
             command.args(["-o", "BatchMode=yes"]);
+        }
+        if !access.insecure {
+            command.args(["-o", host_keys(&configuration, sends_password)]);
         }
         command.args([&address.host, "echo ready; exec cat >/dev/null"]);
         show(access, &command);
         let mut master = start(&mut command)?;
         let stderr = collect_messages(access, master.stderr.take());
-        if first_line(access, address, &mut master, asks).await? != "ready" {
+        if first_line(access, address, &mut master, askpass.as_mut(), asks).await? != "ready" {
             let _ = master.kill().await;
-            return Err(explain(address, &user, &stderr.await.unwrap_or_default()));
+            let failed = explain(address, &user, &stderr.await.unwrap_or_default());
+            let refused = askpass.and_then(|askpass| askpass.refused());
+            return Err(refused.map_or(failed, |why| anyhow!("cannot log in to {address} by ssh: {why}")));
         }
+        drop(askpass);
         Ok(Self { access, address: address.clone(), user, folder, _master: master })
     }
 
@@ -119,6 +130,9 @@ impl<'a> Ssh<'a> {
     pub(super) fn through_master(&self) -> Command {
         let mut command = ssh(self.access, &self.address, &self.user, &self.folder);
         command.args(["-o", "ControlMaster=no", "-o", "BatchMode=yes"]);
+        if !self.access.insecure {
+            command.args(["-o", "StrictHostKeyChecking=yes"]);
+        }
         command
     }
 
@@ -139,18 +153,41 @@ impl<'a> Ssh<'a> {
     }
 }
 
-/// The first line of the first connection. While the user is asked for a password there is no time limit.
-async fn first_line(access: &Access, address: &Address, master: &mut Child, asks: bool) -> Result<String> {
+/// Which host keys the first connection accepts, beside known ones. The user's own configuration may be stricter.
+fn host_keys(configuration: &Configuration, sends_password: bool) -> &'static str {
+    match (configuration.is_strict, sends_password) {
+        (true, _) => "StrictHostKeyChecking=yes",
+        (false, true) => "StrictHostKeyChecking=ask",
+        // A login by key alone gives nothing away, and there is nobody to ask.
+        (false, false) => "StrictHostKeyChecking=accept-new",
+    }
+}
+
+/// The first line of the first connection. While a person is asked there is no time limit.
+async fn first_line(
+    access: &Access,
+    address: &Address,
+    master: &mut Child,
+    askpass: Option<&mut Askpass<'_>>,
+    asks: bool,
+) -> Result<String> {
     let mut line = String::new();
     let stdout = master.stdout.take().context("ssh has no output")?;
     let mut stdout = BufReader::new(stdout.take(LONGEST_GREETING));
     let reading = stdout.read_line(&mut line);
-    if asks {
-        reading.await?;
-    } else if tokio::time::timeout(access.idle_timeout, reading).await.is_err() {
-        let seconds = access.idle_timeout.as_secs();
-        bail!(ConnectionLost(format!("{address} has been silent for {seconds} s (--timeout)")));
-    }
+    let limit = access.idle_timeout;
+    let read = match askpass {
+        Some(askpass) => {
+            let stdin = master.stdin.as_ref().context("ssh has no input")?;
+            askpass.answer_until(reading, stdin, limit).await
+        }
+        None if asks => Some(reading.await),
+        None => tokio::time::timeout(limit, reading).await.ok(),
+    };
+    let Some(read) = read else {
+        bail!(ConnectionLost(format!("{address} has been silent for {} s (--timeout)", limit.as_secs())))
+    };
+    read.context("reading what ssh prints")?;
     Ok(line.trim().to_owned())
 }
 

@@ -211,7 +211,7 @@ impl New<'_> {
         if self.args.generate_password {
             return Ok(Some((password::generate()?, true)));
         }
-        if let Some(set) = std::env::var(PASSWORD).ok().filter(|text| !text.is_empty()).map(Secret::new) {
+        if let Some(set) = process::secret(PASSWORD).map(Secret::new) {
             password::check(&set, user).context(PASSWORD)?;
             return Ok(Some((set, false)));
         }

@@ -81,6 +81,21 @@ impl Host {
         format!("ssh://127.0.0.1:{}", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its line in a file of known hosts.
+    pub fn known_as(&self) -> String {
+        format!("[127.0.0.1]:{} {}", self.port, self.key())
+    }
+
+    /// Its public key.
+    pub fn key(&self) -> String {
+        let key = self.sh("cat /etc/ssh/ssh_host_ed25519_key.pub");
+        key.split(' ').take(2).collect::<Vec<_>>().join(" ").trim().to_owned()
+    }
+
     /// Runs a shell command as root on the host. Returns exit code and output.
     pub fn run(&self, script: &str) -> (i32, String) {
         let output = Command::new("docker").args(["exec", &self.name, "sh", "-c", script]).output().expect("docker");

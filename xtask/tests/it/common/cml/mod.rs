@@ -5,6 +5,9 @@ pub mod host;
 pub mod labs;
 pub mod systemd;
 
+use std::io::Write;
+use std::path::PathBuf;
+
 use tempfile::TempDir;
 
 use crate::common::{CONFIGURATION, Repo};
@@ -97,7 +100,7 @@ impl Stage {
         stage
     }
 
-    /// With the login of this host over SSH, and its own file of known hosts.
+    /// With the login of this host over SSH, and its own file of known hosts, in which the host is.
     pub fn of_host(host: &Host) -> Self {
         let mut stage = Self::new();
         let home = stage.home.path().display().to_string();
@@ -111,6 +114,7 @@ impl Stage {
         stage.repo.set("PATH", path);
         stage.repo.set("CML_SSH_PASS", PASSWORD);
         stage.repo.set("VIRL2_URL", host.url());
+        stage.knows(host);
         stage
     }
 
@@ -123,6 +127,16 @@ impl Stage {
         stage.repo.set("PATH", format!("{}/bin:{path}", stage.home.path().display()));
         stage.repo.set("VIRL2_URL", "ssh://127.0.0.1:1");
         stage
+    }
+
+    /// Adds the key of a host to the file of known hosts.
+    pub fn knows(&self, host: &Host) {
+        let file = std::fs::File::options().create(true).append(true).open(self.known_hosts());
+        writeln!(file.expect("a file of ours"), "{}", host.known_as()).expect("a file of ours");
+    }
+
+    pub fn known_hosts(&self) -> PathBuf {
+        self.home.path().join("known_hosts")
     }
 
     /// Replaces `ssh` by this shell script.

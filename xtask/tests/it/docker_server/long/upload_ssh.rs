@@ -48,7 +48,7 @@ fn holds_what_is_here(host: &Host, stage: &Stage) {
 fn without_install_it_ends_with_the_one_command_to_run() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
-    let outcome = stage.repo.xtask(&["upload"]).success().says(["Permanently added", "To install it, run:"]);
+    let outcome = stage.repo.xtask(&["upload"]).success().says(["To install it, run:"]);
     assert!(outcome.stdout.contains("transferred, not installed yet"), "{outcome}");
     assert!(host.held(&stage.repo.id()).is_none());
     let command =
@@ -296,12 +296,112 @@ fn it_needs_neither_rsync_nor_sftp() {
     holds_what_is_here(&host, &stage);
 }
 
+/// A stage that has never been in contact with its host.
+fn before_first_contact(host: &Host) -> Stage {
+    let stage = Stage::of_host(host);
+    std::fs::remove_file(stage.known_hosts()).unwrap();
+    stage
+}
+
+/// The command on a terminal, where a person answers.
+fn status_on_a_terminal(stage: &Stage, dialogue: &[(&str, &str)]) -> crate::common::Outcome {
+    let words = format!("{} --root {} cml status", env!("CARGO_BIN_EXE_xtask"), stage.repo.folder.path().display());
+    stage.repo.in_dialogue(&words, dialogue)
+}
+
+fn fingerprint(host: &Host) -> String {
+    host.sh("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split(' ').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn at_the_first_contact_no_password_is_sent_before_a_person_has_accepted_the_host_key() {
+    let host = Host::start();
+    let stage = before_first_contact(&host);
+    let fingerprint = fingerprint(&host);
+    let refused = stage.repo.xtask(&["cml", "status"]).failure();
+    refused.says(["its host key is not known yet, and there is no terminal to ask on", &fingerprint, "ssh-keyscan"]);
+    let outcome = status_on_a_terminal(&stage, &[("[y/N]", "n\n")]);
+    assert!(outcome.code == Some(1) && outcome.stdout.contains(&fingerprint), "{outcome}");
+    assert!(!stage.known_hosts().exists());
+    let outcome = status_on_a_terminal(&stage, &[("[y/N]", "y\n")]);
+    assert!(outcome.code == Some(0) && outcome.stdout.contains("Permanently added"), "{outcome}");
+    stage.repo.xtask(&["cml", "status"]).success().does_not_say(["fingerprint", "Permanently added"]);
+}
+
+#[test]
+fn at_the_first_contact_a_login_by_key_gives_no_password_away_and_is_not_asked_about() {
+    let host = Host::start();
+    let mut stage = before_first_contact(&host);
+    let_in_by_key(&host, &mut stage);
+    stage.repo.xtask(&["cml", "status"]).success().says(["Permanently added"]);
+}
+
+/// The configuration of `Host`s for ssh, before that of all.
+fn configure(stage: &Stage, text: &str) {
+    let path = stage.home.path().join("ssh_config");
+    let rest = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(path, format!("{text}\n{rest}")).unwrap();
+}
+
+#[test]
+fn a_jump_host_does_not_get_the_password_of_the_server_behind_it() {
+    let (jump, server) = (Host::start(), Host::start());
+    let mut stage = Stage::of_host(&jump);
+    let inner = server.inner_address();
+    let known = format!("{}\n[{inner}]:1122 {}\n", jump.known_as(), server.key());
+    std::fs::write(stage.known_hosts(), known).unwrap();
+    configure(&stage, &format!("Host {inner}\n  ProxyJump admin@127.0.0.1:{}\n", jump.port()));
+    stage.repo.set("VIRL2_URL", format!("ssh://{inner}:1122"));
+    // Its user has the same name and the same password: who sends that is let in.
+    let outcome = stage.repo.xtask(&["cml", "status"]).failure();
+    outcome.says(["a program that ssh has started", "asks `admin@127.0.0.1's password:`", "login by key"]);
+    // With a way of its own through the jump host, the password serves for the server.
+    let_in_by_key(&jump, &mut stage);
+    stage.repo.set("CML_SSH_PASS", PASSWORD);
+    stage.repo.xtask(&["cml", "status"]).success();
+}
+
+#[test]
+fn a_proxy_command_does_not_get_the_password_whatever_it_asks() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    let script = stage.home.path().join("proxy");
+    let got = stage.home.path().join("got");
+    let text = format!(
+        "#!/bin/bash\nfor p in \"admin@127.0.0.1's password: \" '(admin@127.0.0.1) Password: ' 'Password: '; do\n\
+         \"$SSH_ASKPASS\" \"$p\" >>{0}; \"$SSH_ASKPASS\" \"$p\" >>{0} </dev/null; done\n\
+         exec 3<>/dev/tcp/127.0.0.1/$2; cat <&3 & cat >&3\n",
+        got.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    configure(&stage, &format!("Host *\n  ProxyCommand {} %h %p\n", script.display()));
+    // ssh itself still gets it.
+    stage.repo.xtask(&["cml", "status"]).success();
+    assert_eq!(std::fs::read_to_string(&got).unwrap(), "");
+}
+
+#[test]
+fn ssh_has_its_sockets_whatever_the_temporary_folder_is() {
+    let host = Host::start();
+    let mut stage = Stage::of_host(&host);
+    let parent = tempfile::tempdir_in("/tmp").unwrap();
+    let odd = ["with blank", "it's", "\"quoted\"", "100%h", "a:b", "back\\slash", &"long".repeat(50)];
+    for name in odd {
+        let folder = parent.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        stage.repo.set("TMPDIR", folder);
+        stage.repo.xtask(&["cml", "status"]).success();
+    }
+    stage.repo.set("TMPDIR", "relative");
+    stage.repo.xtask(&["cml", "status"]).success();
+}
+
 #[test]
 fn a_changed_host_key_stops_everything() {
     let host = Host::start();
     let stage = Stage::of_host(&host);
     stage.repo.xtask(&["cml", "status"]).success();
-    stage.repo.xtask(&["cml", "status"]).success().does_not_say(["Permanently added"]);
     host.sh("rm /etc/ssh/ssh_host_*; ssh-keygen -A; kill -HUP $(cat /run/sshd.pid)");
     wait_until("sshd has its new key", || host.run("ssh-keyscan -p 1122 127.0.0.1 2>/dev/null | grep -q ssh-").0 == 0);
     let outcome = stage.repo.xtask(&["upload", "--install"]).failure();
@@ -333,10 +433,11 @@ fn the_password_is_in_no_argument_and_no_environment() {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         assert!(!String::from_utf8_lossy(&line).contains(PASSWORD), "{}", String::from_utf8_lossy(&line));
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        let is_ssh = String::from_utf8_lossy(&line).contains("ssh_config");
+        let is_meant = pid == own || String::from_utf8_lossy(&line).contains("ssh_config");
         assert!(
-            pid == own || !is_ssh || !String::from_utf8_lossy(&environment).contains(PASSWORD),
-            "ssh has the password in its environment"
+            !is_meant || !String::from_utf8_lossy(&environment).contains(PASSWORD),
+            "{} has the password in its environment",
+            String::from_utf8_lossy(&line)
         );
     }
     go(&stage);
@@ -393,6 +494,7 @@ fn a_full_disk_is_reported_before_and_during_the_transfer() {
     assert_eq!(host.left_in_var_tmp(), "");
     let host = Host::start_with(&["--mount", "type=tmpfs,destination=/var/tmp,tmpfs-mode=1777,tmpfs-size=4000000"]);
     let address = host.url();
+    stage.knows(&host);
     stage.repo.xtask(&["upload", "--cml", &address]).failure().says(["No space left on device"]);
     assert!(host.held(&stage.repo.id()).is_none());
 }
@@ -427,6 +529,7 @@ fn two_uploads_at_once_both_succeed() {
 fn with_several_hosts_one_may_be_unreachable() {
     let (one, two) = (Host::start(), Host::start());
     let stage = Stage::of_host(&one);
+    stage.knows(&two);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nobody = format!("ssh://127.0.0.1:{port}");
     let urls = [one.url(), two.url()];
@@ -516,6 +619,7 @@ fn doctor_fix_writes_drop_ins_and_reboots_only_when_told() {
     assert!(host.is_up(), "it does not reboot unasked");
     stage.repo.xtask(&["cml", "doctor", "--fix", "--yes", "--reboot"]).success().says(["rebooting"]);
     host.boot_again();
+    stage.knows(&host);
     let outcome = stage.repo.xtask(&["cml", "doctor", "--cml", &host.url()]).success();
     assert!(
         outcome
