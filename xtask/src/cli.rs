@@ -161,7 +161,8 @@ async fn until_interrupted(ui: &Ui, cli: Cli) -> Option<anyhow::Result<()>> {
         biased;
         () = &mut interrupted => None,
         result = run(ui, cli) => match result {
-            Err(_) if ui.interrupt().is_asked() => None,
+            // Also if it has succeeded: what it did then may be less than it was told to.
+            _ if ui.interrupt().is_asked() => None,
             // Ctrl-C also reaches git and other programs, and may end them first.
             Err(_) if tokio::time::timeout(GRACE, ui.interrupt().asked()).await.is_ok() => None,
             result => Some(result),

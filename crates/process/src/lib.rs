@@ -90,9 +90,14 @@ fn tell(running: &Handle) {
     }
 }
 
+/// Runs a program to its end, which Ctrl-C does not wait for. If it fails, that is an error unless it is unchecked.
+pub fn output(ui: &Ui, program: &Expression) -> Result<Output> {
+    let running = program.start()?;
+    wait(ui, &running, None)?.cloned().context("it has not ended")
+}
+
 fn finish(ui: &Ui, text: &str, program: &Expression) -> Result<Output> {
-    let running = program.start().with_context(|| cannot_run(text))?;
-    wait(ui, &running, None)?.cloned().with_context(|| cannot_run(text))
+    output(ui, program).with_context(|| cannot_run(text))
 }
 
 fn prepare(ui: &Ui, cmd: Cmd<'_>) -> (String, Expression) {

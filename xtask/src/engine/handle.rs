@@ -16,6 +16,9 @@ use crate::engine::errors::shorten;
 /// How long an engine may take to answer a ping. Long enough for ssh, where a login comes first.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long cleaning up may take when nobody awaits it any more.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// An engine that answered: its client, its address, what it can do.
 #[derive(Clone)]
 pub struct Engine {
@@ -94,21 +97,47 @@ impl Engine {
         })
     }
 
-    /// Runs cleanup `work` to its end although nobody awaits it any more: on a thread and a runtime of its own, since
-    /// a runtime cannot wait while it drops what it ran. Failures are ignored: whatever is left has a label of this
-    /// project, and a later command removes it.
+    /// Runs cleanup `work` to its end, or for a while, although nobody awaits it any more: on a thread and a runtime of
+    /// its own, since a runtime cannot wait while it drops what it ran. Failures are ignored: whatever is left has a
+    /// label of this project, and a later command removes it.
     pub fn finish<F>(&self, work: impl FnOnce(Self) -> F + Send + 'static)
     where
         F: Future<Output = Result<()>>,
     {
         let engine = self.clone();
-        let working = std::thread::spawn(move || -> Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let docker = engine.endpoint.client(&engine.docker.client_version())?;
-                work(Self { docker, ..engine }).await
-            })
+        finish_within(CLEANUP_TIMEOUT, || async move {
+            let docker = engine.endpoint.client(&engine.docker.client_version())?;
+            work(Self { docker, ..engine }).await
         });
-        let _ = working.join();
+    }
+}
+
+/// Does `work` on a thread and a runtime of its own. An engine that hangs is not waited for longer than the limit.
+fn finish_within<F: Future<Output = Result<()>>>(limit: Duration, work: impl FnOnce() -> F + Send + 'static) {
+    let (working, has_ended) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        // Dropped at the end, however that comes.
+        let _working = working;
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let _ = runtime.block_on(async { tokio::time::timeout(limit, work()).await });
+    });
+    let _ = has_ended.recv();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn an_engine_that_hangs_is_not_waited_for_when_cleaning_up() {
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let begun = Arc::clone(&has_begun);
+        finish_within(Duration::from_millis(10), || async move {
+            begun.store(true, Ordering::Relaxed);
+            std::future::pending().await
+        });
+        assert!(has_begun.load(Ordering::Relaxed));
     }
 }

@@ -16,6 +16,7 @@ use crate::engine::embedded::{processes, storage};
 use crate::machine;
 use digests::Digest;
 use ui::Ui;
+use ui::interrupt::Interrupted;
 
 /// The oldest major version of Podman whose service does all that is needed.
 pub const OLDEST_PODMAN: u32 = 4;
@@ -62,6 +63,10 @@ pub fn machine_support(ui: &Ui, paths: &EmbeddedPaths) -> Result<MachineSupport>
     let found = Probe::new(ui, paths).and_then(|probe| probe.run(key));
     spinner.finish_and_clear();
     let found = found?;
+    if ui.interrupt().is_asked() {
+        // What was found may only be that Podman was interrupted.
+        bail!(Interrupted);
+    }
     files::write(&record, 0o600, serde_json::to_vec(&found)?)?;
     Ok(found)
 }
@@ -179,13 +184,13 @@ impl<'a> Probe<'a> {
         let shown: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
         self.ui.command(format_args!("podman {}", shown.join(" ")));
         let command = settings.podman(args).stdout_null().stderr_capture().unchecked();
-        // Ctrl-C must not look like a failure of Podman: the result is remembered.
+        // A terminal's Ctrl-C must not look like a failure of Podman: the result is remembered.
         let command = command.before_spawn(|command| {
             command.process_group(0);
             Ok(())
         });
         let running = command.start().context("could not run podman")?;
-        let Some(output) = running.wait_timeout(TIMEOUT)? else {
+        let Some(output) = process::wait(self.ui, &running, Some(TIMEOUT))? else {
             running.kill()?;
             bail!("no answer within {} s", TIMEOUT.as_secs())
         };

@@ -26,12 +26,14 @@ pub fn remove_build_containers(ui: &Ui, paths: &EmbeddedPaths) -> Result<()> {
     let podman = |args: Vec<OsString>| settings.podman(args).stderr_null().unchecked();
     // Containers that Podman itself created have another state.
     let list = ["ps", "--all", "--external", "--filter", "status=unknown", "--format", "{{.ID}} {{.Status}}"];
-    let listed = podman(list.map(OsString::from).to_vec()).read().context("could not run podman")?;
+    let list = podman(list.map(OsString::from).to_vec()).stdout_capture();
+    let listed = process::output(ui, &list).context("could not run podman")?.stdout;
+    let listed = String::from_utf8_lossy(&listed);
     let ids: Vec<&str> = listed.lines().filter_map(|line| line.split_once(' ')).map(|(id, _)| id).collect();
     if !ids.is_empty() {
         ui.note(format_args!("removing the {} containers of a build whose engine was killed", ids.len()));
         let remove = ["rm", "--force"].into_iter().chain(ids).map(OsString::from).collect();
-        let _ = podman(remove).stdout_null().run();
+        let _ = process::output(ui, &podman(remove).stdout_null());
     }
     for marker in markers {
         let _ = std::fs::remove_file(marker);

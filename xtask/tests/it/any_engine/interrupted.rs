@@ -110,6 +110,24 @@ fn ctrl_c_while_a_source_is_fetched_is_an_interruption_not_a_failure() {
 }
 
 #[test]
+fn ctrl_c_is_passed_on_to_a_podman_that_is_waited_for() {
+    let (mut repo, bin, nap) = (Repo::tiny(), tempfile::tempdir().unwrap(), unique_nap());
+    let podman = bin.path().join("podman");
+    let script =
+        format!("#!/bin/sh\n[ \"$1\" != --version ] || {{ echo podman version 4.3.1; exit; }}\nexec sleep {nap}\n");
+    std::fs::write(&podman, script).unwrap();
+    std::fs::set_permissions(&podman, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    repo.set("PATH", format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap_or_default()));
+    repo.set("XTASK_EMBEDDED_STORAGE", repo.cache.path().join("storage"));
+    let list = repo.start(&["list", "--engine", "embedded"]);
+    wait_until("it waits for Podman", || runs(&format!("sleep {nap}")));
+    // To the program alone; Podman is in a group of its own.
+    list.signal("INT");
+    assert_eq!(list.end().code, Some(130));
+    assert!(!runs(&format!("sleep {nap}")));
+}
+
+#[test]
 fn ctrl_c_twice_ends_an_upload_to_a_server_that_hangs() {
     let controller = Controller::start();
     let mut stage = Stage::of(&controller);
