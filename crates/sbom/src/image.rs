@@ -22,7 +22,7 @@ const LARGEST_COPYRIGHT: u64 = 1 << 20;
 /// The digests of packages, as `docker/common/debian/record-packages` writes them.
 const PACKAGES: &str = "usr/share/doc/cml-nodes/packages.sha256";
 /// In a folder of `usr/share/doc` with a source's name: the digests of the files of the distribution's source package.
-const SOURCE_PACKAGE: &str = "/source-package.sha256";
+const SOURCE_PACKAGE: &str = "source-package.sha256";
 const RELEASE: [&str; 2] = ["usr/lib/os-release", "etc/os-release"];
 const LARGEST_LIST: u64 = 4 << 20;
 
@@ -43,7 +43,7 @@ pub fn wanted(path: &str) -> Option<u64> {
         // A package's folder may be a link to another's.
         None => Some(0),
         Some((_, "copyright")) => Some(LARGEST_COPYRIGHT),
-        Some((_, name)) => SOURCE_PACKAGE.ends_with(name).then_some(LARGEST_LIST),
+        Some((_, name)) => (name == SOURCE_PACKAGE).then_some(LARGEST_LIST),
     }
 }
 
@@ -119,7 +119,7 @@ impl<'a> Image<'a> {
     /// The version of the distribution's source package that this source is, and the digest of its description, which
     /// has those of all its files: `<name>_<version>.dsc`.
     pub fn source_package(&self, source: &str) -> Option<(String, Digest)> {
-        let list = text(self.files, &format!("{DOC}{source}{SOURCE_PACKAGE}"))?;
+        let list = text(self.files, &format!("{DOC}{source}/{SOURCE_PACKAGE}"))?;
         sums(&list).find_map(|(file, digest)| {
             let (_, version) = file.strip_suffix(".dsc")?.split_once('_')?;
             Some((crate::clean(version), digest))

@@ -80,7 +80,7 @@ async fn dependencies(cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
         steps.leave_out(format!("cargo deny check advisories: the database of advisories is out of reach ({error:#})"));
         return Ok(());
     }
-    let check = ["deny", "--locked", "--all-features", "check", "advisories", "--disable-fetch"];
+    let check = ["deny", "--locked", "--offline", "--all-features", "check", "advisories"];
     steps.step("known vulnerabilities of dependencies", async { cargo.run(&check, &[]) }).await
 }
 
