@@ -141,9 +141,12 @@ fn data_is_not_read_or_written_through_links() {
     }
 }
 
+/// Puts something else in the place of a file.
+type Plant = fn(&Path);
+
 #[test]
 fn pipes_hard_links_and_huge_files_are_refused() {
-    let plants: [(&str, fn(&Path)); 3] = [
+    let plants: [(&str, Plant); 3] = [
         ("is a pipe, a socket or a device", |path| {
             std::fs::remove_file(path).unwrap();
             assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
