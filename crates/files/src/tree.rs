@@ -320,7 +320,7 @@ impl Tree {
     fn explained(&self, error: io::Error, path: &Path) -> anyhow::Error {
         let is_ours = error.get_ref().is_some();
         let error = anyhow::Error::from(error);
-        if is_ours { error } else { error.context(format!("could not read {}", self.shown(path))) }
+        if is_ours { error } else { error.context(format!("cannot read {}", self.shown(path))) }
     }
 }
 
