@@ -12,8 +12,8 @@ fn save_replaces_links_and_leaves_what_they_point_to() {
     let (repo, outside) = (Repo::tiny(), tempfile::tempdir().unwrap());
     repo.xtask(&["save"]).success();
     let record = repo.path(&format!("dist/.records/{}.json", repo.id()));
-    let written =
-        [repo.archive(), repo.node_definition(), repo.image_definition(), record, repo.path("dist/SHA256SUMS")];
+    let (list, sums) = (repo.path(&format!("dist/sbom/{}.spdx.json", repo.id())), repo.path("dist/SHA256SUMS"));
+    let written = [repo.archive(), repo.node_definition(), repo.image_definition(), list, record, sums];
     let mut moved = Vec::new();
     for (number, path) in written.iter().enumerate() {
         let target = outside.path().join(number.to_string());

@@ -33,7 +33,7 @@ fn repository() -> Repo {
     repo.write(&format!("docker/{}/rootfs/file", repo.node()), "text\n");
     repo.write("node-definitions/partials/sim.yaml", "# included\n");
     repo.edit("node-definitions/tiny.yaml", "general:", "{% include \"partials/sim.yaml\" %}\ngeneral:");
-    for folder in [".records", "node-definitions", "virl-base-images/other"] {
+    for folder in [".records", "sbom", "node-definitions", "virl-base-images/other"] {
         repo.write(&format!("dist/{folder}/.cml-nodes-tmp-old"), "a draft of a killed command\n");
     }
     for file in [".records/lock", ".records/other.json", "node-definitions/other.yaml"] {
@@ -125,6 +125,7 @@ fn data_is_not_read_or_written_through_links() {
         ("dist".to_owned(), ALL),
         ("dist/.records".to_owned(), ALL),
         ("dist/.records/lock".to_owned(), &["clean"]),
+        ("dist/sbom".to_owned(), ALL),
         ("dist/.records/other.json".to_owned(), &[]),
         ("dist/node-definitions".to_owned(), ALL),
         ("dist/node-definitions/other.yaml".to_owned(), &[]),
