@@ -47,6 +47,28 @@ fn a_node_is_built_and_saved_and_no_process_is_left() {
 }
 
 #[test]
+fn under_umask_0_and_with_any_temporary_folder_it_works_and_is_open_to_nobody_else() {
+    let (cache, outer, mut repo) = (Storage::new(), Storage::new(), Repo::tiny());
+    let paths = EmbeddedPaths::in_cache(cache.path());
+    repo.set("XTASK_ENGINE", "embedded");
+    repo.set("XTASK_EMBEDDED_STORAGE", &paths.storage);
+    let odd = ["with blank", "it's", "100%h", "a:b", &"long".repeat(50)].map(|name| outer.path().join(name));
+    for folder in &odd {
+        std::fs::create_dir(folder).unwrap();
+    }
+    for folder in odd.iter().map(|folder| folder.as_os_str()).chain(["relative".as_ref()]) {
+        repo.set("TMPDIR", folder);
+        repo.write(&format!("docker/{}/greeting", repo.node()), &folder.to_string_lossy());
+        repo.start_within(&["sh", "-c", "umask 0; exec \"$@\"", "sh"], &["build"]).end().success();
+    }
+    for folder in [&paths.storage, &paths.temporary, &paths.markers, &paths.runtime, &paths.session] {
+        let mode = std::fs::metadata(folder).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700, "{}", folder.display());
+    }
+    nothing_runs(&cache);
+}
+
+#[test]
 fn where_no_engine_answers_it_is_used_and_says_why() {
     let (storage, mut repo) = embedded(Repo::tiny());
     repo.set("XTASK_ENGINE", "auto");
