@@ -41,12 +41,13 @@ const BY_SSH: [&[&str]; 4] = [
 ];
 
 /// What talks to an engine. `upload` does that first.
-const TO_ENGINE: [&[&str]; 13] = [
+const TO_ENGINE: [&[&str]; 14] = [
     &["list"],
     &["setup", "--yes"],
     &["build"],
     &["inspect"],
     &["save"],
+    &["sbom"],
     &["run"],
     &["shell"],
     &["console"],
