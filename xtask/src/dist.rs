@@ -209,16 +209,17 @@ impl Dist {
         (definitions && is_untouched && is_listed).then_some(archive)
     }
 
-    /// The artefacts of an ID and a node as they are shipped; `definitions` are those of the node and of the image.
+    /// The artefacts of an ID and a node as they are shipped; `texts` are the definitions of the node and of the image.
     pub fn bundle(
         &self,
         id: &str,
         node: String,
-        definitions: [String; 2],
+        texts: [String; 2],
         archive: ArchiveRecord,
         image_id: Digest,
     ) -> Result<Bundle> {
-        let [node_definition, image_definition] = definitions.map(Definition::read);
+        definitions::id::check(id).map_err(anyhow::Error::msg)?;
+        let [node_definition, image_definition] = texts.map(Definition::read);
         Ok(Bundle {
             id: id.to_owned(),
             node,

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::names::{InnerPath, Name, Pattern, is_definition_id, version_id};
+use crate::names::{InnerPath, Name, Pattern, version_id};
 use crate::scene::Scene;
 use crate::url::{NO_CREDENTIALS, has_credentials};
 use files::Tree;
@@ -255,7 +255,7 @@ impl Names {
             |key: &str, pattern: &Pattern| pattern.render(&context).with_context(|| format!("the pattern `{key}`"));
         let names =
             Self { id: fill("id", &node.id)?, image: fill("image", &node.image)?, label: fill("label", &node.label)? };
-        anyhow::ensure!(is_definition_id(&names.id), "`id` becomes `{}`, which CML does not accept", names.id);
+        definitions::id::check(&names.id).map_err(anyhow::Error::msg).context("the pattern `id`")?;
         anyhow::ensure!(is_tag(&names.image), "`image` becomes `{}`, which is not a NAME:TAG", names.image);
         let length = names.label.chars().count();
         let (label, fits) = (&names.label, (1..=32).contains(&length));

@@ -88,13 +88,6 @@ pub fn version_id(version: &str) -> String {
     version.to_ascii_lowercase().replace(['~', '.', '+', ':'], "-")
 }
 
-/// Whether CML accepts `id` as the id of a definition, and it is a safe file name. CML accepts more [docs/cml.md 3],
-/// but not all of that is safe in a shell or a URL.
-pub fn is_definition_id(id: &str) -> bool {
-    let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    (1..=250).contains(&id.len()) && !id.starts_with('.') && id.bytes().all(safe)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,14 +103,6 @@ mod tests {
         assert!(InnerPath::try_from("rootfs/start.sh".to_owned()).is_ok());
         for outside in ["", "/etc/passwd", "../x", "a/../../b", "a\\b"] {
             assert!(InnerPath::try_from(outside.to_owned()).is_err(), "{outside}");
-        }
-    }
-
-    #[test]
-    fn definition_ids_are_file_names_too() {
-        assert!(is_definition_id("frr-10-4"));
-        for wrong in ["", ".frr", "a/b", "a b", "a;b"] {
-            assert!(!is_definition_id(wrong), "{wrong}");
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod container;
 mod document;
 pub mod finding;
 pub mod host_access;
+pub mod id;
 pub mod lint;
 mod origin;
 mod render;

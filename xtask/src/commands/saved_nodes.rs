@@ -1,6 +1,6 @@
 //! The nodes that are saved in dist/, as the commands on servers need them.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 
 use crate::commands::session::Session;
 use cml::Bundle;
@@ -32,20 +32,14 @@ pub fn needs(bundles: &[Bundle]) -> Result<Needs> {
 /// The ID for the argument NODE: an ID itself, or the only one that is saved of a node.
 pub fn id_of(session: &Session<'_>, node: &str) -> Result<String> {
     let ids = session.dist.ids();
-    if ids.iter().any(|id| id == node) {
-        return Ok(node.to_owned());
-    }
     let is_of_node = |id: &&String| session.dist.record(id).is_some_and(|record| record.node == node);
     let of_node: Vec<&str> = ids.iter().filter(is_of_node).map(String::as_str).collect();
-    match of_node.as_slice() {
-        [one] => Ok((*one).to_owned()),
-        [] => {
-            let is_plain = !node.is_empty()
-                && !node.starts_with(['.', '-'])
-                && node.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-            ensure!(is_plain, "`{}` is neither a node nor an ID", text::printable(node));
-            Ok(node.to_owned())
-        }
+    let id = match of_node.as_slice() {
+        _ if ids.iter().any(|id| id == node) => node,
+        [one] => one,
+        [] => node,
         several => bail!("several versions of {node} are saved here: {}; name one of them", several.join(", ")),
-    }
+    };
+    definitions::id::check(id).map_err(anyhow::Error::msg)?;
+    Ok(id.to_owned())
 }

@@ -95,6 +95,7 @@ pub(super) fn judge(
     missing_files(definition, around, findings);
     passwords(definition, findings);
     node::ids_that_differ_in_case(definition.id.as_ref(), &peers.image_ids, findings);
+    node::reserved_id(definition.id.as_ref(), findings);
 }
 
 fn passwords(definition: &ImageDefinition, findings: &mut Vec<Finding>) {

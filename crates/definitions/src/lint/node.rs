@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use super::subject::{Peers, Surroundings};
 use crate::finding::Example::Node;
 use crate::finding::{Finding, Rule};
+use crate::id::why_reserved;
 use crate::schema::{At, NodeDefinition};
 use crate::yaml::{Mark, quoted};
 
-pub(super) static ALL: &[&Rule] = &[&BOOT_COMPLETED, &DEFAULT_COUNT, &LABEL_CUT, &PASSWORD_CLEAR, &ID_CASE];
+pub(super) static ALL: &[&Rule] =
+    &[&BOOT_COMPLETED, &DEFAULT_COUNT, &LABEL_CUT, &PASSWORD_CLEAR, &ID_CASE, &ID_RESERVED];
 
 /// The longest label of a node that Cisco has published, in characters.
 const LONGEST_LABEL: usize = 26;
@@ -61,6 +63,16 @@ static ID_CASE: Rule = Rule::error(
     Node("id: tiny\n"),
 );
 
+static ID_RESERVED: Rule = Rule::error(
+    "id-reserved",
+    "No id is the name of a file of this program",
+    "Folders and files are named after ids, here and on the server. There the install script keeps `lock`, \
+     `script.part` and itself (`cml_install_image.sh`) beside the folders of the nodes, and reads `SHA256SUMS`; files \
+     that are being written end in `.part` or `.new`. Case is ignored, as some file systems do.",
+    Node("id: lock\n"),
+    Node("id: lock-1-0\n"),
+);
+
 pub(super) fn nature(definition: &NodeDefinition) -> Option<&'static str> {
     Some(definition.general.as_ref()?.nature.as_ref()?.value)
 }
@@ -82,6 +94,15 @@ pub(super) fn judge(
     label(definition, findings);
     passwords(definition, findings);
     ids_that_differ_in_case(definition.id.as_ref(), &peers.node_ids, findings);
+    reserved_id(definition.id.as_ref(), findings);
+}
+
+pub(super) fn reserved_id(id: Option<&At<String>>, findings: &mut Vec<Finding>) {
+    let why = id.and_then(|id| Some((id, why_reserved(&id.value)?)));
+    findings.extend(why.map(|(id, why)| {
+        let message = format!("{} cannot be an id: {why}", quoted(&id.value));
+        Finding::new(&ID_RESERVED, id.at, "id", message)
+    }));
 }
 
 fn boot_completed(definition: &NodeDefinition, around: &Surroundings, findings: &mut Vec<Finding>) {

@@ -57,8 +57,13 @@ fn a_manifest_without_variants_or_dockerfile_is_refused() {
 fn names_that_cml_would_refuse_are_refused_here() {
     listed_with("label: \"Tiny {{ version }}\"", "label: \"A label of more than thirty-two characters\"")
         .says(["`label` becomes", "CML accepts 1 to 32"]);
+    listed_with("{{ version_id }}{{ suffix }}", "x.part").says([
+        "variant only",
+        "the pattern `id`",
+        "x.part` cannot be an id: files that are being written end in",
+    ]);
     let repo = Repo::tiny();
-    repo.xtask(&["build", "--version", "1 0"]).failure().says(["which CML does not accept"]);
+    repo.xtask(&["build", "--version", "1 0"]).failure().says(["is not an id: use letters and digits"]);
 }
 
 #[test]
