@@ -5,7 +5,7 @@ use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use text::printable;
+use text::printable_line;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -56,8 +56,8 @@ impl Address {
         };
         let wrong = || format!("`{}` is not a server address", hidden(text));
         let (host, port) = host_and_port(place).with_context(wrong)?;
-        ensure!(is_host(host) && user.as_deref().is_none_or(is_user), wrong());
-        ensure!(path.as_deref().is_none_or(|path| is_path(path, scheme)), wrong());
+        ensure!(is_host(host) && path.as_deref().is_none_or(|path| is_path(path, scheme)), wrong());
+        user.as_deref().map_or(Ok(()), check_user).with_context(wrong)?;
         Ok(Self { scheme, user, host: host.to_owned(), port, path })
     }
 
@@ -93,6 +93,7 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>)> {
     };
     if let Some(rest) = place.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').context("missing `]`")?;
+        ensure!(rest.is_empty() || rest.starts_with(':'), "expected nothing or a port after `]`");
         return Ok((host, rest.strip_prefix(':').map(port).transpose()?));
     }
     match place.split_once(':') {
@@ -117,9 +118,15 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain)
 }
 
-fn is_user(text: &str) -> bool {
-    let is_strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#');
-    !text.is_empty() && !text.starts_with('-') && !text.contains(is_strange)
+/// Fails for a name that ssh would refuse, or that it or a shell would take for something else. The error does not
+/// repeat it: it may hold a secret.
+pub fn check_user(name: &str) -> Result<()> {
+    let is_special = |c: char| c.is_whitespace() || c.is_control() || "'\"`$\\;&<>|(){}*?#!".contains(c);
+    ensure!(
+        !name.is_empty() && !name.starts_with('-') && !name.contains(is_special),
+        "a user's name has no blanks and nothing that is special in a shell, and does not begin with `-`"
+    );
+    Ok(())
 }
 
 /// A path of a URL has no query; a folder on a server may have any name.
@@ -130,7 +137,7 @@ fn is_path(text: &str, scheme: Option<Scheme>) -> bool {
 
 /// An address without user and password, as text that is safe for a terminal.
 fn hidden(text: &str) -> String {
-    printable(&text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, place)| format!("…@{place}")))
+    printable_line(&text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, place)| format!("…@{place}")))
 }
 
 #[cfg(test)]
@@ -173,6 +180,25 @@ mod tests {
         ] {
             assert!(Address::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_a_shell_or_ssh_would_take_for_something_else_is_refused() {
+        for wrong in [
+            "ssh://-l@cml", "ssh://@cml", "ssh://a;b@cml", "ssh://$(id)@cml", "ssh://a b@cml", "ssh://a`b@cml",
+            "ssh://a\\b@cml", "ssh://cml;id", "ssh://c ml", "ssh://$HOME", "ssh://c`id`ml", "ssh://c|ml", "ssh://c'ml",
+            "ssh://[::1]x:22", "ssh://[-v]", "ssh://cml/a\nb", "ssh://cml/a\u{1b}[31m", "cml\0", "ssh://cml/\u{85}x",
+        ] {
+            let message = format!("{:#}", Address::parse(wrong).unwrap_err());
+            assert!(message.contains("is not a server address"), "{message}");
+            assert!(!message.contains(char::is_control), "{message:?}");
+        }
+        for right in
+            ["ssh://me@cml/x;id;", "ssh://cml/a b/it's $HOME/\"-rf\"/\u{fc}", "m\u{fc}ller@b\u{fc}cher.example"]
+        {
+            assert!(Address::parse(right).is_ok(), "{right}");
+        }
+        assert_eq!(Address::parse("fe80::1%eth0").unwrap().host, "fe80::1%eth0");
     }
 
     #[test]

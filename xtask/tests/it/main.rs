@@ -58,6 +58,7 @@ mod any_engine {
 }
 
 mod docker_server {
+    mod hostile_addresses;
     mod upload_real;
 
     mod long {

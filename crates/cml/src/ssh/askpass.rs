@@ -20,8 +20,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::ChildStdin;
 
-use crate::ssh::command::{PORT, quote};
+use crate::ssh::command::PORT;
 use crate::ssh::configuration::Configuration;
+use crate::ssh::remote::quote;
 use crate::ssh::socket_folder::SocketFolder;
 use crate::{Access, Address, Secret};
 

@@ -1,11 +1,12 @@
-//! The command line of the system's own `ssh`, and what its errors mean.
-//!
-//! A remote script is a constant of this program, in POSIX sh; what comes from outside is passed as quoted arguments.
+//! The system's own `ssh` with its options, and what its errors mean. What it runs on the server is added by
+//! [`CommandLine`](crate::ssh::remote::CommandLine).
 
-use anyhow::anyhow;
+use anyhow::{Context, Result, anyhow};
 use tokio::process::Command;
 
+use crate::address::check_user;
 use crate::remote_text::last_line;
+use crate::ssh::remote::{join, quote};
 use crate::ssh::socket_folder::SocketFolder;
 use crate::{Access, Address, Secret};
 
@@ -20,8 +21,14 @@ const USER: &str = "admin";
 pub struct ConnectionLost(pub String);
 
 /// The user to log in as: the one named in the address, else `CML_SSH_USER`, else `admin`.
-pub fn user(access: &Access, named: Option<&str>) -> String {
-    named.or(access.settings.ssh_user.as_deref()).unwrap_or(USER).to_owned()
+///
+/// # Errors
+///
+/// Fails if `CML_SSH_USER` cannot be a user's name.
+pub fn user(access: &Access, named: Option<&str>) -> Result<String> {
+    let set = access.settings.ssh_user.as_deref();
+    set.map_or(Ok(()), check_user).context("CML_SSH_USER is not usable")?;
+    Ok(named.or(set).unwrap_or(USER).to_owned())
 }
 
 /// The password for ssh and sudo: `CML_SSH_PASS`, or the API's password if it is that of the same user.
@@ -48,8 +55,8 @@ pub fn ssh(access: &Access, address: &Address, user: &str, folder: &SocketFolder
 }
 
 pub fn show(access: &Access, command: &Command) {
-    let arguments = command.as_std().get_args().map(|argument| quote(&argument.to_string_lossy()));
-    access.ui.command(format_args!("ssh {}", arguments.collect::<Vec<_>>().join(" ")));
+    let arguments: Vec<_> = command.as_std().get_args().map(|argument| argument.to_string_lossy()).collect();
+    access.ui.command(format_args!("ssh {}", join(&arguments.iter().map(AsRef::as_ref).collect::<Vec<_>>())));
 }
 
 /// The error for a login that failed with these messages of ssh.
@@ -84,16 +91,6 @@ pub fn explain(address: &Address, user: &str, stderr: &str) -> anyhow::Error {
     anyhow!(ConnectionLost(format!("cannot reach {address} by ssh: {last}")))
 }
 
-pub fn quote(word: &str) -> String {
-    shell_escape::unix::escape(word.into()).into_owned()
-}
-
-/// The command that runs a script with arguments `$1`, `$2`, ….
-pub fn sh(script: &str, arguments: &[&str]) -> String {
-    let words = [&["sh", "-c", script, "sh"], arguments].concat();
-    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,15 +112,5 @@ mod tests {
         );
         assert!(explained("admin@cml: Permission denied (publickey,password).").contains("CML_SSH_PASS"));
         assert!(explained("ssh: connect to host cml port 1122: Connection refused").contains("cockpit"));
-    }
-
-    #[test]
-    fn arguments_survive_a_shell() {
-        let argument = "it's a \"test\" $HOME; `x` !\n";
-        for prefix in ["", "env "] {
-            let command = format!("{prefix}{}", sh("printf %s \"$1\"", &[argument]));
-            let output = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
-            assert_eq!(String::from_utf8_lossy(&output.stdout), argument, "{command}");
-        }
     }
 }

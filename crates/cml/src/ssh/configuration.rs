@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::remote_text::last_line;
 use crate::ssh::command::ssh;
+use crate::ssh::remote::print_configuration;
 use crate::ssh::socket_folder::SocketFolder;
 use crate::{Access, Address};
 
@@ -20,7 +21,8 @@ pub struct Configuration {
 impl Configuration {
     pub async fn read(access: &Access, address: &Address, user: &str, folder: &SocketFolder) -> Result<Self> {
         let mut command = ssh(access, address, user, folder);
-        command.args(["-G", &address.host]).stdin(Stdio::null()).kill_on_drop(true);
+        print_configuration(&mut command, address);
+        command.stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.context("cannot start ssh; is it installed (package openssh-client)?")?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "ssh cannot read its configuration for {address}: {}", last_line(&stderr));

@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result};
 
-use crate::ssh::command::{PORT, quote};
+use crate::ssh::command::PORT;
 use crate::ssh::exchange::Kind;
+use crate::ssh::remote::to_type;
 use crate::ssh::session::Ssh;
 use crate::ssh::transfer;
 use crate::{Address, Bundle};
@@ -16,9 +17,10 @@ const SCRIPT_NAME: &str = "cml_install_image.sh";
 
 const DEFAULT_PARENT: &str = "/var/tmp";
 
-/// The folder must belong to this user, and must not be a link.
+/// The folder must belong to this user, and must not be a link. The install script refuses what others can write to.
 const CREATE: &str = r#"set -e; umask 077; [ ! -L "$1" ]; mkdir -p "$1"
-[ -O "$1" ] || { echo "$1 belongs to another user" >&2; exit 1; }"#;
+[ -O "$1" ] || { echo "$1 belongs to another user" >&2; exit 1; }
+chmod -R go-w "$1""#;
 
 /// Digests of the definitions; those of the archives were checked when they arrived.
 const CHECK: &str = r#"cd "$1" && grep '\.yaml$' SHA256SUMS | sha256sum --check --strict --quiet -"#;
@@ -84,11 +86,9 @@ impl TransferFolder {
     /// The command that a user types to install what is in the folder.
     pub fn command_to_install(&self, ssh: &Ssh<'_>, restart: bool) -> String {
         let (script, port) = (self.script(), ssh.address.port.unwrap_or(PORT));
-        let sudo = if ssh.is_root() { "" } else { "sudo " };
-        let restart = if restart { " --restart" } else { "" };
-        // Once for the shell here, once for the one there.
-        let script = quote(&quote(&script));
-        format!("ssh -t -p {port} {}@{} {sudo}sh {script}{restart}", ssh.user, ssh.address.host)
+        let sudo = if ssh.is_root() { [].as_slice() } else { &["sudo"] };
+        let restart = if restart { ["--restart"].as_slice() } else { &[] };
+        to_type(&ssh.user, &ssh.address, port, &[sudo, &["sh", &script], restart].concat())
     }
 }
 

@@ -9,6 +9,7 @@ pub mod doctor;
 mod exchange;
 pub mod folder;
 pub mod installed;
+mod remote;
 pub mod script;
 pub mod session;
 pub mod socket_folder;

@@ -12,9 +12,10 @@ use tokio::sync::mpsc;
 
 use crate::remote_text::last_line;
 use crate::ssh::askpass::Askpass;
-use crate::ssh::command::{ConnectionLost, explain, password, sh, show, ssh, user};
+use crate::ssh::command::{ConnectionLost, explain, password, show, ssh, user};
 use crate::ssh::configuration::Configuration;
 use crate::ssh::exchange::{Kind, MESSAGES_KEPT, Printed, converse, start};
+use crate::ssh::remote::CommandLine;
 use crate::ssh::socket_folder::SocketFolder;
 use crate::{Access, Address};
 
@@ -49,7 +50,7 @@ impl<'a> Ssh<'a> {
             access.warn_insecure(address);
         }
         let folder = SocketFolder::create()?;
-        let user = user(access, address.user.as_deref());
+        let user = user(access, address.user.as_deref())?;
         let configuration = Configuration::read(access, address, &user, &folder).await?;
         let password = password(access, &user);
         let asks = password.is_none() && access.ui.can_ask();
@@ -68,7 +69,7 @@ impl<'a> Ssh<'a> {
         if !access.insecure {
             command.args(["-o", host_keys(&configuration, sends_password)]);
         }
-        command.args([&address.host, "echo ready; exec cat >/dev/null"]);
+        CommandLine::new("echo ready; exec cat >/dev/null", &[]).run_by(&mut command, address);
         show(access, &command);
         let mut master = start(&mut command)?;
         let stderr = collect_messages(access, master.stderr.take());
@@ -87,19 +88,24 @@ impl<'a> Ssh<'a> {
     }
 
     /// Runs a script of POSIX sh without input. A script that fails is not an error.
-    pub(super) async fn run(&self, kind: Kind, script: &str, arguments: &[&str]) -> Result<Output> {
-        self.run_command(kind, &sh(script, arguments), "").await
+    pub(super) async fn run(&self, kind: Kind, script: &'static str, arguments: &[&str]) -> Result<Output> {
+        self.run_command(kind, &CommandLine::new(script, arguments), "").await
     }
 
     /// What a script prints. It must succeed.
-    pub(super) async fn read(&self, kind: Kind, script: &str, arguments: &[&str]) -> Result<String> {
+    pub(super) async fn read(&self, kind: Kind, script: &'static str, arguments: &[&str]) -> Result<String> {
         let output = self.run(kind, script, arguments).await?;
         self.check(&output)?;
         Ok(output.stdout)
     }
 
-    /// Runs a command line that is quoted already. The input is not shown.
-    pub(super) async fn run_command(&self, kind: Kind, command: &str, input: impl Into<Bytes>) -> Result<Output> {
+    /// Runs a command line. The input is not shown.
+    pub(super) async fn run_command(
+        &self,
+        kind: Kind,
+        command: &CommandLine,
+        input: impl Into<Bytes>,
+    ) -> Result<Output> {
         let (sender, pieces) = mpsc::channel(1);
         sender.send(Ok(input.into())).await?;
         drop(sender);
@@ -110,7 +116,7 @@ impl<'a> Ssh<'a> {
     pub(super) async fn feed(
         &self,
         kind: Kind,
-        command: &str,
+        command: &CommandLine,
         pieces: mpsc::Receiver<Result<Bytes>>,
         progress: &ProgressBar,
     ) -> Result<Output> {
@@ -136,9 +142,9 @@ impl<'a> Ssh<'a> {
         command
     }
 
-    fn start(&self, remote: &str) -> Result<Child> {
+    fn start(&self, remote: &CommandLine) -> Result<Child> {
         let mut command = self.through_master();
-        command.args([&self.address.host, remote]);
+        remote.run_by(&mut command, &self.address);
         show(self.access, &command);
         start(&mut command)
     }

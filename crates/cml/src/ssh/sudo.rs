@@ -4,8 +4,9 @@ use anyhow::{Result, bail, ensure};
 
 use crate::Secret;
 use crate::remote_text::last_line;
-use crate::ssh::command::{password, sh};
+use crate::ssh::command::password;
 use crate::ssh::exchange::Kind;
+use crate::ssh::remote::CommandLine;
 use crate::ssh::session::{Output, Ssh};
 
 const REFUSALS: [&str; 6] = [
@@ -20,13 +21,13 @@ const REFUSALS: [&str; 6] = [
 impl Ssh<'_> {
     /// Runs a script as root: directly if sudo needs no password, else with the known password, else with one that the
     /// user is asked for. sudo gets no terminal: what it shows there would be the server's, and Ctrl-C would be too.
-    pub async fn as_root(&self, kind: Kind, script: &str, arguments: &[&str]) -> Result<Output> {
+    pub async fn as_root(&self, kind: Kind, script: &'static str, arguments: &[&str]) -> Result<Output> {
         if self.is_root() {
             return self.run(kind, script, arguments).await;
         }
-        let after = |prefix: &str| format!("{prefix} {}", sh(script, arguments));
+        let line = CommandLine::new(script, arguments);
         if self.run(Kind::Question, "sudo -n true", &[]).await?.code == 0 {
-            return self.run_command(kind, &after("sudo -n"), "").await;
+            return self.run_command(kind, &line.by(&["sudo", "-n"]), "").await;
         }
         let password = match password(self.access, &self.user) {
             Some(password) => password,
@@ -34,7 +35,7 @@ impl Ssh<'_> {
         };
         // `-k`: otherwise a password that sudo does not need would be input of the script.
         let input = format!("{}\n", password.reveal());
-        let output = self.run_command(kind, &after("sudo -k -S -p ''"), input).await?;
+        let output = self.run_command(kind, &line.by(&["sudo", "-k", "-S", "-p", ""]), input).await?;
         let stderr = output.stderr.to_ascii_lowercase();
         let is_refused = output.code != 0 && REFUSALS.iter().any(|refusal| stderr.contains(refusal));
         ensure!(!is_refused, "{}: sudo refuses `{}`: {}", self.address, self.user, last_line(&output.stderr));

@@ -11,23 +11,24 @@ use indicatif::ProgressBar;
 use sha2::{Digest as _, Sha256};
 
 use crate::archive_file::{ArchiveFile, hex};
-use crate::ssh::command::sh;
 use crate::ssh::exchange::Kind;
+use crate::ssh::remote::CommandLine;
 use crate::ssh::session::Ssh;
 
 /// Prints how many bytes of the file are there, and their digest; nothing if there are too many.
 const THERE: &str =
     r#"[ -f "$1" ] || exit 0; n=$(wc -c <"$1"); [ "$n" -le "$2" ] || exit 0; echo "$n" $(sha256sum <"$1")"#;
 
-/// Small files are written whole or not at all.
-const WRITE: &str = r#"set -e; mkdir -p "$(dirname "$1")"; cat >"$1.part"; mv -f "$1.part" "$1""#;
+/// Small files are written whole or not at all, and nobody else can write to any: the umask of a login often lets a
+/// group do that.
+const WRITE: &str = r#"set -e; umask 077; mkdir -p "$(dirname "$1")"; cat >"$1.part"; mv -f "$1.part" "$1""#;
 
-const APPEND: &str = r#"set -e; mkdir -p "$(dirname "$1")"; exec cat >>"$1""#;
+const APPEND: &str = r#"set -e; umask 077; mkdir -p "$(dirname "$1")"; exec cat >>"$1""#;
 
-const START_AGAIN: &str = r#"set -e; mkdir -p "$(dirname "$1")"; : >"$1"; exec cat >>"$1""#;
+const START_AGAIN: &str = r#"set -e; umask 077; mkdir -p "$(dirname "$1")"; : >"$1"; exec cat >>"$1""#;
 
 pub async fn write(ssh: &Ssh<'_>, path: &str, text: &str) -> Result<()> {
-    let output = ssh.run_command(Kind::Question, &sh(WRITE, &[path]), text.to_owned()).await?;
+    let output = ssh.run_command(Kind::Question, &CommandLine::new(WRITE, &[path]), text.to_owned()).await?;
     ssh.check(&output).with_context(|| format!("cannot write {path}"))
 }
 
@@ -45,7 +46,7 @@ pub async fn send(ssh: &Ssh<'_>, archive: &ArchiveFile, path: &str, progress: &P
     let (script, from, hash) = if is_start { (APPEND, length, start) } else { (START_AGAIN, 0, Sha256::new()) };
     let since = Instant::now();
     let pieces = archive.stream(from, hash, Bytes::new(), Bytes::new());
-    let sent = ssh.feed(Kind::Question, &sh(script, &[path]), pieces, progress).await;
+    let sent = ssh.feed(Kind::Question, &CommandLine::new(script, &[path]), pieces, progress).await;
     sent.and_then(|output| ssh.check(&output))
         .with_context(|| format!("sending {} to {}", archive.name, ssh.address))?;
     let time = since.elapsed();

@@ -94,7 +94,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 fn read_environment(session: &Session<'_>, target: &Target<'_>, args: &Args) -> Result<Environment> {
     check_title(&args.title)?;
     environment::check_user(&args.user)?;
-    let server_user = ssh::user(target.access, None);
+    let server_user = ssh::user(target.access, None)?;
     environment::check_server_user(&server_user)?;
     Ok(Environment {
         server_user,

@@ -139,7 +139,7 @@ fn show_login(
     Addresses { list, from_console }: &Addresses,
 ) -> Result<()> {
     let (ui, server) = (session.ui, target.address.url_host());
-    let on_server = ssh::user(target.access, None);
+    let on_server = ssh::user(target.access, None)?;
     ui.note(format_args!("{}: the build machine is ready", target.address));
     if let Some(address) = list.first() {
         if *from_console {

@@ -63,9 +63,11 @@ fn prose_is_wrapped_at_100_columns() {
 }
 
 #[test]
-fn the_scripts_of_nodes_pass_shellcheck() {
-    let scripts = text::scripts(&root(), &["docker", "xtask/scaffold"]);
-    assert!(scripts.contains(&PathBuf::from("docker/common/rootfs/usr/lib/node/links.sh")), "{scripts:?}");
+fn every_script_passes_shellcheck() {
+    let scripts = text::scripts(&root());
+    for script in ["docker/common/rootfs/usr/lib/node/links.sh", "crates/cml/src/ssh/cml_install_image.sh", ".ci/run"] {
+        assert!(scripts.contains(&PathBuf::from(script)), "{script} is not among {scripts:?}");
+    }
     let shellcheck =
         Command::new("shellcheck").args(["-x", "-P", "SCRIPTDIR"]).args(scripts).current_dir(root()).output();
     let output = shellcheck.expect("shellcheck is part of `cargo xtask setup` (package shellcheck)");
@@ -75,6 +77,11 @@ fn the_scripts_of_nodes_pass_shellcheck() {
 #[test]
 fn data_is_read_and_written_without_following_links() {
     none("calls that follow links, instead of `files::Tree`", &reads::that_follow_links(&root()));
+}
+
+#[test]
+fn one_file_makes_command_lines_for_servers() {
+    none("other ways to a shell of a server", &text::ways_to_servers(&root()));
 }
 
 #[test]

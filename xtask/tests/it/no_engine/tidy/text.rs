@@ -32,12 +32,39 @@ fn is_source(path: &Path, text: &str) -> bool {
         || path.starts_with("image-definitions")
 }
 
-/// The shell scripts in these folders.
-pub fn scripts(root: &Path, folders: &[&str]) -> Vec<PathBuf> {
-    let is_script =
-        |text: &str| ["#!/bin/sh", "#!/bin/bash", "# shellcheck shell="].iter().any(|start| text.starts_with(start));
-    let files = files(root).into_iter().filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder)));
-    files.filter(|(_, text)| is_script(text)).map(|(path, _)| path).collect()
+/// Every shell script.
+pub fn scripts(root: &Path) -> Vec<PathBuf> {
+    let start =
+        Regex::new(r"^(#! ?/(usr/)?bin/(env )?(ba|da)?sh\b|# shellcheck shell=)").expect("a regular expression");
+    let is_script = |path: &Path, text: &str| has_extension(path, &["sh"]) || start.is_match(text);
+    files(root).into_iter().filter(|(path, text)| is_script(path, text)).map(|(path, _)| path).collect()
+}
+
+/// Places where something else than a `CommandLine` could reach ssh: a server as an argument, ssh and its relatives
+/// started elsewhere, and another use of the function that quotes.
+pub fn ways_to_servers(root: &Path) -> Vec<String> {
+    let regex = |pattern: &str| Regex::new(pattern).expect("a regular expression");
+    let started = regex(r#"Command::new\(\s*"(ssh|scp|sftp|rsync)"|cmd!\(\w+, "(ssh|scp|sftp|rsync) "#);
+    let server = regex(r"\.args?\([^;]*\b(host|address)\b");
+    let (makes, starts) = (Path::new("crates/cml/src/ssh/remote.rs"), Path::new("crates/cml/src/ssh/command.rs"));
+    // Measures this program by comparing it with scp, whose words are constants.
+    let compares = Path::new("xtask/src/dev/bench/upload/by_ssh.rs");
+    let mut found = Vec::new();
+    for (path, text) in files(root) {
+        let is_product = has_extension(&path, &["rs"]) && !path.starts_with("xtask/tests");
+        if !is_product || path == makes || path == compares {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let is_of_ssh = path.starts_with("crates/cml/src/ssh");
+        let wrong = [
+            (path != starts && started.is_match(code), "starts ssh"),
+            (is_of_ssh && server.is_match(code), "gives ssh the name of a server"),
+            (is_of_ssh && code.contains("shell_escape"), "quotes by itself"),
+        ];
+        found.extend(wrong.iter().filter(|(is, _)| *is).map(|(_, what)| format!("{}: {what}", path.display())));
+    }
+    found
 }
 
 pub fn wide_source(root: &Path) -> Vec<String> {
