@@ -61,8 +61,9 @@ async fn all(cargo: &Cargo<'_>, steps: &mut Steps<'_>) -> Result<()> {
         steps.step(name, async { cargo.run(words, &[]) }).await?;
     }
     dependencies(cargo, steps).await?;
-    steps.step("unit tests and tests of the source", async { cargo.test_without_engine() }).await?;
+    // First, because the tests of the source need shellcheck.
     steps.step("tools for the tests", setup::ensure_test_tools(cargo.session.ui, consent(cargo.args.yes))).await?;
+    steps.step("unit tests and tests of the source", async { cargo.test_without_engine() }).await?;
     on_the_embedded_engine(cargo, steps).await?;
     on_docker(cargo, steps).await
 }

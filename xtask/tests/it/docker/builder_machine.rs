@@ -232,11 +232,3 @@ fn the_server_can_be_reached_from_it_as_cml_by_ssh_and_by_this_program() {
         assert!(said.contains("cml  CML 2.9"), "{said}");
     }
 }
-
-#[test]
-fn shellcheck_finds_nothing_in_the_preparation() {
-    let script = crate::common::real_root().join("builder/prepare.sh");
-    let output = Command::new("shellcheck").arg("--shell=sh").arg(script).output();
-    let output = output.expect("shellcheck is part of `cargo xtask setup` (package shellcheck)");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-}
