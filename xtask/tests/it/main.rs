@@ -74,6 +74,8 @@ mod docker {
     mod incomplete_machine;
     mod install_script;
     mod lost_engine;
+    mod power_failure;
+    mod untrusted_files;
 
     mod waiting {
         mod addresses;

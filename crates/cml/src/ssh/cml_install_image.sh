@@ -6,10 +6,13 @@
 #   sh cml_install_image.sh [--restart] remove ID     remove the node
 #   sh cml_install_image.sh recover                   complete what was interrupted (every other call does so first)
 #
-# The script can be in any folder, such as /var/tmp or the drop folder. Next to it must be SHA256SUMS and the files that
-# it lists:
+# The script can be in any folder that belongs to root or to the user who calls sudo, and that nobody else can write to.
+# Next to it must be SHA256SUMS and the files that it lists, three for each node and no others:
 #
 #   node-definitions/ID.yaml  virl-base-images/ID/ID.yaml  virl-base-images/ID/ID.tar.gz
+#
+# Nothing is read as root that somebody else could replace meanwhile: files are copied into a folder of root, links are
+# not followed, and it is the copies that are checked.
 #
 # How an installation is atomic: All files are staged next to their target, on the same file system, and their digests
 # are checked there. Then a state file is written; from that moment on the new node is the one that will be in place.
@@ -19,15 +22,20 @@
 
 set -eu
 umask 022
+# Ranges of letters, and the messages of other programs, mean the same everywhere.
+LC_ALL=C
+export LC_ALL
 
 IMAGES=/var/lib/libvirt/images
 NODES=$IMAGES/node-definitions
 BASES=$IMAGES/virl-base-images
 # CML does not read a folder of this name. It is on the same file system as those that CML reads.
 KEEP=$IMAGES/.cml-nodes
+# Root's copy of SHA256SUMS. No ID begins with a dot.
+SUMS=$KEEP/.SHA256SUMS
 OWNER=libvirt-qemu:virl2
 
-HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 SCRIPT=$HERE/$(basename -- "$0")
 # The node in work.
 ID=
@@ -59,7 +67,7 @@ folder() { printf '%s/%s' "$KEEP" "$ID"; }
 write_state() {
 	printf '%s\n' "$1" >"$k/state.part"
 	sync -f "$k"
-	mv -f "$k/state.part" "$k/state"
+	mv -fT "$k/state.part" "$k/state"
 	sync -f "$k"
 }
 
@@ -76,22 +84,23 @@ note_what_is_there() {
 	rm -rf "$k/next"
 	mkdir "$k/next"
 	if [ -e "$NODES/$ID.yaml" ]; then
-		cp -p "$NODES/$ID.yaml" "$k/next/node.yaml"
+		cp -pP "$NODES/$ID.yaml" "$k/next/node.yaml"
 		: >"$k/next/has-node"
 	fi
 	if [ -e "$BASES/$ID" ]; then : >"$k/next/has-image"; fi
 }
 
-# Puts `new` in place. Each move is made only if it has not been made already.
+# Puts `new` in place. Each move is made only if it has not been made already. The target of a move is never a folder to
+# move into (`-T`). What could be needed after a power failure is removed only when everything before is on the disk.
 forward() {
 	k=$(folder)
 	step take-old-image
-	if [ -e "$k/next/has-image" ] && [ ! -e "$k/next/image" ]; then mv "$BASES/$ID" "$k/next/image"; fi
+	if [ -e "$k/next/has-image" ] && [ ! -e "$k/next/image" ]; then mv -T "$BASES/$ID" "$k/next/image"; fi
 	step put-image
-	if [ -e "$k/new/image" ]; then mv "$k/new/image" "$BASES/$ID"; fi
+	if [ -e "$k/new/image" ]; then mv -T "$k/new/image" "$BASES/$ID"; fi
 	step put-node-definition
 	if [ -e "$k/new/node.yaml" ]; then
-		mv -f "$k/new/node.yaml" "$NODES/$ID.yaml"
+		mv -fT "$k/new/node.yaml" "$NODES/$ID.yaml"
 	elif [ ! -e "$k/new/has-node" ] && [ -d "$k/new" ]; then
 		rm -f "$NODES/$ID.yaml"
 	fi
@@ -99,13 +108,14 @@ forward() {
 	THROUGH=yes
 	step keep-old
 	if [ -d "$k/next" ]; then
+		sync -f "$k"
 		rm -rf "$k/old"
 		step keep-old-halfway
-		mv "$k/next" "$k/old"
+		mv -T "$k/next" "$k/old"
 	fi
 	sync -f "$k"
 	step forget-state
-	rm -f "$k/state"
+	forget_state
 	step sweep
 	rm -rf "$k/new"
 }
@@ -115,25 +125,33 @@ backward() {
 	k=$(folder)
 	step back
 	if [ -e "$k/next/has-node" ]; then
-		cp -p "$k/next/node.yaml" "$k/node.part"
-		mv -f "$k/node.part" "$NODES/$ID.yaml"
+		cp -pP "$k/next/node.yaml" "$k/node.part"
+		mv -fT "$k/node.part" "$NODES/$ID.yaml"
 	else
 		rm -f "$NODES/$ID.yaml"
 	fi
 	step back-image
 	if [ -e "$k/next/has-image" ]; then
 		if [ -e "$k/next/image" ]; then
-			if [ -e "$BASES/$ID" ]; then mv "$BASES/$ID" "$k/new/undone"; fi
+			if [ -e "$BASES/$ID" ]; then mv -T "$BASES/$ID" "$k/new/undone"; fi
 			step back-image-halfway
-			mv "$k/next/image" "$BASES/$ID"
+			mv -T "$k/next/image" "$BASES/$ID"
 		fi
 	elif [ -e "$BASES/$ID" ]; then
 		rm -rf "$k/new/undone"
-		mv "$BASES/$ID" "$k/new/undone"
+		mv -T "$BASES/$ID" "$k/new/undone"
 	fi
+	sync -f "$k"
 	step back-forget-state
-	rm -f "$k/state"
+	forget_state
+	step back-sweep
 	rm -rf "$k/new" "$k/next"
+}
+
+# All moves are on the disk by now. What the state refers to is removed only when the state is gone from the disk too.
+forget_state() {
+	rm -f "$k/state"
+	sync -f "$k"
 }
 
 # Completes whatever an interrupted run has left of one node.
@@ -212,15 +230,87 @@ check_server() {
 	getent group "${OWNER#*:}" >/dev/null || die "there is no group ${OWNER#*:}: this is not a CML server"
 }
 
+# The same rules as in the program, definitions/src/id.rs.
 check_id() {
 	case $1 in
 	'' | .* | -* | *[!A-Za-z0-9._-]*) die "\`$1\` is not a node ID" ;;
 	esac
-	[ ! -L "$BASES/$1" ] || die "$BASES/$1 is a symbolic link; replace it by a folder first"
+	[ "${#1}" -le 200 ] || die "\`$1\` is too long for a node ID"
+	case $(printf '%s' "$1" | tr '[:upper:]' '[:lower:]') in
+	lock | cml_install_image.sh | sha256sums | *.part | *.new)
+		die "\`$1\` cannot be a node ID: files of this script have such names" ;;
+	esac
 }
 
-lock() {
+# Neither may be a link: what it points to would be replaced.
+check_targets() {
+	[ ! -L "$BASES/$ID" ] || die "$BASES/$ID is a symbolic link; replace it by a folder first"
+	[ ! -L "$NODES/$ID.yaml" ] || die "$NODES/$ID.yaml is a symbolic link; replace it by a file first"
+}
+
+# Whether others than the owner can write.
+is_shared() { [ $((0$(stat -c %a -- "$1") & 022)) -ne 0 ]; }
+
+is_sticky() { [ $((0$(stat -c %a -- "$1") & 01000)) -ne 0 ]; }
+
+# A file or folder that only root, or the user who called sudo, can replace.
+check_own() {
+	owner=$(stat -c %u -- "$1")
+	[ "$owner" = 0 ] || [ "$owner" = "${SUDO_UID:-0}" ] ||
+		die "$1 belongs to another user, who could change it; copy everything to a folder of your own"
+}
+
+check_unshared() {
+	[ ! -L "$1" ] || die "$1 is a symbolic link"
+	check_own "$1"
+	! is_shared "$1" || die "others can write to $1; take that right from them (chmod -R go-w) and look at the files"
+}
+
+# In a folder such as /tmp (sticky), nobody can replace what belongs to others.
+check_folders_above() {
+	path=$1
+	while [ "$path" != / ]; do
+		path=$(dirname -- "$path")
+		check_own "$path"
+		! is_shared "$path" || is_sticky "$path" ||
+			die "others can write to $path, and replace $1; copy everything to a folder of your own"
+	done
+}
+
+check_here() {
+	case $HERE in
+	*[[:cntrl:]]*) die "the name of this folder has control characters" ;;
+	esac
+	check_unshared "$HERE"
+	check_folders_above "$HERE"
+	check_unshared "$SCRIPT"
+}
+
+# A folder next to this script.
+check_inner() {
+	[ -d "$1" ] || die "$1 is missing"
+	check_unshared "$1"
+}
+
+# Copies a file to a folder of root's, without following a link.
+take() {
+	[ -e "$1" ] || [ -L "$1" ] || die "$1 is missing"
+	if [ -L "$1" ] || [ ! -f "$1" ]; then die "$1 is not a regular file"; fi
+	cp -P -- "$1" "$2"
+	if [ -L "$2" ] || [ ! -f "$2" ]; then die "$1 is not a regular file"; fi
+}
+
+# What is kept between runs is root's alone.
+make_keep() {
+	[ ! -L "$KEEP" ] || die "$KEEP is a symbolic link; remove it"
 	mkdir -p "$KEEP"
+	[ "$(stat -c %u "$KEEP")" = 0 ] || die "$KEEP does not belong to root: remove it, or chown -R root: $KEEP"
+	! is_shared "$KEEP" || die "others than root can write to $KEEP: chmod go-w $KEEP"
+}
+
+is_kept_copy() { [ "$HERE" = "$(CDPATH='' cd -- "$KEEP" && pwd -P)" ]; }
+
+lock() {
 	exec 9>"$KEEP/lock"
 	# The guard of an earlier run may be about to end.
 	flock -w 5 9 || die "another installation is running; try again when it has ended"
@@ -228,19 +318,73 @@ lock() {
 
 # --- install --------------------------------------------------------------------------------------------------------
 
-# The digest of a path in SHA256SUMS.
-wanted() { sed -n "s|^\([0-9a-f]\{64\}\)  $1\$|\1|p" "$HERE/SHA256SUMS" | head -n 1; }
+# Copies SHA256SUMS, and sets `ids`. Every line is the digest of a file that an ID has; nothing else may be listed.
+read_sums() {
+	[ -e "$HERE/SHA256SUMS" ] || die "there is no $HERE/SHA256SUMS"
+	check_unshared "$HERE/SHA256SUMS"
+	rm -f "$SUMS"
+	take "$HERE/SHA256SUMS" "$SUMS"
+	[ "$(stat -c %s "$SUMS")" -le 100000 ] || die "SHA256SUMS has more than 100000 bytes"
+	ids=
+	count=0
+	while IFS= read -r line || [ -n "$line" ]; do
+		count=$((count + 1))
+		[ "$count" -le 300 ] || die "SHA256SUMS has more than 300 lines"
+		read_sum "$line"
+	done <"$SUMS"
+	[ -n "$ids" ] || die "SHA256SUMS lists no node definition"
+}
 
-has_sum() { [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -c 1-64)" = "$2" ]; }
+read_sum() {
+	digest=${1%%  *}
+	name=${1#"$digest"  }
+	case $digest in
+	*[!0-9a-f]*) die "line $count of SHA256SUMS does not begin with a digest and two blanks" ;;
+	esac
+	[ "${#digest}" -eq 64 ] || die "line $count of SHA256SUMS does not begin with a digest and two blanks"
+	id=${name##*/}
+	case $id in
+	*.yaml) id=${id%.yaml} ;;
+	*) id=${id%.tar.gz} ;;
+	esac
+	case $name in
+	"node-definitions/$id.yaml")
+		check_id "$id"
+		ids="$ids $id"
+		;;
+	"virl-base-images/$id/$id.yaml" | "virl-base-images/$id/$id.tar.gz") check_id "$id" ;;
+	*) die "line $count of SHA256SUMS does not name a file of a node" ;;
+	esac
+}
+
+# The digest of a path in SHA256SUMS.
+wanted() {
+	while read -r digest name || [ -n "$digest" ]; do
+		if [ "$name" = "$1" ]; then
+			printf '%s\n' "$digest"
+			return
+		fi
+	done <"$SUMS"
+}
+
+has_sum() { [ -f "$1" ] && [ ! -L "$1" ] && [ "$(sha256sum <"$1" | cut -c 1-64)" = "$2" ]; }
 
 check_sum() { has_sum "$1" "$(wanted "$2")" || die "$2 is damaged: its digest is not the one in SHA256SUMS"; }
 
 # Whether a definition has `key: value` at its top level.
-says() { grep -Eq "^$2: *[\"']?$3[\"']? *\$" "$1"; }
+says() {
+	KEY=$2: VALUE=$3 awk '
+		index($0, ENVIRON["KEY"]) == 1 {
+			value = substr($0, length(ENVIRON["KEY"]) + 1)
+			gsub(/^ *["\047]?|["\047]? *$/, "", value)
+			if (value "" == ENVIRON["VALUE"] "") found = 1
+		}
+		END { exit !found }' <"$1"
+}
 
 # Where the archive is: next to this script, or installed already.
 find_archive() {
-	if [ -f "$HERE/$archive" ]; then
+	if [ -e "$HERE/$archive" ] || [ -L "$HERE/$archive" ]; then
 		from=$HERE/$archive
 	elif has_sum "$IMAGES/$archive" "$(wanted "$archive")"; then
 		from=$IMAGES/$archive
@@ -256,14 +400,21 @@ check_files() {
 	for file in "$node" "$image" "$archive"; do
 		[ -n "$(wanted "$file")" ] || die "SHA256SUMS does not list $file"
 	done
-	find_archive
-	for file in "$HERE/$node" "$HERE/$image"; do
-		says "$file" id "$ID" || die "$file is not the definition of $ID"
+	for path in "$HERE/node-definitions" "$HERE/virl-base-images" "$HERE/virl-base-images/$ID"; do
+		check_inner "$path"
 	done
-	says "$HERE/$image" node_definition_id "$ID" || die "$HERE/$image names another node definition than $ID"
-	says "$HERE/$image" disk_image "$ID.tar.gz" || die "$HERE/$image names another archive than $ID.tar.gz"
+	find_archive
+}
+
+# Whether the copies of the definitions are those of this node, and no other file has its ID.
+check_definitions() {
+	says "$k/new/node.yaml" id "$ID" || die "$HERE/$node is not the definition of $ID"
+	says "$k/new/image/$ID.yaml" id "$ID" || die "$HERE/$image is not the definition of $ID"
+	says "$k/new/image/$ID.yaml" node_definition_id "$ID" ||
+		die "$HERE/$image names another node definition than $ID"
+	says "$k/new/image/$ID.yaml" disk_image "$ID.tar.gz" || die "$HERE/$image names another archive than $ID.tar.gz"
 	for file in "$NODES"/*.yaml; do
-		[ "$file" = "$NODES/$ID.yaml" ] || [ ! -e "$file" ] || ! says "$file" id "$ID" ||
+		[ "$file" = "$NODES/$ID.yaml" ] || [ ! -f "$file" ] || ! says "$file" id "$ID" ||
 			die "$file also has the id $ID"
 	done
 }
@@ -278,23 +429,27 @@ check_space() {
 # Copies, not moves: after a failure the original files are still there. The digests are those of the copies.
 stage() {
 	mkdir "$k/new/image"
-	cp "$HERE/$node" "$k/new/node.yaml"
-	cp "$HERE/$image" "$k/new/image/$ID.yaml"
+	take "$HERE/$node" "$k/new/node.yaml"
+	take "$HERE/$image" "$k/new/image/$ID.yaml"
+	check_sum "$k/new/node.yaml" "$node"
+	check_sum "$k/new/image/$ID.yaml" "$image"
+	check_definitions
 	step stage-archive
-	cp "$from" "$k/new/image/$ID.tar.gz"
+	take "$from" "$k/new/image/$ID.tar.gz"
 	: >"$k/new/has-node"
 	: >"$k/new/has-image"
 	step check-sums
-	check_sum "$k/new/node.yaml" "$node"
-	check_sum "$k/new/image/$ID.yaml" "$image"
 	check_sum "$k/new/image/$ID.tar.gz" "$archive"
 	step set-owner
-	chmod 0644 "$k/new/node.yaml" "$k/new/image"/*
+	chmod 0644 "$k/new/node.yaml" "$k/new/image/$ID.yaml" "$k/new/image/$ID.tar.gz"
 	chmod 0755 "$k/new/image"
-	chown "$OWNER" "$k/new/node.yaml" "$k/new/image" "$k/new/image"/*
+	# The folder last: from then on its owner can put links into it.
+	chown -h "$OWNER" "$k/new/node.yaml" "$k/new/image/$ID.yaml" "$k/new/image/$ID.tar.gz" "$k/new/image"
 }
 
 install_node() {
+	THROUGH=no
+	check_targets
 	check_files
 	check_space
 	say "staging $ID"
@@ -305,30 +460,25 @@ install_node() {
 	say "installed $ID"
 }
 
-# Everything is installed: the files next to this script, the script and their folder are not needed any more. Only
-# files that SHA256SUMS lists are removed.
+# Everything is installed: the files next to this script, the script and their folder are not needed any more.
 clear_away() {
 	step clear-away
-	while read -r _ file; do
-		case $file in
-		node-definitions/* | virl-base-images/*) rm -f "$HERE/$file" ;;
-		esac
-	done <"$HERE/SHA256SUMS"
-	rm -f "$HERE/SHA256SUMS" "$SCRIPT"
-	rmdir "$HERE"/virl-base-images/* "$HERE/virl-base-images" "$HERE/node-definitions" 2>/dev/null || :
+	for id in $ids; do
+		image=$HERE/virl-base-images/$id
+		rm -f "$HERE/node-definitions/$id.yaml" "$image/$id.yaml" "$image/$id.tar.gz"
+		rmdir "$image" 2>/dev/null || :
+	done
+	rm -f "$SUMS" "$HERE/SHA256SUMS" "$SCRIPT"
+	rmdir "$HERE/virl-base-images" "$HERE/node-definitions" 2>/dev/null || :
 	case $HERE in
-	/var/tmp/cml-nodes-*) rmdir "$HERE" 2>/dev/null || : ;;
+	*/cml-nodes-*) rmdir "$HERE" 2>/dev/null || : ;;
 	esac
 }
 
 install_all() {
-	[ -f "$HERE/SHA256SUMS" ] || die "there is no $HERE/SHA256SUMS"
-	ids=$(sed -n 's|^[0-9a-f]\{64\}  node-definitions/\(.*\)\.yaml$|\1|p' "$HERE/SHA256SUMS")
-	[ -n "$ids" ] || die "SHA256SUMS lists no node definition"
-	for ID in $ids; do
-		check_id "$ID"
-		install_node
-	done
+	read_sums
+	# IDs have no blanks and nothing that the shell would expand.
+	for ID in $ids; do install_node; done
 	ID=
 	clear_away
 }
@@ -337,6 +487,7 @@ install_all() {
 
 rollback_node() {
 	k=$(folder)
+	check_targets
 	[ -d "$k/old" ] || die "what $ID replaced is not kept on this server"
 	prepare
 	step stage
@@ -347,6 +498,7 @@ rollback_node() {
 }
 
 remove_node() {
+	check_targets
 	if [ ! -e "$NODES/$ID.yaml" ] && [ ! -e "$BASES/$ID" ]; then
 		say "absent $ID"
 		ID=
@@ -370,12 +522,15 @@ main() {
 		shift
 	fi
 	check_server
+	make_keep
 	if [ "${1:-} ${2:-}" = "recover --when-free" ]; then
 		exec 9>"$KEEP/lock"
 		flock 9
 		recover_all
 		return
 	fi
+	# The folders above $KEEP are CML's.
+	is_kept_copy || check_here
 	lock
 	trap ended EXIT
 	trap 'exit 129' HUP
@@ -385,9 +540,9 @@ main() {
 	trap '' PIPE
 	recover_all
 	# The guard runs this copy; an administrator can use it for a rollback by hand.
-	if [ "$HERE" != "$KEEP" ]; then
-		cp "$SCRIPT" "$KEEP/script.part"
-		mv -f "$KEEP/script.part" "$KEEP/cml_install_image.sh"
+	if ! is_kept_copy; then
+		take "$SCRIPT" "$KEEP/script.part"
+		mv -fT "$KEEP/script.part" "$KEEP/cml_install_image.sh"
 	fi
 	case ${1:-install} in
 	install) install_all ;;
