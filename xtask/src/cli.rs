@@ -123,7 +123,7 @@ pub fn main() -> ExitCode {
         Ui::new(false).error(&error);
         return ExitCode::FAILURE;
     }
-    let matches = command().get_matches();
+    let matches = command().try_get_matches().unwrap_or_else(|error| exit(&error));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let ui = Ui::new(cli.verbose);
     let terminal = TerminalSettings::now();
@@ -150,6 +150,17 @@ pub fn main() -> ExitCode {
             ExitCode::from(INTERRUPTED)
         }
     }
+}
+
+/// Prints the help that was asked for, or what is wrong with the command line. That may be a file's name, from a
+/// pattern that the shell has completed.
+fn exit(message: &clap::Error) -> ! {
+    let is_printable = |arg: std::ffi::OsString| arg.to_str().is_some_and(|arg| text::printable_line(arg) == arg);
+    if std::env::args_os().skip(1).all(is_printable) {
+        message.exit();
+    }
+    Ui::new(false).note(message.render().to_string().trim_end());
+    std::process::exit(message.exit_code())
 }
 
 /// Runs the command. `None` if Ctrl-C ended it.

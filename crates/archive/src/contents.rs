@@ -65,11 +65,10 @@ impl Contents {
         while let Some(entry) = pass.next_entry()? {
             let digest = if entry.is_file && NAMING.contains(&entry.name.as_str()) {
                 let text = edited(&mut pass, &entry, &edit)?;
-                let digest = Digest::of(&text);
                 if entry.name == "manifest.json" {
                     manifest = Some(text);
                 }
-                Some(digest)
+                None
             } else {
                 pass.keep(&entry, LARGEST_CONFIG)?
             };
@@ -77,6 +76,8 @@ impl Contents {
             let before = entries.insert(entry.name, digest);
             ensure!(before.is_none() || is_folder, "the archive contains {name} more than once");
         }
+        // A copy may not have them.
+        entries.retain(|name, _| !NAMING.contains(&name.as_str()));
         let manifest = manifest.ok_or_else(|| anyhow!("the archive has no manifest.json"))?;
         Self::of(&manifest, &entries, pass.written())
     }

@@ -99,7 +99,8 @@ impl Finding {
     /// `FILE:LINE:COLUMN: error[RULE]: PATH: MESSAGE`, which editors can jump to.
     pub fn line(&self, file: impl Display) -> String {
         let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
-        format!("{file}:{}: {}[{}]: {path}{}", self.at, self.rule.severity.word(), self.rule.id, self.message)
+        let (severity, rule) = (self.rule.severity.word(), self.rule.id);
+        text::printable_line(&format!("{file}:{}: {severity}[{rule}]: {path}{}", self.at, self.message))
     }
 
     pub fn is_error(&self) -> bool {

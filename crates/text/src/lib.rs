@@ -89,8 +89,9 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     (score > 0.75 || strsim::damerau_levenshtein(&given, name) == 1).then_some(name)
 }
 
-/// The lines of a table: each cell as wide as its column, two spaces between them.
+/// The lines of a printable table: each cell as wide as its column, two spaces between them.
 pub fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| printable_line(cell))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |row: &[String; N]| {

@@ -20,6 +20,7 @@ impl Ui {
     }
 
     /// The line that the person types.
+    #[expect(clippy::print_stderr, reason = "a question stays on the line of its answer")]
     pub async fn ask_text(&self, question: &str) -> Result<String> {
         self.bars.suspend(|| {
             eprint!("{}", text::printable(question));

@@ -61,6 +61,7 @@ pub fn catch(interrupt: Interrupt, terminal: TerminalSettings, code: i32) -> io:
         runtime.block_on(catching);
         terminal.restore();
         // Another thread may hold the lock of stderr for ever, if nobody reads that.
+        #[expect(clippy::print_stderr, reason = "the usual way to stderr may have to wait")]
         std::thread::spawn(|| eprintln!("ended at once, whatever it was doing"));
         std::thread::sleep(LAST_WORDS);
         std::process::exit(code);

@@ -23,14 +23,14 @@ const DOCKER: &str = "docker";
 /// Tests that mostly wait run side by side, so many at once.
 const WAITING_AT_ONCE: &str = "--test-threads=8";
 
-/// Formatting, lints, documentation, and that the fuzz target compiles. That the program compiles with the oldest Rust
+/// Formatting, lints, documentation, and that the fuzz targets compile. That the program compiles with the oldest Rust
 /// that Cargo.toml names is clippy's to find: its lint `incompatible_msrv` knows since when each function exists.
 const SOURCE_CHECKS: [(&str, &[&str]); 4] = [
     ("format", &["fmt", "--all", "--check"]),
     ("clippy", &["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
     ("documentation", &["doc", "--locked", "--workspace", "--no-deps", "--document-private-items", "--quiet"]),
     // Without the library, which is C++ and takes longer to compile than all the rest.
-    ("fuzz target", &["check", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features", "--quiet"]),
+    ("fuzz targets", &["check", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features", "--quiet"]),
 ];
 
 #[derive(clap::Args)]
@@ -179,7 +179,7 @@ impl Cargo<'_> {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let words = words.iter().map(AsRef::as_ref);
         let command = cmd!(sh, "{cargo} {words...}").env("RUSTDOCFLAGS", "--deny warnings");
-        // One folder also for the fuzz target, which is a workspace of its own but has the same dependencies.
+        // One folder also for the fuzz targets, which are a workspace of their own but have the same dependencies.
         let target =
             std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| self.session.repository.root.join("target").into());
         let command = command.env("CARGO_TARGET_DIR", target);

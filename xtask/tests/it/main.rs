@@ -15,7 +15,7 @@
 //! of which another engine would show nothing new: hundreds of uploads of one archive. Other engines have them on
 //! demand.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test reports")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a panic is how a test reports")]
 
 mod common;
 
@@ -28,6 +28,7 @@ mod no_engine {
     mod links;
     mod ssh_questions;
     mod tidy;
+    mod unprintable;
 }
 
 mod any_engine {

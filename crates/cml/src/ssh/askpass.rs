@@ -35,6 +35,7 @@ const COMPARE: &str = "To print the true ones, run this on the server: \
                        for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $key; done";
 
 /// If ssh has started this program to ask something: prints the answer, and returns the exit code.
+#[expect(clippy::print_stdout, reason = "ssh reads it, as it is")]
 pub fn run() -> Option<ExitCode> {
     let socket = std::env::var_os(VARIABLE)?;
     let prompt = std::env::args_os().nth(1).unwrap_or_default();

@@ -59,7 +59,10 @@ pub fn run() -> Option<ExitCode> {
         return None;
     }
     Some(guard(&args.collect::<Vec<_>>()).unwrap_or_else(|error| {
-        eprintln!("{error:#}");
+        #[expect(clippy::print_stderr, reason = "it is the log of the engine")]
+        {
+            eprintln!("{error:#}");
+        }
         ExitCode::FAILURE
     }))
 }
