@@ -8,6 +8,7 @@
 //! goes when its input ends (Ctrl-D).
 
 #![allow(clippy::expect_used, reason = "a panic is how a stand-in reports")]
+#![allow(clippy::print_stdout, reason = "it runs without the program")]
 
 #[path = "../tests/it/common/cml/controller.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]

@@ -1,7 +1,7 @@
 //! Wrong input is refused with its place, what was expected, and what to do.
 
 use crate::common::engine::Engine;
-use crate::common::{Repo, manifest};
+use crate::common::{Repo, copy, manifest};
 
 /// Runs `list` on a tiny repository with an edited manifest. Without the name of the folder, the error starts with the
 /// file.
@@ -154,6 +154,22 @@ fn a_folder_that_is_not_a_repository_is_refused() {
     assert!(said.contains("has no nodes"), "{said}");
     let (_, said) = run(&["--root", "/no/such/place", "list"]);
     assert!(said.contains("could not open /no/such/place"), "{said}");
+}
+
+#[test]
+fn a_folder_whose_name_a_terminal_would_obey_is_shown_without_that() {
+    let repo = Repo::tiny();
+    let root = tempfile::Builder::new().prefix("a\x1b]0;x\x07\u{202e}").tempdir().unwrap();
+    for folder in ["docker", "node-definitions", "image-definitions"] {
+        copy(&repo.path(folder), &root.path().join(folder));
+    }
+    for command in [&["inspect"][..], &["save"], &["save", "--json"], &["list"]] {
+        let outcome = repo.xtask_at(root.path(), command).success();
+        let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!outcome.stdout.contains(obeyed) && !outcome.stderr.contains(obeyed), "{command:?}: {outcome}");
+    }
+    let saved = repo.xtask_at(root.path(), &["save", "--json"]).success().json();
+    assert!(saved["archive"].as_str().unwrap().starts_with(root.path().to_str().unwrap()), "{saved}");
 }
 
 #[test]
