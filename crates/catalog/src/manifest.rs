@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::names::{InnerPath, Name, Pattern, version_id};
 use crate::scene::Scene;
-use crate::url::{NO_CREDENTIALS, has_credentials};
+use crate::url::{NO_CREDENTIALS, NOT_REMOTE, has_credentials, is_remote};
 use files::Tree;
 
 pub const MANIFEST: &str = "node.yaml";
@@ -111,11 +111,10 @@ impl TryFrom<RawSource> for Source {
     fn try_from(raw: RawSource) -> Result<Self, Self::Error> {
         match (raw.package, raw.git, raw.reference) {
             (None, Some(url), _) if has_credentials(&url) => Err(NO_CREDENTIALS),
+            (None, Some(url), _) if !is_remote(&url) => Err(NOT_REMOTE),
             (Some(package), None, None) => Ok(Self::Package(package)),
-            // An option of git's would otherwise be hidden in what looks like a URL or a branch.
-            (None, Some(url), Some(reference)) if !url.starts_with('-') && !reference.starts_with('-') => {
-                Ok(Self::Git { url, reference })
-            }
+            // An option of git's would otherwise be hidden in what looks like a branch.
+            (None, Some(url), Some(reference)) if !reference.starts_with('-') => Ok(Self::Git { url, reference }),
             _ => Err("a source is either `package: NAME` or `git: URL` together with `ref: BRANCH-OR-TAG`"),
         }
     }

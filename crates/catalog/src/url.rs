@@ -1,4 +1,5 @@
-//! Credentials in the URLs of git repositories: every user of the machine can read them in git's arguments.
+//! Which URLs of git repositories are accepted. Credentials are not: every user of the machine can read them in git's
+//! arguments.
 
 /// Why such a URL is refused, and what to do.
 pub const NO_CREDENTIALS: &str = "a git URL must not contain a password or token, which every user of this machine \
@@ -10,6 +11,24 @@ pub fn has_credentials(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or_default();
     authority.rsplit_once('@').is_some_and(|(user, _)| scheme.starts_with("http") || user.contains(':'))
+}
+
+/// Why a manifest must not name such a repository, and what to do.
+pub const NOT_REMOTE: &str = "a manifest names a git repository on a server, by https://, ssh:// or HOST:PATH; a copy \
+                              on this machine is chosen by who builds: --source PATH#REF";
+
+/// Whether a URL names a repository on a server. A manifest may be a stranger's, and its build has a network: it must
+/// not decide which repositories of this machine the build gets. [git-fetch(1): GIT URLS]
+pub fn is_remote(url: &str) -> bool {
+    let is_host = |host: &str| !host.is_empty() && !host.starts_with('-') && !host.contains('/');
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let host = rest.split('/').next().unwrap_or_default();
+            ["https", "http", "ssh", "git"].contains(&scheme) && is_host(host)
+        }
+        // `ext::COMMAND` would be a command, `C:PATH` is a host here.
+        None => url.split_once(':').is_some_and(|(host, path)| is_host(host) && !path.starts_with(':')),
+    }
 }
 
 /// `ssh://user@host/…` → `ssh://host/…`: origins appear in labels and messages.
@@ -27,6 +46,28 @@ pub fn without_credentials(origin: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repositories_of_this_machine_are_told_from_those_of_servers() {
+        for url in ["https://host/a.git", "ssh://git@host:22/a", "git://host/a", "git@host:a.git", "host:/srv/a.git"] {
+            assert!(is_remote(url), "{url}");
+        }
+        for url in [
+            "file:///srv/a",
+            "/srv/a",
+            "../a",
+            "a",
+            "./a:b",
+            "ext::sh -c id",
+            "ssh://-oProxyCommand=id/a",
+            "-u:a",
+            "",
+            "https:///a",
+            "FILE:///srv/a",
+        ] {
+            assert!(!is_remote(url), "{url}");
+        }
+    }
 
     #[test]
     fn credentials_are_found_and_left_out() {

@@ -112,12 +112,18 @@ fn an_unreachable_base_is_reported_before_anything_is_built() {
 fn an_unreachable_source_is_reported_before_anything_is_built() {
     let repo = Repo::tiny();
     let source = |url: &str| format!("image: scratch\n    source: {{git: '{url}', ref: main}}");
-    repo.edit_manifest("image: scratch", &source("file:///no/such/repository"));
-    repo.xtask(&["build"]).failure().says(["could not reach file:///no/such/repository"]).does_not_say(["building"]);
+    repo.edit_manifest("image: scratch", &source("https://upstream.test/no/such/repository"));
+    repo.xtask(&["build"])
+        .failure()
+        .says(["could not reach https://upstream.test/no/such/repository"])
+        .does_not_say(["building"]);
     repo.xtask(&["build", "--source", "/no/such/folder"]).failure().says(["--source: /no/such/folder does not exist"]);
 
     let upstream = Upstream::of_version("1.0");
     let url = upstream.url();
-    repo.edit_manifest("file:///no/such/repository', ref: main", &format!("{url}', ref: 'stable/{{{{ version }}}}'"));
+    repo.edit_manifest(
+        "https://upstream.test/no/such/repository', ref: main",
+        &format!("{url}', ref: 'stable/{{{{ version }}}}'"),
+    );
     repo.xtask(&["build"]).failure().says([&format!("{url} has no branch or tag stable/1.0")]);
 }

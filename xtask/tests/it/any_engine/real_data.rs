@@ -86,7 +86,7 @@ fn build_alpine(repo: &mut Repo) -> crate::common::Outcome {
     let urls = values("git:");
     repo.set("GIT_CONFIG_COUNT", urls.len().to_string());
     for (index, url) in urls.iter().enumerate() {
-        repo.set(&format!("GIT_CONFIG_KEY_{index}"), format!("url.{}.insteadOf", further.url()));
+        repo.set(&format!("GIT_CONFIG_KEY_{index}"), format!("url.file://{}.insteadOf", further.path().display()));
         repo.set(&format!("GIT_CONFIG_VALUE_{index}"), url);
     }
     let source = frr.path().to_str().expect("UTF-8");

@@ -95,7 +95,7 @@ fn another_version_becomes_part_of_every_name() {
 fn a_checkout_a_bare_repository_and_a_tarball_are_sources_with_a_version() {
     let upstream = Upstream::of_version("4.2");
     let folder = tempfile::tempdir().unwrap();
-    let repo = with_source("{git: 'file:///nowhere', ref: main}");
+    let repo = with_source("{git: 'https://upstream.test/nowhere', ref: main}");
     check(&repo, "cat, /built", "version 4.2");
     let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let sources = [

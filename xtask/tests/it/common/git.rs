@@ -4,6 +4,16 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+/// A server that there is not. Git gets files of this machine instead.
+pub const SERVER: &str = "https://upstream.test";
+
+/// Settings of git for every command under test.
+pub const ENVIRONMENT: [(&str, &str); 3] = [
+    ("GIT_CONFIG_COUNT", "1"),
+    ("GIT_CONFIG_KEY_0", "url.file:///.insteadOf"),
+    ("GIT_CONFIG_VALUE_0", "https://upstream.test/"),
+];
+
 /// An upstream repository with one branch, `main`.
 pub struct Upstream(TempDir);
 
@@ -37,8 +47,9 @@ impl Upstream {
         self.0.path()
     }
 
+    /// As the manifest may name it, which knows only repositories of servers: see [`ENVIRONMENT`].
     pub fn url(&self) -> String {
-        format!("file://{}", self.path().display())
+        format!("{SERVER}{}", self.path().display())
     }
 
     /// A bare copy of it in `folder`.

@@ -282,6 +282,10 @@ impl Repo {
         for (name, value) in &self.environment {
             command = command.env(name, value);
         }
+        // What a test has set itself takes precedence: the first one counts.
+        for (name, value) in git::ENVIRONMENT {
+            command = command.env(name, value);
+        }
         // A test that names an engine wants that one.
         if self.environment.iter().any(|(name, _)| name == "DOCKER_HOST") {
             command = command.env_remove("XTASK_ENGINE");

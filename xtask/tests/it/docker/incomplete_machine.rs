@@ -88,7 +88,7 @@ fn a_missing_git_stops_only_what_needs_it() {
     let path = path_without(&["git", "mmdebstrap", "debootstrap"]);
     repo.set("PATH", path.path());
     repo.xtask(&["save"]).success();
-    repo.edit_manifest("image: scratch", "image: scratch\n    source: {git: 'file:///x', ref: main}");
+    repo.edit_manifest("image: scratch", "image: scratch\n    source: {git: 'https://upstream.test/x', ref: main}");
     repo.xtask(&["build"]).failure().says(["git is not installed; `cargo xtask setup` installs it"]);
 }
 
