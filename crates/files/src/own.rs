@@ -31,7 +31,7 @@ pub fn open_own(path: &Path) -> Result<File> {
 /// An empty log at `path`.
 ///
 /// # Errors
-/// As [`open_own`].
+/// As `open_own`.
 pub fn open_log(path: &Path) -> Result<File> {
     let log = open_own(path)?;
     log.set_len(0).with_context(|| format!("could not write {}", path.display()))?;

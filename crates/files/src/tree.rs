@@ -161,7 +161,7 @@ impl Tree {
         write::draft(&self.root.join(inner), mode)
     }
 
-    /// As [`crate::write`]: a link at `path` is replaced, and what it points to stays as it is.
+    /// As [`crate::write()`]: a link at `path` is replaced, and what it points to stays as it is.
     ///
     /// # Errors
     /// As [`Self::draft`].
