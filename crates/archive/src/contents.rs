@@ -3,18 +3,15 @@
 //! Two layouts exist: Docker's own up to 24 (`<id>.json`, `<layer>/layer.tar`) and the OCI layout
 //! since 25 (`blobs/sha256/…`). Both have `manifest.json`, which names configuration and layers.
 
-use std::collections::HashMap;
 use std::io::{Read, Write};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
+use crate::found::{Entries, LARGEST_CONFIG, Unpacked};
 use crate::pass::{Entry, MOST_BYTES, Pass};
 use digests::Digest;
 use text::excerpt;
-
-/// Configurations have a few kilobytes.
-pub(super) const LARGEST_CONFIG: u64 = 4 << 20;
 
 /// The files of an archive that name its images. Only the first one counts here; the others repeat that for other
 /// versions of engines.
@@ -33,6 +30,8 @@ pub struct Contents {
     pub image_id: Digest,
     pub tags: Vec<String>,
     pub layers: usize,
+    /// The system that it runs on, such as `linux/amd64`, if it says so.
+    pub platform: Option<String>,
     /// Bytes of the uncompressed archive.
     pub size: u64,
 }
@@ -43,6 +42,21 @@ pub(super) struct ManifestEntry {
     pub config: String,
     repo_tags: Option<Vec<String>>,
     pub layers: Vec<String>,
+}
+
+/// What is read of an image's configuration.
+/// <https://github.com/opencontainers/image-spec/blob/main/config.md>
+#[derive(Deserialize)]
+struct Configuration {
+    architecture: Option<String>,
+    os: Option<String>,
+    rootfs: Option<RootFs>,
+}
+
+#[derive(Default, Deserialize)]
+struct RootFs {
+    #[serde(default)]
+    diff_ids: Vec<String>,
 }
 
 /// What becomes of a file that names images, in the copy of an archive.
@@ -63,37 +77,44 @@ impl Contents {
         let mut pass = Pass::new(from, to, MOST_BYTES);
         let (mut manifest, mut entries) = (None, Entries::new());
         while let Some(entry) = pass.next_entry()? {
-            let digest = if entry.is_file && NAMING.contains(&entry.name.as_str()) {
+            let mut watch = entries.watch(&entry);
+            if entry.is_file && NAMING.contains(&entry.name.as_str()) {
                 let text = edited(&mut pass, &entry, &edit)?;
                 if entry.name == "manifest.json" {
                     manifest = Some(text);
                 }
-                None
             } else {
-                pass.keep(&entry, LARGEST_CONFIG)?
-            };
-            let (is_folder, name) = (entry.is_folder, excerpt(&entry.name, SHOWN));
-            let before = entries.insert(entry.name, digest);
-            ensure!(before.is_none() || is_folder, "the archive contains {name} more than once");
+                pass.keep(&entry, |piece| watch.see(piece))?;
+            }
+            let (found, is_folder, name) = (watch.end(), entry.is_folder, excerpt(&entry.name, SHOWN));
+            ensure!(entries.add(entry.name, found) || is_folder, "the archive contains {name} more than once");
         }
+        let is_oci_layout = entries.has("oci-layout");
         // A copy may not have them.
-        entries.retain(|name, _| !NAMING.contains(&name.as_str()));
-        let manifest = manifest.ok_or_else(|| anyhow!("the archive has no manifest.json"))?;
+        NAMING.iter().for_each(|name| entries.forget(name));
+        let manifest = manifest.with_context(|| no_manifest(is_oci_layout))?;
         Self::of(&manifest, &entries, pass.written())
     }
 
     fn of(manifest: &[u8], entries: &Entries, size: u64) -> Result<Self> {
         let image = only_image(manifest)?;
-        let image_id = config_digest(&image, entries)?;
-        if let Some(missing) = image.layers.iter().find(|layer| !entries.contains_key(*layer)) {
-            bail!("the archive names a layer {} that it does not contain", excerpt(missing, SHOWN));
-        }
-        Ok(Self { image_id, layers: image.layers.len(), tags: image.repo_tags.unwrap_or_default(), size })
+        let (image_id, configuration) = configuration(&image, entries)?;
+        check_layers(&image.layers, &configuration.rootfs.unwrap_or_default().diff_ids, entries)?;
+        let platform = configuration.os.zip(configuration.architecture).map(|(os, cpu)| format!("{os}/{cpu}"));
+        let (layers, tags) = (image.layers.len(), image.repo_tags.unwrap_or_default());
+        Ok(Self { image_id, tags, layers, platform, size })
     }
 }
 
-/// The digest of every small file, by name. Of large ones (layers) and other entries, only that they exist.
-type Entries = HashMap<String, Option<Digest>>;
+/// What is wrong with an archive that does not say which image is in it.
+fn no_manifest(is_oci_layout: bool) -> &'static str {
+    if is_oci_layout {
+        "the archive has no manifest.json: it is a plain OCI layout, from which CML's Docker may load nothing. Save \
+         the image with `docker save`, or with `podman save --format docker-archive`"
+    } else {
+        "the archive has no manifest.json"
+    }
+}
 
 /// Passes on a file that names images, edited. Returns its new text.
 fn edited<R: Read, W: Write>(
@@ -129,20 +150,56 @@ pub(super) fn parsed<T: for<'a> Deserialize<'a>>(manifest: &[u8]) -> Result<T> {
         .map_err(|error| anyhow!("the archive's manifest.json: {}", excerpt(&error.to_string(), SHOWN)))
 }
 
-fn config_digest(image: &ManifestEntry, entries: &Entries) -> Result<Digest> {
-    let config = excerpt(&image.config, SHOWN);
-    let digest = match entries.get(&image.config) {
-        Some(Some(digest)) => digest,
-        Some(None) => bail!("the archive's configuration {config} is no file, or larger than {LARGEST_CONFIG} bytes"),
-        None => bail!("the archive names a configuration {config} that it does not contain"),
-    };
-    // The name is a digest in both layouts; it must be the right one.
-    let named = image.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
-    match Digest::parse(named) {
-        Some(named) if named != *digest => {
-            bail!("the archive is damaged: its configuration {config} has the digest {digest}")
-        }
-        _ => Ok(digest.clone()),
+/// The image ID and the configuration.
+fn configuration(image: &ManifestEntry, entries: &Entries) -> Result<(Digest, Configuration)> {
+    let shown = format!("configuration {}", excerpt(&image.config, SHOWN));
+    let file = entries.file(&image.config, &shown)?;
+    check_name(&image.config, &shown, &file.digest)?;
+    let text = file.text.as_ref().with_context(|| {
+        format!("the archive's {shown} is no JSON object, or larger than the {LARGEST_CONFIG} bytes that are read")
+    })?;
+    let read = serde_json::from_slice(text)
+        .map_err(|error| anyhow!("the archive's {shown}: {}", excerpt(&error.to_string(), SHOWN)))?;
+    Ok((file.digest.clone(), read))
+}
+
+/// Fails unless the layers are those that the configuration names, whole. An engine would not notice if it has them
+/// already.
+fn check_layers(layers: &[String], diff_ids: &[String], entries: &Entries) -> Result<()> {
+    let (have, named) = (layers.len(), diff_ids.len());
+    ensure!(
+        have == named,
+        "the archive has {}, but its configuration (rootfs.diff_ids) names {named}",
+        text::plural(have, "layer")
+    );
+    for (layer, diff_id) in layers.iter().zip(diff_ids) {
+        let shown = format!("layer {}", excerpt(layer, SHOWN));
+        let file = entries.file(layer, &shown)?;
+        check_name(layer, &shown, &file.digest)?;
+        let content = match &file.unpacked {
+            Unpacked::AsItIs => &file.digest,
+            Unpacked::Gzip(digest) => digest,
+            // Its name was compared, if that is a digest.
+            Unpacked::Zstd => continue,
+            Unpacked::Damaged => bail!("the archive is damaged: its {shown} cannot be unpacked"),
+        };
+        ensure!(
+            Digest::parse(diff_id).as_ref() == Some(content),
+            "the archive is damaged: its {shown} has the content {content}, but its configuration names {}",
+            excerpt(diff_id, SHOWN)
+        );
+    }
+    Ok(())
+}
+
+/// The name of a file may be a digest (`<digest>.json`, `blobs/sha256/<digest>`, `<digest>.tar`); then it must be the
+/// right one.
+fn check_name(name: &str, shown: &str, digest: &Digest) -> Result<()> {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    let stem = file.strip_suffix(".json").or_else(|| file.strip_suffix(".tar")).unwrap_or(file);
+    match Digest::parse(stem) {
+        Some(named) if named != *digest => bail!("the archive is damaged: its {shown} has the digest {digest}"),
+        _ => Ok(()),
     }
 }
 
@@ -154,7 +211,6 @@ pub(super) mod testing {
 
     /// Builds an archive in the old layout.
     pub struct Export {
-        config: String,
         config_name: Option<String>,
         layers: Vec<Vec<u8>>,
         leave_out_layers: bool,
@@ -163,9 +219,8 @@ pub(super) mod testing {
 
     impl Export {
         pub fn new() -> Self {
-            let config = r#"{"architecture":"amd64","os":"linux"}"#.to_owned();
             let tag = "tiny:1.0".to_owned();
-            Self { config, config_name: None, layers: Vec::new(), leave_out_layers: false, tag }
+            Self { config_name: None, layers: Vec::new(), leave_out_layers: false, tag }
         }
 
         pub fn layer(mut self, bytes: &[u8]) -> Self {
@@ -188,8 +243,14 @@ pub(super) mod testing {
             self
         }
 
+        fn config(&self) -> String {
+            let digests = self.layers.iter().map(|layer| format!("sha256:{}", Digest::of(layer)));
+            let diff_ids: Vec<String> = digests.collect();
+            serde_json::json!({"architecture": "amd64", "os": "linux", "rootfs": {"diff_ids": diff_ids}}).to_string()
+        }
+
         pub fn image_id(&self) -> Digest {
-            Digest::of(&self.config)
+            Digest::of(self.config())
         }
 
         pub fn bytes(&self) -> Vec<u8> {
@@ -197,7 +258,8 @@ pub(super) mod testing {
             let names: Vec<String> = (0..self.layers.len()).map(|n| format!("{n}/layer.tar")).collect();
             let manifest = serde_json::json!([{"Config": config_name, "RepoTags": [self.tag], "Layers": names}]);
             let manifest = manifest.to_string();
-            let mut files = vec![(config_name.as_str(), self.config.as_bytes())];
+            let config = self.config();
+            let mut files = vec![(config_name.as_str(), config.as_bytes())];
             if !self.leave_out_layers {
                 files.extend(names.iter().map(String::as_str).zip(self.layers.iter().map(Vec::as_slice)));
             }
@@ -246,6 +308,51 @@ mod tests {
     fn a_missing_layer_is_named() {
         let said = read(&Export::new().layer(&layer(9)).without_layers().bytes()).unwrap_err().to_string();
         assert!(said.contains("0/layer.tar that it does not contain"), "{said}");
+    }
+
+    /// An archive of layers with these names and contents, whose configuration has these digests.
+    fn archive(layers: &[(&str, &[u8])], diff_ids: &[Digest]) -> Result<Contents> {
+        let diff_ids: Vec<String> = diff_ids.iter().map(|digest| format!("sha256:{digest}")).collect();
+        let config = serde_json::json!({"rootfs": {"diff_ids": diff_ids}}).to_string();
+        let names: Vec<&str> = layers.iter().map(|(name, _)| *name).collect();
+        let manifest = serde_json::json!([{"Config": "c.json", "Layers": names}]).to_string();
+        let others = [("c.json", config.as_bytes()), ("manifest.json", manifest.as_bytes())];
+        read(&crate::pack(layers.iter().copied().chain(others)).unwrap())
+    }
+
+    #[test]
+    fn a_layer_with_other_bytes_is_found_however_it_is_packed() {
+        let (good, mut bad) = (layer(300_000), layer(300_000));
+        bad[150_000..150_100].fill(0);
+        let packed = |bytes: &[u8]| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(bytes).unwrap();
+            gzip.finish().unwrap()
+        };
+        let diff_ids = [Digest::of(&good)];
+        for (good, bad) in [(good.clone(), bad.clone()), (packed(&good), packed(&bad))] {
+            assert!(archive(&[("0/layer.tar", &good)], &diff_ids).is_ok());
+            let said = archive(&[("0/layer.tar", &bad)], &diff_ids).unwrap_err().to_string();
+            assert!(said.starts_with("the archive is damaged: its layer 0/layer.tar has the content "), "{said}");
+            // Where the name of a layer is its digest, that is compared as well.
+            let blob = format!("blobs/sha256/{}", Digest::of(&good));
+            assert!(archive(&[(&blob, &good)], &diff_ids).is_ok());
+            let said = archive(&[(&blob, &bad)], &diff_ids).unwrap_err().to_string();
+            assert!(said.contains("damaged") && said.contains("has the digest"), "{said}");
+        }
+        let cut = &packed(&good)[..1000];
+        let said = archive(&[("0/layer.tar", cut)], &diff_ids).unwrap_err().to_string();
+        assert_eq!(said, "the archive is damaged: its layer 0/layer.tar cannot be unpacked");
+    }
+
+    #[test]
+    fn there_are_as_many_layers_as_the_configuration_names() {
+        let (one, other) = (layer(700), layer(900));
+        let digests = [Digest::of(&one), Digest::of(&other)];
+        assert!(archive(&[("a", &one), ("b", &other)], &digests).is_ok());
+        let said = archive(&[("a", &one)], &digests).unwrap_err().to_string();
+        assert_eq!(said, "the archive has 1 layer, but its configuration (rootfs.diff_ids) names 2");
+        assert!(archive(&[("a", &other), ("b", &one)], &digests).unwrap_err().to_string().contains("damaged"));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use flate2::read::MultiGzDecoder;
 
-use crate::contents::{LARGEST_CONFIG, only_image};
+use crate::contents::only_image;
+use crate::found::LARGEST_CONFIG;
 use crate::pass::{Entry, MOST_BYTES, Pass};
 use crate::reopen::open;
 

@@ -4,6 +4,7 @@
 //! archive says is checked against its own digests.
 
 mod contents;
+mod found;
 mod layers;
 mod pack;
 mod pass;

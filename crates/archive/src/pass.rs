@@ -6,7 +6,6 @@
 use std::io::{self, Read, Write};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use digests::{Digest, HashingWriter};
 use tar::{EntryType, Header, PaxExtensions};
 
 const BLOCK: usize = 512;
@@ -80,6 +79,11 @@ impl<R: Read, W: Write> Pass<R, W> {
                 self.pass_rest()?;
                 return Ok(None);
             }
+            if self.entries == 0
+                && let Some(packed) = packed_with(&block[..read])
+            {
+                bail!("it is packed with {packed}; CML takes `.tar`, and `.tar.gz`, which is packed with gzip once");
+            }
             ensure!(read == BLOCK, breaks_off());
             let header = Header::from_byte_slice(&block);
             ensure!(is_intact(header), DAMAGED);
@@ -104,20 +108,20 @@ impl<R: Read, W: Write> Pass<R, W> {
         }
     }
 
-    /// Passes an entry on as it is. Returns the digest of its content, if that has at most `most` bytes.
-    pub fn keep(&mut self, entry: &Entry, most: u64) -> Result<Option<Digest>> {
+    /// Passes an entry on as it is. `see` gets its content, in pieces of which only the last one is small.
+    pub fn keep(&mut self, entry: &Entry, mut see: impl FnMut(&[u8])) -> Result<()> {
         self.to.write(&entry.headers)?;
-        let mut hash = (entry.is_file && entry.size <= most).then(|| HashingWriter::new(io::sink()));
         let mut left = entry.size;
         while left > 0 {
-            let piece = self.from.piece(&mut self.piece, left)?;
-            hash.iter_mut().try_for_each(|hash| hash.write_all(piece))?;
+            let size = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
+            let piece = &mut self.piece[..size];
+            ensure!(self.from.read_all(piece)? == size, breaks_off());
+            see(piece);
             self.to.write(piece)?;
-            left -= piece.len() as u64;
+            left -= size as u64;
         }
         let padding = self.from.exactly(entry.padding() as u64)?;
-        self.to.write(&padding)?;
-        Ok(hash.map(|hash| hash.finish().1))
+        self.to.write(&padding)
     }
 
     /// Lets `read` read the content of an entry, as far as it wants, and passes nothing on.
@@ -245,6 +249,19 @@ fn is_intact(header: &Header) -> bool {
     let mut again = header.clone();
     again.set_cksum();
     matches!((header.cksum(), again.cksum()), (Ok(stated), Ok(computed)) if stated == computed)
+}
+
+/// The program that a file was packed with, if it is not a tar file; gzip's first layer has been taken off.
+fn packed_with(head: &[u8]) -> Option<&'static str> {
+    const KNOWN: [(&[u8], &str); 6] = [
+        (&[0x1f, 0x8b], "gzip twice"),
+        (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
+        (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+        (b"BZh", "bzip2"),
+        (b"PK\x03\x04", "zip"),
+        (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    ];
+    KNOWN.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, program)| *program)
 }
 
 fn last_block(headers: &[u8]) -> Result<&[u8]> {
@@ -380,15 +397,16 @@ mod tests {
         std::mem::take(tar.get_mut())
     }
 
-    type Found = (String, u64, Option<Digest>);
+    type Found = (String, u64, Vec<u8>);
 
-    /// Passes everything on. Returns name, size and digest of each entry, and the copy.
+    /// Passes everything on. Returns name, size and content of each entry, and the copy.
     fn pass(tar: &[u8], most_bytes: u64) -> Result<(Vec<Found>, Vec<u8>)> {
         let (mut copy, mut entries) = (Vec::new(), Vec::new());
         let mut pass = Pass::new(tar, &mut copy, most_bytes);
         while let Some(entry) = pass.next_entry()? {
-            let digest = pass.keep(&entry, 1 << 20)?;
-            entries.push((entry.name, entry.size, digest));
+            let mut content = Vec::new();
+            pass.keep(&entry, |piece| content.extend_from_slice(piece))?;
+            entries.push((entry.name, entry.size, content));
         }
         assert_eq!(pass.written(), copy.len() as u64);
         Ok((entries, copy))
@@ -411,9 +429,9 @@ mod tests {
         .concat();
         let (entries, copy) = pass(&tar, MOST_BYTES).unwrap();
         assert!(copy == tar);
-        let of = |content: &str| Some(Digest::of(content));
-        let blob = ("blobs/x".to_owned(), 5, of("xxxxx"));
-        assert_eq!(entries, [("global".to_owned(), 12, None), (long, 5, of("layer")), blob]);
+        let global = ("global".to_owned(), 12, b"12 comment=\n".to_vec());
+        let blob = ("blobs/x".to_owned(), 5, b"xxxxx".to_vec());
+        assert_eq!(entries, [global, (long, 5, b"layer".to_vec()), blob]);
     }
 
     #[test]
@@ -426,7 +444,19 @@ mod tests {
         replacing.put(&manifest, b"longer").unwrap();
         assert!(replacing.next_entry().unwrap().is_none());
         let (entries, _) = pass(&copy, MOST_BYTES).unwrap();
-        assert_eq!(entries, [("manifest.json".to_owned(), 6, Some(Digest::of("longer")))]);
+        assert_eq!(entries, [("manifest.json".to_owned(), 6, b"longer".to_vec())]);
+    }
+
+    #[test]
+    fn another_packing_is_named() {
+        for (head, program) in [(&b"\xfd7zXZ\0"[..], "xz"), (b"PK\x03\x04", "zip"), (b"\x1f\x8b\x08", "gzip twice")] {
+            let mut file = head.to_vec();
+            for size in [head.len(), 4 * BLOCK] {
+                file.resize(size, 7);
+                let said = pass(&file, MOST_BYTES).unwrap_err().to_string();
+                assert!(said.starts_with(&format!("it is packed with {program}; CML takes ")), "{said}");
+            }
+        }
     }
 
     #[test]

@@ -1,46 +1,74 @@
 //! Whether the archive is the one that the definitions name. [docs/cml.md 3]
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::proof::subject::Shipped;
 use archive::{self, Contents};
 use definitions::Document;
-use definitions::lint::same_tag;
+use definitions::lint::{NO_TAG, foreign_platform, missing_tag};
 use definitions::schema::ImageDefinition;
 use files::{Kind, Tree};
 
-/// The contradictions between the archive and the definitions. Reads the whole archive; fails if it is not one.
+/// The contradictions between the archive and the definitions; or what is wrong with the archive, which is read whole.
 pub(super) fn contradictions(node: &Shipped) -> Result<Vec<String>> {
-    let contents = archive::examine_file(&node.archive)?;
-    let mut found = of_image_definition_beside(node, &contents)?;
-    let has = |tag: &&String| contents.tags.iter().any(|other| same_tag(other, tag));
-    if let Some(tag) = node.container.config.docker.image.as_ref().filter(|tag| !has(tag)) {
-        let tags = contents.tags.join(", ");
-        found.push(format!("config.json names the image {tag}, but the archive has the tags {tags}"));
+    let contents = match archive::examine_file(&node.archive) {
+        Ok(contents) => contents,
+        Err(unusable) => return Ok(vec![text::printable(&format!("{unusable:#}"))]),
+    };
+    let mut found: Vec<String> = contents.platform.as_deref().and_then(foreign_platform).into_iter().collect();
+    let (definitions, unreadable) = image_definitions_beside(node)?;
+    found.extend(unreadable);
+    let config = node.container.config.docker.image.as_ref();
+    let mut has_tag = config.is_some();
+    found.extend(config.and_then(|tag| no_tag("docker.image of config.json", tag, &contents)));
+    for (path, document) in &definitions {
+        let Some(definition) = document.as_image() else { continue };
+        found.extend(document.errors(path.display()));
+        found.extend(of_image_definition(definition, &contents, &node.container.id));
+        let tag = definition.docker_tag.as_ref().map(|tag| &tag.value).filter(|tag| !tag.is_empty());
+        found.extend(tag.and_then(|tag| no_tag(&format!("docker_tag of {}", path.display()), tag, &contents)));
+        has_tag |= tag.is_some();
+    }
+    if !has_tag {
+        found.push(NO_TAG.to_owned());
     }
     Ok(found.iter().map(|line| text::printable(line)).collect())
 }
 
-/// The same for the image definition that is beside the archive and names it, as on the server.
-fn of_image_definition_beside(node: &Shipped, contents: &Contents) -> Result<Vec<String>> {
+/// CML 2.10 and later start `docker_tag`, earlier ones `docker.image`. [docs/cml.md 3]
+fn no_tag(named_by: &str, tag: &str, contents: &Contents) -> Option<String> {
+    let (message, help) = missing_tag(tag, &contents.tags)?;
+    Some(format!("{message}, which is {named_by}: {help}"))
+}
+
+type Documents = Vec<(PathBuf, Document)>;
+
+/// The image definitions that are beside the archive and name it, as on the server; and what is wrong with files there
+/// that cannot be read.
+fn image_definitions_beside(node: &Shipped) -> Result<(Documents, Vec<String>)> {
     let (tree, archive) = Tree::around(&node.archive)?;
     let (folder, name) = (archive.parent().unwrap_or(&archive), archive.file_name().unwrap_or_default());
+    let (mut definitions, mut unreadable) = (Vec::new(), Vec::new());
     for (file, kind) in tree.entries(folder)? {
         let path = folder.join(file);
         let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
         if !is_yaml || kind != Kind::File {
             continue;
         }
-        let document = Document::open(&path)?;
         let names_it =
-            |image: &&ImageDefinition| image.disk_image.as_ref().is_some_and(|disk| name == disk.value.as_str());
-        if let Some(definition) = document.as_image().filter(names_it) {
-            let mut found = document.errors(path.display());
-            found.extend(of_image_definition(definition, contents, &node.container.id));
-            return Ok(found);
+            |image: &ImageDefinition| image.disk_image.as_ref().is_some_and(|disk| name == disk.value.as_str());
+        match Document::open(&path) {
+            Ok(document) if document.as_image().is_some_and(names_it) => definitions.push((path, document)),
+            Ok(document) if document.as_image().is_none() && document.as_node().is_none() => {
+                unreadable.extend(document.errors(path.display()))
+            }
+            Ok(_) => {}
+            Err(error) => unreadable.push(format!("{error:#}")),
         }
     }
-    Ok(Vec::new())
+    Ok((definitions, unreadable))
 }
 
 fn of_image_definition(definition: &ImageDefinition, contents: &Contents, node: &str) -> impl Iterator<Item = String> {

@@ -33,6 +33,7 @@ mod no_engine {
 
 mod any_engine {
     mod a_node_is_data;
+    mod archives;
     mod failing_builds;
     mod host_access;
     mod interrupted;

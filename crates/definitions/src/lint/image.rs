@@ -9,10 +9,14 @@ use crate::schema::{At, ImageDefinition, NodeDefinition};
 use crate::yaml::{Mark, quoted};
 
 pub(super) static ALL: &[&Rule] =
-    &[&IMAGE_NODE, &IMAGE_TAG, &IMAGE_TAG_DIFFERS, &IMAGE_SHA256, &IMAGE_ARCHIVE, &DISK_IMAGE_MISSING];
+    &[&IMAGE_NODE, &IMAGE_TAG, &IMAGE_TAG_DIFFERS, &IMAGE_SHA256, &IMAGE_ARCHIVE, &ARCHIVE_NAME, &DISK_IMAGE_MISSING];
 
 /// With more node definitions than this, similar ids are not searched.
 const MOST_COMPARED: usize = 200;
+pub const NO_TAG: &str =
+    "neither docker_tag nor docker.image of the node definition's config.json says which image CML should start";
+/// What the containers of CML run on. [docs/cml.md 3]
+const PLATFORM: &str = "linux/amd64";
 /// The most tags of an archive that are shown.
 const MOST_LISTED: usize = 5;
 
@@ -59,8 +63,17 @@ static IMAGE_SHA256: Rule = Rule::error(
 static IMAGE_ARCHIVE: Rule = Rule::error(
     "image-archive",
     "An engine can load the archive",
-    "It is what `docker save` writes, as `.tar` or `.tar.gz`, complete and undamaged.",
+    "It is what `docker save` writes, complete and undamaged: each layer has the content that the image's \
+     configuration names. Its image is for linux/amd64, as CML's hosts are.",
     Image("disk_image: damaged.tar.gz\n"),
+    Image("disk_image: tiny.tar.gz\n"),
+);
+
+static ARCHIVE_NAME: Rule = Rule::error(
+    "archive-name",
+    "A container's archive is called `.tar` or `.tar.gz`",
+    "CML's own client uploads no file with another name for a container, and CML's server looks for these two.",
+    Image("disk_image: tiny.tgz\n"),
     Image("disk_image: tiny.tar.gz\n"),
 );
 
@@ -82,8 +95,11 @@ pub(super) fn judge(
     let node = definition.node_definition_id.as_ref().and_then(|id| peers.nodes.get(id.value.as_str()).copied());
     node_id(definition, peers, node, findings);
     match &around.archive {
-        Some(Archive::Image { image_id, tags }) => {
+        Some(Archive::Image { image_id, tags, platform }) => {
             sha256(definition, image_id, findings);
+            let disk = definition.disk_image.as_ref().map_or(Mark::START, |name| name.at);
+            let foreign = platform.as_deref().and_then(foreign_platform);
+            findings.extend(foreign.map(|message| Finding::new(&IMAGE_ARCHIVE, disk, "disk_image", message)));
             tag_in_archive(definition, node, tags, findings);
         }
         Some(Archive::Unreadable(why)) => {
@@ -92,10 +108,27 @@ pub(super) fn judge(
         }
         None => tag_of_node(definition, node, findings),
     }
+    archive_name(definition, node, findings);
     missing_files(definition, around, findings);
     passwords(definition, findings);
     node::ids_that_differ_in_case(definition.id.as_ref(), &peers.image_ids, findings);
     node::reserved_id(definition.id.as_ref(), findings);
+}
+
+/// Why an image for this platform does not run in CML.
+pub fn foreign_platform(platform: &str) -> Option<String> {
+    let message = || format!("the image is for {}, but CML runs images for {PLATFORM}", quoted(platform));
+    (platform != PLATFORM).then(message)
+}
+
+fn archive_name(definition: &ImageDefinition, node: Option<&NodeDefinition>, findings: &mut Vec<Finding>) {
+    let is_container =
+        docker_tag(definition).is_some() || node.and_then(NodeDefinition::domain_driver) == Some("docker");
+    let Some(disk) = definition.disk_image.as_ref().filter(|_| is_container) else { return };
+    if ![".tar", ".tar.gz"].iter().any(|end| disk.value.ends_with(end)) {
+        let message = format!("expected a file that ends in .tar or .tar.gz, found {}", quoted(&disk.value));
+        findings.push(Finding::new(&ARCHIVE_NAME, disk.at, "disk_image", message).help("give the archive that name"));
+    }
 }
 
 fn passwords(definition: &ImageDefinition, findings: &mut Vec<Finding>) {
@@ -149,22 +182,49 @@ fn tag_in_archive(
     let (tag, at, path, origin) = if let Some(tag) = docker_tag(definition) {
         (tag.value.clone(), tag.at, "docker_tag", "")
     } else {
-        let (Some(tag), Some(disk)) = (node.and_then(tag_in_config), &definition.disk_image) else { return };
-        (tag, disk.at, "disk_image", " from the node definition's config.json")
+        let Some(disk) = &definition.disk_image else { return };
+        let Some(tag) = node.and_then(tag_in_config) else { return without_tag(node, disk.at, tags, findings) };
+        (tag, disk.at, "disk_image", " of the node definition's config.json")
     };
-    if !tags.iter().any(|other| same_tag(other, &tag)) {
-        let message = format!("the archive does not have the tag {}{origin}; it has {}", quoted(&tag), listed(tags));
-        findings.push(Finding::new(&IMAGE_TAG, at, path, message));
+    if let Some((message, help)) = missing_tag(&tag, tags) {
+        findings.push(Finding::new(&IMAGE_TAG, at, path, format!("{message}{origin}")).help(help));
     }
+}
+
+/// Says that neither definition names a tag, if the node definition is known to be a container's.
+fn without_tag(node: Option<&NodeDefinition>, at: Mark, tags: &[String], findings: &mut Vec<Finding>) {
+    if node.and_then(NodeDefinition::domain_driver) == Some("docker") {
+        let message = format!("{NO_TAG}; the archive has {}", listed(tags));
+        findings.push(Finding::new(&IMAGE_TAG, at, "disk_image", message).help("add docker_tag"));
+    }
+}
+
+/// What is wrong if an archive with these tags does not have the one that a definition names, and what to do.
+pub fn missing_tag(tag: &str, tags: &[String]) -> Option<(String, String)> {
+    if tags.iter().any(|other| same_tag(other, tag)) {
+        return None;
+    }
+    let message = format!("the archive has {}, not the tag {}", listed(tags), quoted(tag));
+    let local = format!("localhost/{tag}");
+    let help = if tags.iter().any(|other| same_tag(other, &local)) {
+        format!(
+            "Podman names its own images so, and Docker keeps that name: `podman tag {local} docker.io/library/{tag}`, and save that"
+        )
+    } else if tags.is_empty() {
+        format!("save the image by its name, not by its ID: `docker save {tag}`")
+    } else {
+        "name one of them, or save the image by that name".to_owned()
+    };
+    Some((message, help))
 }
 
 /// The first of an archive's tags. It may have any number.
 fn listed(tags: &[String]) -> String {
     let first: Vec<String> = tags.iter().take(MOST_LISTED).map(|tag| quoted(tag)).collect();
     match tags.len() {
-        0 => "none".to_owned(),
-        1..=MOST_LISTED => first.join(", "),
-        all => format!("{} and {} more", first.join(", "), all - MOST_LISTED),
+        0 => "no tag".to_owned(),
+        1..=MOST_LISTED => format!("the tag {}", first.join(", ")),
+        all => format!("the tags {} and {} more", first.join(", "), all - MOST_LISTED),
     }
 }
 
@@ -172,11 +232,14 @@ fn docker_tag(definition: &ImageDefinition) -> Option<&At<String>> {
     definition.docker_tag.as_ref().filter(|tag| !tag.value.is_empty())
 }
 
-/// Whether two tags are the same: Docker reads `tiny` as `tiny:latest`.
-pub fn same_tag(a: &str, b: &str) -> bool {
+/// Whether two tags are the same to Docker: it reads `tiny` as `tiny:latest`, and takes `docker.io/library/tiny` for
+/// `tiny`. <https://docs.docker.com/reference/cli/docker/image/tag/#description>
+fn same_tag(a: &str, b: &str) -> bool {
     let whole = |tag: &str| {
-        let has_version = tag.rsplit('/').next().is_some_and(|name| name.contains(':'));
-        if has_version { tag.to_owned() } else { format!("{tag}:latest") }
+        let hub = ["docker.io/", "index.docker.io/"].iter().find_map(|hub| tag.strip_prefix(hub)).unwrap_or(tag);
+        let short = hub.strip_prefix("library/").unwrap_or(hub);
+        let has_version = short.rsplit('/').next().is_some_and(|name| name.contains(':'));
+        if has_version { short.to_owned() } else { format!("{short}:latest") }
     };
     whole(a) == whole(b)
 }

@@ -15,7 +15,7 @@ use crate::finding::{Finding, Rule};
 use crate::schema::{self, Definition};
 use subject::Peers;
 
-pub use image::same_tag;
+pub use image::{NO_TAG, foreign_platform, missing_tag};
 pub use subject::{Archive, ImageFile, Subject, Surroundings};
 
 /// Every rule, in the order of `docs/lint.md`.

@@ -21,6 +21,8 @@ pub enum Archive {
         /// The SHA-256 of the image's configuration, in hexadecimal.
         image_id: String,
         tags: Vec<String>,
+        /// Such as `linux/amd64`.
+        platform: Option<String>,
     },
     Unreadable(String),
 }

@@ -58,7 +58,7 @@ fn judged(text: &str, archive: Option<Archive>) -> Vec<&'static str> {
     let documents = [text, NODE].map(|text| Document::read(text.as_bytes()));
     let mut archives = [archive, None].into_iter();
     let subjects = documents.each_ref().map(|document| {
-        let folder = ["tiny.yaml", "tiny.tar.gz", "damaged.tar.gz"].map(str::to_owned).into();
+        let folder = ["tiny.yaml", "tiny.tar.gz", "tiny.tgz", "damaged.tar.gz"].map(str::to_owned).into();
         let start = ImageFile { path: "rootfs/start".to_owned(), content: b"#!/bin/sh\necho READY\n".to_vec() };
         let archive = archives.next().flatten();
         Subject { document, around: Surroundings { folder: Some(folder), archive, image_files: Some(vec![start]) } }
@@ -77,7 +77,8 @@ fn raised(example: &Example) -> Vec<&'static str> {
             let archive = if part.contains("damaged") {
                 Archive::Unreadable("it breaks off".to_owned())
             } else {
-                Archive::Image { image_id: IMAGE_ID.to_owned(), tags: vec!["tiny:1.0".to_owned()] }
+                let (tags, platform) = (vec!["tiny:1.0".to_owned()], Some("linux/amd64".to_owned()));
+                Archive::Image { image_id: IMAGE_ID.to_owned(), tags, platform }
             };
             judged(&joined(IMAGE, part), Some(archive))
         }

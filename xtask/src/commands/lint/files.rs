@@ -123,7 +123,11 @@ fn is_archive(path: &Path) -> bool {
 
 fn examine(path: &Path) -> Archive {
     match archive::examine_file(path) {
-        Ok(contents) => Archive::Image { image_id: contents.image_id.hex().to_owned(), tags: contents.tags },
+        Ok(contents) => Archive::Image {
+            image_id: contents.image_id.hex().to_owned(),
+            tags: contents.tags,
+            platform: contents.platform,
+        },
         Err(error) => Archive::Unreadable(format!("{error:#}")),
     }
 }

@@ -121,7 +121,11 @@ fn contents() -> Vec<Case> {
     vec![
         ("a manifest of 2 GiB", huge("manifest.json"), read),
         ("an index of 2 GiB", huge("index.json"), read),
-        ("a configuration of 2 GiB", [names_it, huge("c.json")].concat(), "is no file, or larger than 4194304 bytes"),
+        (
+            "a configuration of 2 GiB",
+            [names_it, huge("c.json")].concat(),
+            "is no JSON object, or larger than the 4194304 bytes",
+        ),
         (
             "nested JSON",
             of_manifest(format!(r#"[{{"X":{}"#, "[".repeat(1_000_000))),
