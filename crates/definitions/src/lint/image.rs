@@ -208,7 +208,8 @@ pub fn missing_tag(tag: &str, tags: &[String]) -> Option<(String, String)> {
     let local = format!("localhost/{tag}");
     let help = if tags.iter().any(|other| same_tag(other, &local)) {
         format!(
-            "Podman names its own images so, and Docker keeps that name: `podman tag {local} docker.io/library/{tag}`, and save that"
+            "Podman names its own images so, and Docker keeps that name: `podman tag {local} docker.io/library/{tag}`, \
+             and save that"
         )
     } else if tags.is_empty() {
         format!("save the image by its name, not by its ID: `docker save {tag}`")
