@@ -66,7 +66,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     } else {
         reports.iter().flat_map(VerifyReport::lines).try_for_each(|line| session.ui.result(line))?;
     }
-    verdict(session, &reports)
+    verdict(session, &reports, args.scene.as_deref())
 }
 
 /// Proves one node and prints nothing about it.
@@ -132,7 +132,8 @@ async fn prove(
     Ok(reports)
 }
 
-fn verdict(session: &Session<'_>, reports: &[VerifyReport]) -> Result<()> {
+/// With `scene`, only the scenes with that text in their names were run, which proves no node.
+fn verdict(session: &Session<'_>, reports: &[VerifyReport], scene: Option<&str>) -> Result<()> {
     let mut failed = Vec::new();
     for report in reports {
         if !report.ok {
@@ -148,7 +149,15 @@ fn verdict(session: &Session<'_>, reports: &[VerifyReport]) -> Result<()> {
             0 => String::new(),
             count => format!(", {count} not provable on this machine"),
         };
-        session.ui.note(format_args!("{} is proved: {} checks passed{rest}", report.id, report.count(Outcome::Passed)));
+        let passed = text::plural(report.count(Outcome::Passed), "check");
+        match scene {
+            None => session.ui.note(format_args!("{} is proved: {passed} passed{rest}", report.id)),
+            Some(scene) => session.ui.note(format_args!(
+                "{}: {passed} passed{rest}, of the node as shipped and the scenes named `{scene}`; without --scene, \
+                 all scenes are run",
+                report.id
+            )),
+        }
     }
     anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(())

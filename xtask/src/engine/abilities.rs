@@ -1,7 +1,10 @@
 //! What an engine can do. The rest of the program asks here, and never for the engine's make.
 //! Which bug or difference is behind each answer: see the table in `quirks.rs`.
 
+use std::collections::HashMap;
 use std::fmt;
+
+use bollard::models::HostConfigLogConfig;
 
 /// Who made the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,13 @@ impl Abilities {
             missing_default_capabilities: if is_docker { &[] } else { &["AUDIT_WRITE", "MKNOD", "NET_RAW"] },
             node_args: if is_docker { &DOCKER_ARGS } else { &PODMAN_ARGS },
         }
+    }
+
+    /// The same log by the API, for containers that are no nodes.
+    pub fn bounded_log(&self) -> HostConfigLogConfig {
+        let driver = if self.make == Make::Docker { "json-file" } else { "k8s-file" };
+        let options = HashMap::from([("max-size".to_owned(), "16m".to_owned())]);
+        HostConfigLogConfig { typ: Some(driver.to_owned()), config: Some(options) }
     }
 
     /// Whether its own command-line program is installed.

@@ -16,9 +16,15 @@ pub fn is_refusal(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref()).any(is_answer)
 }
 
-/// Whether the answer has a value that is not in Docker's API: Podman has a container state of its own, `stopped`.
+/// Whether the engine can say more of a container in a moment: Podman has a state of its own, `stopped`, that is not in
+/// Docker's API, and for a moment after a container's end it fails to read what the kernel says of its process.
 pub(super) fn is_unreadable(error: &Error) -> bool {
-    matches!(error, Error::JsonDataError { .. } | Error::JsonSerdeError { .. })
+    let is_gone = |message: &str| message.contains("/proc/") && message.contains("no such process");
+    match error {
+        Error::JsonDataError { .. } | Error::JsonSerdeError { .. } => true,
+        Error::DockerResponseServerError { status_code: 500, message } => is_gone(message),
+        _ => false,
+    }
 }
 
 /// Success also if what was to be removed was not there.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
+use files::{Links, read_text};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -35,6 +36,18 @@ pub struct PinningVerifier {
     seen: Mutex<Option<Fingerprint>>,
 }
 
+/// All authorities of the web have a quarter of a megabyte.
+const LARGEST_BUNDLE: u64 = 16 << 20;
+
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let (text, _) = read_text(path, LARGEST_BUNDLE, Links::Follow)?
+        .with_context(|| format!("cannot read {}: there is no such file", path.display()))?;
+    let certificates = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.with_context(|| format!("cannot read {}", path.display()))?;
+    anyhow::ensure!(!certificates.is_empty(), "{} contains no certificate", path.display());
+    Ok(certificates)
+}
+
 impl PinningVerifier {
     /// `ca_bundle` is a file of authorities in addition to those of this machine.
     pub fn new(trust: Trust, ca_bundle: Option<&Path>) -> Result<Arc<Self>> {
@@ -42,10 +55,7 @@ impl PinningVerifier {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if let Some(path) = ca_bundle {
-            let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            let certificates = certificates.with_context(|| format!("CA_BUNDLE: cannot read {}", path.display()))?;
-            anyhow::ensure!(!certificates.is_empty(), "CA_BUNDLE: {} contains no certificate", path.display());
-            roots.add_parsable_certificates(certificates);
+            roots.add_parsable_certificates(authorities(path).context("CA_BUNDLE")?);
         }
         // Without any authority there is no verifier for them; then only a pinned certificate is accepted.
         let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
@@ -110,5 +120,17 @@ impl ServerCertVerifier for PinningVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_a_file_of_certificates() {
+        assert!(format!("{:#}", authorities(Path::new("/dev/zero")).unwrap_err()).contains("cannot read /dev/zero"));
+        assert!(authorities(Path::new("/nowhere")).unwrap_err().to_string().contains("there is no such file"));
+        assert!(authorities(Path::new("/etc/hostname")).unwrap_err().to_string().contains("contains no certificate"));
     }
 }

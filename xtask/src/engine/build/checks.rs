@@ -92,6 +92,7 @@ async fn in_container(engine: &Engine, plan: &BuildPlan, image: &str, check: &Ch
         host_config: Some(HostConfig {
             network_mode: Some("none".to_owned()),
             pids_limit: Some(PROCESSES),
+            log_config: Some(engine.abilities.bounded_log()),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()
