@@ -13,13 +13,19 @@ const MOST_PROCESSES: u32 = 16384;
 const LARGEST_LOG: u32 = 100;
 const MOST_LOGS: u32 = 10;
 
-/// Capabilities whose power does not end at the container's own namespaces. [capabilities(7)] SYS_ADMIN is not one of
-/// them, because CML's own nodes need it (for VRFs, network namespaces and host names), although it is confined only
-/// together with AppArmor, SELinux or a user namespace. The engine refuses capabilities that do not exist.
-const CAPABILITIES: [&str; 20] = [
-    "ALL", "AUDIT_CONTROL", "AUDIT_READ", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "DAC_READ_SEARCH", "LEASE",
-    "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "PERFMON", "SYSLOG", "SYS_BOOT", "SYS_MODULE", "SYS_PACCT",
-    "SYS_RAWIO", "SYS_TIME", "SYS_TTY_CONFIG", "WAKE_ALARM",
+/// The most memory that a definition may ask for, in bytes: as much as the `ram` of a node can be in CML. The largest
+/// file system in memory is smaller: where the engine cannot limit memory, a host is lost whose memory such a file
+/// system fills, since the kernel cannot free it. [Linux: filesystems/tmpfs] (Cisco's own nodes ask for 512 MiB.)
+const MOST_MEMORY: u64 = 1 << 40;
+const LARGEST_TMPFS: u64 = 1 << 30;
+
+/// Capabilities whose power ends at the container's own namespaces. [capabilities(7)] SYS_ADMIN is one of them, because
+/// CML's own nodes need it (for VRFs, network namespaces and host names), although it is confined only together with
+/// AppArmor, SELinux or a user namespace.
+const CAPABILITIES: [&str; 22] = [
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "MKNOD", "NET_ADMIN",
+    "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN",
+    "SYS_CHROOT", "SYS_NICE", "SYS_PTRACE", "SYS_RESOURCE",
 ];
 
 /// Settings of the kernel that each container has for itself, apart from `net.*`. [docker-run(1), --sysctl]
@@ -28,14 +34,13 @@ const SYSCTLS: [&str; 8] = [
     "kernel.shmmax", "kernel.shmmni",
 ];
 
-/// The flags of `docker create` that cannot reach the host with any value; [`check_of`] has the others.
-/// [docker-create(1), podman-create(1)]
-const HARMLESS: [&str; 34] = [
+/// The flags of `docker create` that cannot reach the host with any value, nor with any list of values where Podman
+/// reads one; [`check_of`] has the others. [docker-create(1), podman-create(1)]
+const HARMLESS: [&str; 29] = [
     "add-host", "attach", "blkio-weight", "cap-drop", "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus",
     "cpuset-mems", "dns", "dns-opt", "dns-option", "dns-search", "domainname", "entrypoint", "health-cmd",
-    "health-interval", "health-retries", "health-start-period", "health-timeout", "hostname", "memory",
-    "memory-reservation", "memory-swap", "memory-swappiness", "name", "shm-size", "stop-signal", "stop-timeout",
-    "tmpfs", "ulimit", "user", "workdir",
+    "health-interval", "health-retries", "health-start-period", "health-timeout", "hostname", "memory-swappiness",
+    "name", "stop-signal", "stop-timeout", "ulimit", "user", "workdir",
 ];
 
 /// Those that have no value, except `=true` and `=false`.
@@ -169,11 +174,14 @@ fn check_of(flag: &str) -> Option<ValueCheck> {
         "env" => assignment,
         "label" => label,
         "log-opt" => log_option,
+        "memory" | "memory-reservation" | "memory-swap" => memory,
         "mount" => mount,
         "network" => no_network,
         "pids-limit" => process_limit,
         "security-opt" => security_option,
-        "sysctl" => sysctl,
+        "shm-size" => shared_memory,
+        "sysctl" => sysctls,
+        "tmpfs" => tmpfs,
         "volume" => volume,
         _ if HARMLESS.contains(&flag) => |_| Ok(()),
         _ => return None,
@@ -184,10 +192,11 @@ fn accept(is_accepted: bool, reason: impl Into<String>) -> Result<(), String> {
     if is_accepted { Ok(()) } else { Err(reason.into()) }
 }
 
+/// Only what is spelled in ASCII: engines take `ſ` for S, and Podman splits at commas and strips quotes.
 fn capability(name: &str) -> Result<(), String> {
-    let name = name.to_ascii_uppercase();
-    let is_refused = CAPABILITIES.contains(&name.strip_prefix("CAP_").unwrap_or(&name));
-    accept(!is_refused, "is not among the capabilities whose power ends at the container's own namespaces")
+    let prefix = name.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("CAP_")).unwrap_or_default();
+    let is_accepted = CAPABILITIES.iter().any(|known| known.eq_ignore_ascii_case(&name[prefix.len()..]));
+    accept(is_accepted, "is not one of the capabilities whose power ends at the container's own namespaces")
 }
 
 /// A variable without a value is copied from the environment of the program that calls `docker create`.
@@ -196,7 +205,10 @@ fn assignment(text: &str) -> Result<(), String> {
 }
 
 fn label(text: &str) -> Result<(), String> {
-    accept(!text.starts_with("cml-nodes."), "is one of the labels by which `cargo xtask` knows its own containers")
+    accept(
+        !text.trim_start().starts_with("cml-nodes."),
+        "is one of the labels by which `cargo xtask` knows its own containers",
+    )
 }
 
 fn no_network(value: &str) -> Result<(), String> {
@@ -217,6 +229,45 @@ fn process_limit(value: &str) -> Result<(), String> {
     accept(is_within(value, MOST_PROCESSES), reason)
 }
 
+/// Whether this is a number of bytes as engines read it: with the suffix b, k, m or g, or none.
+fn is_size(text: &str, most: u64) -> bool {
+    let digits = text.strip_suffix(|unit: char| unit.is_ascii_alphabetic()).unwrap_or(text);
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => return false,
+    };
+    let size = digits.parse().ok().and_then(|number: u64| number.checked_mul(unit));
+    size.is_some_and(|size| (1..=most).contains(&size))
+}
+
+fn memory(value: &str) -> Result<(), String> {
+    accept(is_size(value, MOST_MEMORY), "is not a limit; accepted are 1b to 1024g (with b, k, m, g or no suffix)")
+}
+
+fn shared_memory(value: &str) -> Result<(), String> {
+    accept(is_size(value, LARGEST_TMPFS), "may fill the host's memory; accepted are 1b to 1g")
+}
+
+/// `PATH:OPTIONS`. What it holds counts as the node's memory. Without a size, the kernel's own limit remains even where
+/// the engine cannot limit that: half of the host's memory.
+fn tmpfs(value: &str) -> Result<(), String> {
+    let options = value.split_once(':').map_or("", |(_, options)| options);
+    let is_accepted = |option: &str| match option.split_once('=') {
+        Some(("size", size)) => is_size(size, LARGEST_TMPFS),
+        Some(("mode" | "uid" | "gid", number)) => number.bytes().all(|b| b.is_ascii_digit()),
+        Some(_) => false,
+        None => matches!(option, "" | "rw" | "ro" | "exec" | "noexec" | "suid" | "nosuid" | "dev" | "nodev"),
+    };
+    accept(
+        options.split(',').all(is_accepted),
+        "may fill the host's memory; accepted are size (1b to 1g), mode, uid, gid, ro, rw, \
+         and exec, suid and dev with and without no",
+    )
+}
+
 fn log_option(value: &str) -> Result<(), String> {
     let has = |size: &str, unit, most| size.strip_suffix(unit).is_some_and(|number| is_within(number, most));
     let is_bounded = match value.split_once('=') {
@@ -226,6 +277,12 @@ fn log_option(value: &str) -> Result<(), String> {
     };
     let accepted = format!("accepted are max-size up to {LARGEST_LOG}m and max-file up to {MOST_LOGS}");
     accept(is_bounded, format!("may fill the host's disk or write elsewhere; {accepted}"))
+}
+
+/// Docker reads one setting, Podman a list of them as a line of CSV.
+fn sysctls(value: &str) -> Result<(), String> {
+    accept(is_plain(value), "has a quote or a line break, which engines read differently")?;
+    value.split(',').try_for_each(sysctl)
 }
 
 fn sysctl(setting: &str) -> Result<(), String> {
@@ -246,20 +303,22 @@ fn fields(mount: &str) -> impl Iterator<Item = (&str, &str)> {
     mount.split(',').map(|field| field.split_once('=').unwrap_or((field, "")))
 }
 
-/// Whether [`fields`] sees what Docker does, which reads them as a line of CSV.
-fn is_plain(mount: &str) -> bool {
-    !mount.contains(['"', '\n', '\r'])
+/// Whether splitting at commas shows what an engine sees that reads this as a line of CSV.
+fn is_plain(text: &str) -> bool {
+    !text.contains(['"', '\n', '\r'])
 }
 
 /// `--mount`: memory, or a volume of its own.
 fn mount(value: &str) -> Result<(), String> {
     let is_accepted = fields(value).all(|(key, value)| match key {
         "type" => matches!(value, "tmpfs" | "volume"),
-        _ => matches!(key, "target" | "dst" | "destination" | "readonly" | "ro" | "tmpfs-size" | "tmpfs-mode"),
+        "tmpfs-size" => is_size(value, LARGEST_TMPFS),
+        _ => matches!(key, "target" | "dst" | "destination" | "readonly" | "ro" | "tmpfs-mode"),
     });
     accept(
         is_plain(value) && is_accepted,
-        "may mount a folder or a volume of the host; accepted are `type=tmpfs` and `type=volume` without a source",
+        "may mount a folder or a volume of the host, or fill its memory; accepted are `type=tmpfs` and `type=volume` \
+         without a source, and a tmpfs-size of 1b to 1g",
     )
 }
 

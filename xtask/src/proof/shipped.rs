@@ -171,8 +171,9 @@ async fn sysctls_problem(lab: &Lab<'_>, node: &Node, sysctls: &[(String, String)
 const UNSEEN: &str = "the link helper cannot see the node's processes (is /proc of the engine's host mounted with \
      hidepid, or does the engine run in a PID namespace of its own?)";
 
-const NO_LIMIT: &str = "the node cannot show that its memory is limited: it has no `cat`, or the engine (an ordinary \
-     user's, without control groups of its own) cannot limit it";
+const NO_LIMIT: &str = "the node cannot show that its memory is limited to `sim.linux_native.ram`: it has no `cat`, \
+     or the definition's own arguments set another limit (`--memory`), or the engine (an ordinary user's, without \
+     control groups of its own) cannot limit it";
 
 const UNREADABLE: &str = "unknown: `cat` does not work in the node";
 

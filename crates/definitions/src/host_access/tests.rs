@@ -9,11 +9,15 @@ fn problems(arguments: &[&str]) -> Vec<String> {
 fn what_stays_in_the_container_is_accepted() {
     for arguments in [
         &["--sysctl", "net.ipv6.conf.all.forwarding=1", "--sysctl=kernel.shmmax=1", "--sysctl=fs.mqueue.msg_max=9"][..],
-        &["--shm-size=1m", "--memory-swap=2g", "-m", "64m", "-m64m", "--cpus", "1", "--pids-limit=200"],
+        &["--shm-size=512m", "--memory-swap=2g", "-m", "64m", "-m64m", "--cpus", "1", "--pids-limit=200"],
         &["--ulimit", "nofile=1024", "--tmpfs", "/run:size=1m", "-it", "-ti", "-ith", "r1", "-hr1", "-h=r1"],
         &["-eA=1", "-e", "A=-v", "--env=A=/a:/b", "-l", "a=b", "--read-only", "--tty=false", "-t=false"],
         &["--cap-drop=ALL", "--cap-add", "NET_RAW", "--cap-add=CAP_SYS_ADMIN", "--security-opt=no-new-privileges"],
         &["--network", "none", "-v", "/data", "--mount", "type=tmpfs,target=/t", "--mount=type=volume,dst=/v"],
+        &["--memory=1024g", "--memory-swap", "1048576M", "--memory-reservation=67108864", "-m=1b", "--shm-size", "1G"],
+        &["--tmpfs=/a", "--tmpfs", "/a:", "--tmpfs=/a:rw,noexec,size=1024m,mode=1777,uid=0"],
+        &["--mount", "type=tmpfs,dst=/t,tmpfs-size=64m,tmpfs-mode=700", "--cap-drop=a,b", "--dns=::1,10.0.0.1"],
+        &["--sysctl", "net.ipv4.ping_group_range=0 9", "--sysctl=net.a=1,net.b=2", "--cap-add=cap_Sys_Admin"],
         &["--log-opt", "max-size=10m", "--log-opt=max-file=2", "--hostname", "--privileged", "--ipc=private"],
     ] {
         assert_eq!(problems(arguments), [""; 0], "{arguments:?}");
@@ -57,16 +61,53 @@ const REFUSED: &[&[&str]] = &[
     &["--cap-add=ALL"],
     &["--cap-add", "SYS_MODULE"],
     &["--cap-add", "cap_dac_read_search"],
+    &["--cap-add", "ſYS_MODULE"],
+    &["--cap-add=ſys_tıme"],
+    &["--cap-add=CAP_ſYS_MODULE"],
+    &["--cap-add", "NET_RAW,SYS_MODULE"],
+    &["--cap-add=NET_RAW,NET_ADMIN"],
+    &["--cap-add", "\"NET_RAW\""],
+    &["--cap-add", " NET_RAW"],
+    &["--cap-add=CAP_CAP_NET_RAW"],
+    &["--cap-add=NO_SUCH"],
+    &["--cap-add="],
     &["--security-opt", "seccomp=unconfined"],
     &["--security-opt=apparmor=unconfined"],
     &["--security-opt=no-new-privileges=false"],
     &["--sysctl=kernel.core_pattern=|/x"],
     &["--sysctl", "vm.overcommit_memory=1"],
     &["--sysctl", "net./kernel.core_pattern=|/x"],
+    &["--sysctl", "net.a=1,kernel.core_pattern=|/x"],
+    &["--sysctl=net.a=1,\"kernel.core_pattern=|/x\""],
+    &["--sysctl=net.a=1\nkernel.core_pattern=|/x"],
+    &["--memory", "1000000g"],
+    &["--memory=1025g"],
+    &["--memory=1g "],
+    &["--memory=1t"],
+    &["--memory=1e9g"],
+    &["--memory=99999999999g"],
+    &["--memory=é"],
+    &["--memory=g"],
+    &["-m", "0"],
+    &["-m0g"],
+    &["--memory-swap=-1"],
+    &["--memory-swap", "0"],
+    &["--memory-reservation=2000g"],
+    &["--shm-size", "1000g"],
+    &["--shm-size=1025m"],
+    &["--tmpfs", "/x:size=1000g"],
+    &["--tmpfs=/x:ro,size=0"],
+    &["--tmpfs=/x:size=90%"],
+    &["--tmpfs=/x:ro:size=1000g"],
+    &["--tmpfs=/x:nr_blocks=0"],
+    &["--tmpfs=/x:shared"],
+    &["--mount=type=tmpfs,dst=/x,tmpfs-size=1000g"],
+    &["--mount=type=tmpfs,dst=/x,tmpfs-size"],
     &["--env", "VIRL2_PASS"],
     &["-eVIRL2_PASS"],
     &["--env-file=/root/.virlrc"],
     &["--label", "cml-nodes.lab=other"],
+    &["--label", " cml-nodes.lab=other"],
     &["--label-file=/etc/shadow"],
     &["--cidfile=/etc/cron.d/x"],
     &["--log-driver=syslog"],
@@ -138,7 +179,9 @@ fn the_other_keys_are_judged_too() {
             ]
             .map(str::to_owned)
             .to_vec(),
-            caps: ["CAP_NET_RAW", "SYS_RAWIO", "NO_SUCH"].map(str::to_owned).to_vec(),
+            caps: ["CAP_NET_RAW", "SYS_RAWIO", "ſYS_MODULE", "NET_RAW,SYS_MODULE", "\"SYS_MODULE\"", "cap_kill"]
+                .map(str::to_owned)
+                .to_vec(),
             env: ["A=1", "VIRL2_PASS"].map(str::to_owned).to_vec(),
             ..Docker::default()
         },
@@ -149,7 +192,7 @@ fn the_other_keys_are_judged_too() {
         paths,
         [
             "privileged", "docker.mounts.1", "docker.mounts.2", "docker.mounts.3", "docker.mounts.4", "docker.caps.1",
-            "docker.env.1"
+            "docker.caps.2", "docker.caps.3", "docker.caps.4", "docker.env.1"
         ]
     );
 }

@@ -112,21 +112,23 @@ static MOUNT_SOURCE: Rule = Rule::error(
 static HOST_ACCESS: Rule = Rule::error(
     "host-access",
     "The node cannot reach the host",
-    "The arguments of `docker create` can give a container the host's processes, network, devices and files: on \
-     the CML server, and on the machine that tries the node. So each is compared with a list of flags that \
-     cannot: limits (`--memory…`, `--cpus`, `--pids-limit`, `--ulimit`, `--shm-size`, `--log-opt max-size=…`), \
-     names and settings of the container's own (`--hostname`, `--env NAME=VALUE`, `--label`, `--user`, \
-     `--entrypoint`, `--workdir`, `--dns…`, `--add-host`, `--health-…`, `--stop-…`, `--init`, `--tty`), \
-     `--sysctl` of settings that each container has for itself (`net.*`, `fs.mqueue.*`, `kernel.msg*`, \
-     `kernel.shm*`, `kernel.sem`), `--cap-drop`, `--read-only`, `--tmpfs`, `--network none`, `--security-opt \
-     no-new-privileges`, and volumes without a name or a source, which go with the container (`-v /path`, \
-     `--mount type=volume,target=/path`). Everything else is an error, also an argument that is not a flag. \
-     `caps` and `--cap-add` may have the capabilities that Docker grants by default, and IPC_LOCK, IPC_OWNER, \
-     NET_ADMIN, NET_BROADCAST, SYS_ADMIN, SYS_NICE, SYS_PTRACE and SYS_RESOURCE, which act on the container's own \
-     namespaces. (SYS_ADMIN is there because CML's own nodes need it; what keeps it from the host is AppArmor, \
-     SELinux or a rootless engine, so use one of them to try the nodes of strangers.) `mounts` may have files of \
-     the definition only, and `env` no name without a value, which would copy a variable of the host. `run` and \
-     `verify` refuse such a node even if its manifest silences this rule, except with `--allow-host-access`.",
+    "The arguments of `docker create` can give a container the host's processes, network, devices and files: on the \
+     CML server, and on the machine that tries the node. So each is compared with a list of flags that cannot: \
+     limits (`--memory…` up to 1 TiB, `--cpus`, `--pids-limit`, `--ulimit`, `--shm-size` up to 1 GiB, `--log-opt \
+     max-size=…`; sizes have the suffix b, k, m, g or none), names and settings of the container's own \
+     (`--hostname`, `--env NAME=VALUE`, `--label`, `--user`, `--entrypoint`, `--workdir`, `--dns…`, `--add-host`, \
+     `--health-…`, `--stop-…`, `--init`, `--tty`), `--sysctl` of settings that each container has for itself \
+     (`net.*`, `fs.mqueue.*`, `kernel.msg*`, `kernel.shm*`, `kernel.sem`), `--cap-drop`, `--read-only`, `--tmpfs` \
+     (its size up to 1 GiB), `--network none`, `--security-opt no-new-privileges`, and volumes without a name or a \
+     source, which go with the container (`-v /path`, `--mount type=volume,target=/path`). Everything else is an \
+     error, also an argument that is not a flag, and a value that Podman would read as a list of several unless \
+     each of them is accepted. `caps` and `--cap-add` may have the capabilities, one an element, that Docker grants \
+     by default, and IPC_LOCK, IPC_OWNER, NET_ADMIN, NET_BROADCAST, SYS_ADMIN, SYS_NICE, SYS_PTRACE and \
+     SYS_RESOURCE, which act on the container's own namespaces. (SYS_ADMIN is there because CML's own nodes need \
+     it; what keeps it from the host is AppArmor, SELinux or a rootless engine, so use one of them to try the nodes \
+     of strangers.) `mounts` may have files of the definition only, and `env` no name without a value, which would \
+     copy a variable of the host. `run` and `verify` refuse such a node even if its manifest silences this rule, \
+     except with `--allow-host-access`.",
     Node(config_json!(r#"{"docker": {"run_args": ["--pid", "host", "-v", "/srv:/host"]}}"#)),
     Node(config_json!(r#"{"docker": {"run_args": ["--pids-limit", "100", "-v", "/host"]}}"#)),
 );

@@ -37,6 +37,10 @@ fn a_strangers_node_cannot_write_to_the_host() {
         (r#""--pid", "host", "--privileged""#.to_owned(), "docker.run_args: `--pid host`".to_owned()),
         (r#""--tty", "--network", "host""#.to_owned(), "docker.run_args: `--network host`".to_owned()),
         (r#""--env", "VIRL2_PASS""#.to_owned(), "docker.run_args: `--env VIRL2_PASS`".to_owned()),
+        (r#""--cap-add", "ſYS_MODULE""#.to_owned(), "docker.run_args: `--cap-add ſYS_MODULE`".to_owned()),
+        (r#""--cap-add=KILL,SYS_MODULE""#.to_owned(), "docker.run_args: `--cap-add=KILL,SYS_MODULE`".to_owned()),
+        (r#""--tmpfs", "/x:size=1000g""#.to_owned(), "docker.run_args: `--tmpfs /x:size=1000g`".to_owned()),
+        (r#""--memory", "1000000g""#.to_owned(), "docker.run_args: `--memory 1000000g`".to_owned()),
         (r#""alpine""#.to_owned(), "docker.run_args: `alpine` is not a flag".to_owned()),
     ] {
         verify(&arguments, &[]).failure().says(["could reach the engine's host", &named, "--allow-host-access"]);

@@ -35,9 +35,8 @@ fn a_definition_fails_at(repo: &Repo, (from, to): (&str, &str), check: &str, wor
     assert!(good.contains(from), "{from} is not in {good}");
     let (path, archive) = (repo.path("mistaken.yaml"), repo.archive());
     std::fs::write(&path, good.replace(from, to)).unwrap();
-    let words_for =
-        ["verify", "--json", "--definition", path.to_str().unwrap(), "--archive", archive.to_str().unwrap()];
-    let outcome = repo.xtask(&words_for);
+    let files = ["--definition", path.to_str().unwrap(), "--archive", archive.to_str().unwrap()];
+    let outcome = repo.xtask(&[&["verify", "--json", "--allow-host-access"], &files[..]].concat());
     assert_eq!(outcome.code, Some(1), "{outcome}");
     assert_fault(&outcome, check, words);
     assert_eq!(nothing_left(repo), (0, 0, 0));
@@ -254,8 +253,8 @@ fn what_is_missing_on_the_host_is_found_before_the_node_is_created() {
 #[test]
 fn a_capability_that_does_not_exist_is_explained() {
     let repo = node();
-    define(&repo, "CAP_NET_RAW", "CAP_FLYING");
-    fails_at(&repo, "boots within boot.timeout", &[" says: ", "`docker.caps` names a capability that does not exist"]);
+    let words = [" says: ", "`docker.caps` names a capability that does not exist"];
+    a_definition_fails_at(&repo, ("CAP_NET_RAW", "CAP_FLYING"), "boots within boot.timeout", &words);
 }
 
 #[test]
