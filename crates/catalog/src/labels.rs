@@ -3,6 +3,8 @@
 /// The node that an image is built for.
 pub const NODE: &str = "cml-nodes.node";
 pub const VARIANT: &str = "cml-nodes.variant";
+/// The version of the program in an image, as OCI names it.
+pub const VERSION: &str = "org.opencontainers.image.version";
 /// The tag that was set. An image that a person builds from ours inherits the labels, but not the tag.
 pub const IMAGE: &str = "cml-nodes.image";
 /// The digest of the plan that an image was built by.

@@ -1,6 +1,7 @@
 //! The data repository, read and checked: nodes, their variants, and the plan of a build.
 
 pub mod context;
+pub mod image_name;
 pub mod labels;
 pub mod manifest;
 pub mod names;

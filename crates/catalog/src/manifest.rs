@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::image_name::{self, is_tag};
 use crate::names::{InnerPath, Name, Pattern, version_id};
 use crate::scene::Scene;
 use crate::url::{NO_CREDENTIALS, NOT_REMOTE, has_credentials, is_remote};
@@ -255,25 +256,16 @@ impl Names {
         let names =
             Self { id: fill("id", &node.id)?, image: fill("image", &node.image)?, label: fill("label", &node.label)? };
         definitions::id::check(&names.id).map_err(anyhow::Error::msg).context("the pattern `id`")?;
-        anyhow::ensure!(is_tag(&names.image), "`image` becomes `{}`, which is not a NAME:TAG", names.image);
+        let image = &names.image;
+        let why = if is_tag(image) { image_name::refusal(image) } else { Some("which is not a NAME:TAG") };
+        if let Some(why) = why {
+            anyhow::bail!("`image` becomes `{}`, {why}", text::excerpt(image, 100));
+        }
         let length = names.label.chars().count();
         let (label, fits) = (&names.label, (1..=32).contains(&length));
         anyhow::ensure!(fits, "`label` becomes `{label}`, which has {length} characters; CML accepts 1 to 32");
         Ok(names)
     }
-}
-
-/// Whether Docker accepts `image` as NAME:TAG, without a registry's host.
-fn is_tag(image: &str) -> bool {
-    let name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-' | b'/');
-    let tag = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    image.split_once(':').is_some_and(|(left, right)| {
-        !left.is_empty()
-            && left.bytes().all(name)
-            && (1..=128).contains(&right.len())
-            && right.bytes().all(tag)
-            && !right.starts_with(['.', '-'])
-    })
 }
 
 /// serde_yaml's error, with its position in a form that editors can jump to.

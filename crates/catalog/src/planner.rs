@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::context::ContextFile;
-use crate::manifest::{Manifest, Names, Source, Variant};
+use crate::manifest::{Manifest, Source, Variant};
 use crate::pin::Pin;
 use crate::plan::{self, BuildPlan};
 use crate::repository::Repository;
@@ -114,7 +114,7 @@ impl Draft<'_> {
             variant: variant.name.to_string(),
             title: node.title.clone(),
             description: node.description.clone(),
-            names: Names::of(node, variant, &version)?,
+            names: self.planner.repository.names(node, variant, &version)?,
             untested: variant.untested.clone(),
             platform: overrides.platform.as_ref().unwrap_or(&node.platform).clone(),
             base: overrides.base.as_ref().unwrap_or(&variant.base.image).clone(),

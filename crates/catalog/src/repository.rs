@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::context::{self, ContextFile};
-use crate::manifest::{MANIFEST, Manifest, Names};
+use crate::image_name;
+use crate::manifest::{MANIFEST, Manifest, Names, Variant};
 use files::Tree;
 
 const DEFAULT_NODE: &str = "frr";
 
 /// What nodes share: a folder below `docker/`, and a folder in the build context.
 const COMMON: &str = "common";
+
+/// The program's own images, as this crate's folder sees them.
+const TOOLS: &str = "../../xtask/helper";
 
 pub struct Repository {
     pub root: PathBuf,
@@ -21,6 +25,8 @@ pub struct Repository {
     /// The folder that holds the folder [`COMMON`].
     shared: Tree,
     nodes: BTreeMap<String, Manifest>,
+    /// Whether its images are the program's own tools.
+    is_own: bool,
 }
 
 impl Repository {
@@ -49,7 +55,9 @@ impl Repository {
         }
         anyhow::ensure!(!nodes.is_empty(), "{} has no nodes: no file docker/<node>/{MANIFEST}", root.display());
         let shared = shared.canonicalize().with_context(|| format!("could not open {}", shared.display()))?;
-        let repository = Self { root, tree, shared: Tree::at(shared), nodes };
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(TOOLS).canonicalize();
+        let is_own = own.is_ok_and(|own| own == root);
+        let repository = Self { root, tree, shared: Tree::at(shared), nodes, is_own };
         repository.check_claims()?;
         repository.check_common()?;
         Ok(repository)
@@ -83,11 +91,11 @@ impl Repository {
             (Some(name), _) => name,
             (None, _) if self.nodes.contains_key(DEFAULT_NODE) => DEFAULT_NODE,
             (None, Some(only)) => only,
-            (None, None) => bail!("which node? {}", text::near("", self.names())),
+            (None, None) => bail!("which node? {}", text::near("", self.node_names())),
         };
         self.nodes.get(name).with_context(|| {
             let folder = self.root.join("docker");
-            format!("there is no node `{name}` in {}: {}", folder.display(), text::near(name, self.names()))
+            format!("there is no node `{name}` in {}: {}", folder.display(), text::near(name, self.node_names()))
         })
     }
 
@@ -104,7 +112,7 @@ impl Repository {
         self.nodes.values()
     }
 
-    fn names(&self) -> impl Iterator<Item = &str> {
+    fn node_names(&self) -> impl Iterator<Item = &str> {
         self.nodes.keys().map(String::as_str)
     }
 
@@ -135,6 +143,39 @@ impl Repository {
         Ok(files)
     }
 
+    /// The names of a variant at some version.
+    ///
+    /// # Errors
+    /// If CML or an engine would refuse one of them; and if the image would replace one that others are built on.
+    pub fn names(&self, node: &Manifest, variant: &Variant, version: &str) -> Result<Names> {
+        let names = Names::of(node, variant, version)?;
+        let image = &names.image;
+        anyhow::ensure!(
+            self.is_own || !image_name::is_own(image),
+            "`image` becomes `{image}`, but cml-nodes/ is for images that this program makes for itself: \
+             choose another name"
+        );
+        let users = self.nodes().flat_map(|node| node.variants.iter().map(move |variant| (node, variant)));
+        for (user, variant) in users {
+            let base = &variant.base.image;
+            anyhow::ensure!(
+                image_name::plain(base) != *image,
+                "`image` becomes `{image}`, which is the base of docker/{}/{MANIFEST}, variant {}: choose another name",
+                user.node,
+                variant.name
+            );
+        }
+        Ok(names)
+    }
+
+    /// Whether `image` is the name that a node of this repository has at this version.
+    pub fn makes(&self, image: &str, node: &str, version: &str) -> bool {
+        self.nodes.get(node).is_some_and(|node| {
+            let mut names = node.variants.iter().map(|variant| self.names(node, variant, version));
+            names.any(|names| names.is_ok_and(|names| names.image == image_name::plain(image)))
+        })
+    }
+
     /// Two variants with one id would overwrite each other on the server. CML accepts ids that differ only in case,
     /// but a person confuses them.
     fn check_claims(&self) -> Result<()> {
@@ -142,7 +183,8 @@ impl Repository {
         for node in self.nodes() {
             for variant in &node.variants {
                 let claimant = format!("docker/{}/{MANIFEST}, variant {}", node.node, variant.name);
-                let names = Names::of(node, variant, &variant.version)
+                let names = self
+                    .names(node, variant, &variant.version)
                     .with_context(|| self.root.join(&claimant).display().to_string())?;
                 for claim in [format!("id `{}`", names.id), format!("image `{}`", names.image)] {
                     if let Some(other) = claimed.insert(claim.to_lowercase(), claimant.clone()) {
@@ -218,6 +260,38 @@ pub(crate) mod tests {
 
     fn error(root: &Path) -> String {
         format!("{:#}", Repository::open(root).err().unwrap())
+    }
+
+    #[test]
+    fn an_image_cannot_have_the_name_of_a_base_or_of_the_programs_own_images() {
+        for (image, why) in [
+            ("cml-nodes/debian:trixie", "cml-nodes/ is for images that this program makes"),
+            ("cml-nodes/link-helper:1", "cml-nodes/ is for images that this program makes"),
+            ("debian:trixie-slim", "which is the base of docker/one/node.yaml, variant only"),
+            ("localhost/cml-nodes/debian:trixie", "engines leave out"),
+            ("docker.io/library/debian:trixie-slim", "engines leave out"),
+        ] {
+            let folder = repository();
+            let path = folder.path().join("docker/two/node.yaml");
+            let text = std::fs::read_to_string(&path).unwrap().replace("two:{{ version }}", image);
+            std::fs::write(path, text).unwrap();
+            let error = error(folder.path());
+            assert!(error.contains("docker/two/node.yaml, variant only") && error.contains(why), "{image}: {error}");
+        }
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(TOOLS);
+        assert!(Repository::open(&tools).is_ok(), "the program's own");
+    }
+
+    #[test]
+    fn an_image_name_that_only_another_version_has_is_refused_too() {
+        let folder = repository();
+        write(folder.path(), "two/node.yaml", &GOOD.replace("tiny:", "debian:").replace("tiny", "two"));
+        let repository = Repository::open(folder.path()).unwrap();
+        let node = repository.node(Some("two")).unwrap();
+        let names = |version| repository.names(node, &node.variants[0], version);
+        assert!(names("trixie-slim").unwrap_err().to_string().contains("which is the base of"));
+        assert!(names("2").is_ok() && repository.makes("debian:2", "two", "2"));
+        assert!(!repository.makes("debian:2", "one", "2") && !repository.makes("debian:2", "two", "1"));
     }
 
     #[test]

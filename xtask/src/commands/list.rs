@@ -85,7 +85,9 @@ async fn row(
     let plan = planner.plan(node, variant, &Overrides::default(), Network::Unused)?;
     let recipe = plan.as_ref().map(|plan| plan.recipe.hex());
     let image = match engine {
-        Some(engine) => engine.image(&names.image).await?.filter(Image::is_ours),
+        Some(engine) => {
+            engine.image(&names.image).await?.filter(|image| image.is_built_as(&names.image, node.node.as_str()))
+        }
         None => None,
     };
     let built = match (&image, engine) {

@@ -103,7 +103,9 @@ impl Selector<'_> {
             return Ok(None);
         };
         let image = self.engine.image(&plan.names.image).await?;
-        let same = image.filter(|image| image.recipe() == Some(plan.recipe.hex()));
+        let same = image.filter(|image| {
+            image.recipe() == Some(plan.recipe.hex()) && image.is_built_as(&plan.names.image, &plan.node)
+        });
         Ok(same.map(|image| (plan, Action::Reuse(image))))
     }
 
@@ -111,7 +113,7 @@ impl Selector<'_> {
         self.planner.probe_sources(variant, self.overrides)?;
         let base = self.overrides.base.as_deref().unwrap_or(&variant.base.image);
         let bootstrap = variant.base.bootstrap.as_ref().filter(|_| self.overrides.base.is_none());
-        let origin = base::find(self.engine, base, bootstrap).await?;
+        let origin = base::find(self.engine, self.planner.repository, base, bootstrap).await?;
         let plan = self.planner.plan(self.node, variant, self.overrides, Network::Allowed)?;
         Ok((plan.context("its sources were not fetched")?, origin))
     }

@@ -22,7 +22,7 @@ use crate::engine::handle::Engine;
 use crate::engine::images::store::{CANDIDATE, Image};
 use catalog::context::{self, SourceFile};
 use catalog::source::Sources;
-use catalog::{BuildPlan, labels};
+use catalog::{BuildPlan, image_name, labels};
 use ui::Ui;
 
 /// One build of a plan's image.
@@ -45,10 +45,13 @@ impl Job<'_> {
     pub async fn build(&self) -> Result<Image> {
         let name = &self.plan.names.image;
         let before = self.engine.image(name).await?;
-        if before.as_ref().is_some_and(|image| !image.is_ours()) {
+        // The program's own images are replaced even if another took their names.
+        let is_replaceable = |image: &Image| image_name::is_own(name) || image.is_built_as(name, &self.plan.node);
+        if before.as_ref().is_some_and(|image| !is_replaceable(image)) {
             bail!(
-                "the engine has an image {name} that this project did not make, and it will not be replaced; \
-                 give it another name first:\n  docker tag {name} {name}-mine && docker rmi {name}"
+                "the engine has an image {name} that was not built from the node {}, and it will not be replaced; \
+                 give it another name first:\n  docker tag {name} {name}-mine && docker rmi {name}",
+                self.plan.node
             );
         }
         let candidate = format!("{CANDIDATE}:{}", self.plan.recipe.short());

@@ -1,6 +1,7 @@
 //! The base image: from the engine, from its registry, or bootstrapped from the distribution's archive if the registry
 //! is out of reach.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -11,8 +12,9 @@ use xshell::{Shell, cmd};
 
 use crate::engine::handle::Engine;
 use crate::engine::images::store::{BOOTSTRAPPED, Image};
-use catalog::labels;
+
 use catalog::manifest::Bootstrap;
+use catalog::{Repository, labels};
 use digests::Digest;
 use ui::Ui;
 
@@ -37,12 +39,21 @@ pub struct Origin {
 }
 
 /// Where the base can be had; nothing is fetched. The error says what was tried.
-pub async fn find(engine: &Engine, base: &str, bootstrap: Option<&Bootstrap>) -> Result<Origin> {
+pub async fn find(
+    engine: &Engine,
+    repository: &Repository,
+    base: &str,
+    bootstrap: Option<&Bootstrap>,
+) -> Result<Origin> {
     let ready = |image: &str, from: &str| {
         let (image, description) = (image.to_owned(), format!("base {image}{from}"));
         Ok(Origin { image, description, remote: false, bootstrap: None })
     };
-    if engine.image(base).await?.is_some() || base == "scratch" {
+    if base == "scratch" {
+        return ready(base, " from the engine");
+    }
+    if let Some(found) = engine.image(base).await? {
+        refuse_nodes_of_others(&found, base, repository)?;
         return ready(base, " from the engine");
     }
     let unreachable = match engine.probe_registry(base).await {
@@ -54,8 +65,7 @@ pub async fn find(engine: &Engine, base: &str, bootstrap: Option<&Bootstrap>) ->
     };
     // One of this project's names, never the distribution's own.
     let image = format!("{BOOTSTRAPPED}:{}", bootstrap.suite);
-    let is_same = |found: Image| found.labels.get(labels::BASE).map(String::as_str) == Some(identity(bootstrap).hex());
-    if engine.image(&image).await?.is_some_and(is_same) {
+    if engine.image(&image).await?.is_some_and(|found| is_bootstrapped(&found.labels, bootstrap)) {
         return ready(&image, ", bootstrapped before");
     }
     if tool().is_none() {
@@ -66,6 +76,26 @@ pub async fn find(engine: &Engine, base: &str, bootstrap: Option<&Bootstrap>) ->
     }
     let description = format!("base Debian {} bootstrapped from its archive", bootstrap.suite);
     Ok(Origin { image, description, remote: false, bootstrap: Some(bootstrap.clone()) })
+}
+
+/// Whether these are the labels of a bootstrapped base, not of a node's image, which inherits those of its base.
+fn is_bootstrapped(labels: &BTreeMap<String, String>, bootstrap: &Bootstrap) -> bool {
+    let is_same = |made: &String| made == identity(bootstrap).hex();
+    labels.get(labels::BASE).is_some_and(is_same) && !labels.contains_key(labels::NODE)
+}
+
+/// Refuses an image that was built from a node which does not make this name: it may be a stranger's, who gave it the
+/// name of a base that others build on.
+fn refuse_nodes_of_others(found: &Image, base: &str, repository: &Repository) -> Result<()> {
+    let label = |name| found.labels.get(name).map(String::as_str);
+    let Some(node) = label(labels::NODE) else { return Ok(()) };
+    anyhow::ensure!(
+        repository.makes(base, node, label(labels::VERSION).unwrap_or_default()),
+        "the engine's image {base} was built from a node `{}`, and no node of this repository makes that name, so \
+         nothing is built on it; remove it, or give it another name first:\n  docker rmi {base}",
+        text::excerpt(node, 64)
+    );
+    Ok(())
 }
 
 /// Makes sure that the engine can use the base. Returns the name to use in `FROM`.
@@ -156,4 +186,19 @@ async fn import(engine: &Engine, image: &str, bootstrap: &Bootstrap, platform: &
     let body = bollard::body_try_stream(ReaderStream::with_capacity(file, 1 << 16));
     let answers = engine.docker.create_image(Some(options), Some(body), None);
     answers.try_for_each(|_| async { Ok(()) }).await.with_context(|| format!("importing {image} into the engine"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use catalog::names::Name;
+
+    #[test]
+    fn what_a_node_made_of_a_bootstrapped_base_is_no_bootstrapped_base() {
+        let bootstrap = Bootstrap { suite: Name::try_from("trixie".to_owned()).unwrap(), packages: Vec::new() };
+        let mut labels = BTreeMap::from([(labels::BASE.to_owned(), identity(&bootstrap).hex().to_owned())]);
+        assert!(is_bootstrapped(&labels, &bootstrap));
+        labels.insert(labels::NODE.to_owned(), "any".to_owned());
+        assert!(!is_bootstrapped(&labels, &bootstrap));
+    }
 }

@@ -45,9 +45,10 @@ impl Image {
         self.labels.get(labels::CHECKS).is_some_and(|passed| passed == checks.hex())
     }
 
-    /// Whether this project made it.
-    pub fn is_ours(&self) -> bool {
-        self.labels.contains_key(labels::NODE) || self.labels.contains_key(labels::BASE)
+    /// Whether it was built as the image `tag` of this node: labels alone are inherited by what is built on it.
+    pub fn is_built_as(&self, tag: &str, node: &str) -> bool {
+        let has = |label: &str, value: &str| self.labels.get(label).is_some_and(|found| found == value);
+        has(labels::NODE, node) && has(labels::IMAGE, tag)
     }
 
     /// Its tags that this project gave it. An image that a person made from ours has our labels, but none of these.

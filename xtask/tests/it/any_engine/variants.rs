@@ -179,6 +179,25 @@ fn another_base_is_used_and_named_on_the_image() {
 }
 
 #[test]
+fn the_image_of_a_strangers_node_is_no_base() {
+    let engine = Engine::here();
+    let stranger = Repo::tiny();
+    stranger.xtask(&["build"]).success();
+    let mut repo = Repo::tiny();
+    let own = repo.image();
+    repo.xtask(&["build"]).success();
+    let node = repo.add_node("ARG BASE\nFROM ${BASE}\nCOPY Dockerfile /second\n");
+    let base = format!("{node}-base:1");
+    engine.tag(&stranger.image(), &base);
+    repo.xtask(&["build", &node, "--base", &base]).failure().says([
+        &format!("image {base} was built from a node `{}`, and no node of this repository", stranger.node()),
+        &format!("docker rmi {base}"),
+    ]);
+    engine.remove(&base);
+    repo.xtask(&["build", &node, "--base", &own]).success();
+}
+
+#[test]
 fn an_unreachable_base_is_bootstrapped_from_the_distributions_archive() {
     let mut repo = Repo::empty();
     repo.add_node("ARG BASE\nFROM ${BASE}\nRUN . /etc/os-release && echo $VERSION_CODENAME > /codename\n");

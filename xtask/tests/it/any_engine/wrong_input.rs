@@ -219,7 +219,7 @@ fn the_tag_of_somebody_elses_image_is_neither_overwritten_nor_removed() {
     let foreign = engine.foreign(&repo.image());
     repo.xtask(&["build"]).failure().says([
         &repo.image(),
-        "this project did not make",
+        "was not built from the node",
         &format!("docker tag {}", repo.image()),
     ]);
     assert_eq!(engine.id(&repo.image()), foreign.id);
@@ -227,6 +227,40 @@ fn the_tag_of_somebody_elses_image_is_neither_overwritten_nor_removed() {
     assert_eq!(list[0]["built"], "no");
     repo.xtask(&["clean", repo.node()]).success().says(["nothing to clean"]);
     assert_eq!(engine.id(&repo.image()), foreign.id);
+}
+
+#[test]
+fn the_tag_of_another_nodes_image_is_not_taken() {
+    let (mut repo, engine) = (Repo::tiny(), Engine::here());
+    let first = repo.image();
+    repo.xtask(&["build", repo.node()]).success();
+    let second = repo.add_node("FROM scratch\nCOPY Dockerfile /\n");
+    let taken = format!("{second}:1.0");
+    engine.tag(&first, &taken);
+    repo.xtask(&["build", &second])
+        .failure()
+        .says([&format!("has an image {taken} that was not built from the node {second}")]);
+    assert_eq!(engine.id(&taken), engine.id(&first));
+    engine.remove(&taken);
+    repo.xtask(&["build", &second]).success();
+    repo.xtask(&["build", "--no-cache", &second]).success();
+}
+
+#[test]
+fn an_image_that_would_be_built_on_elsewhere_cannot_be_claimed() {
+    let node = "image: \"{node}:{{ version }}{{ suffix }}\"";
+    for (image, why) in [
+        ("cml-nodes/debian:trixie", "cml-nodes/ is for images that this program makes"),
+        ("docker.io/library/debian:trixie", "engines leave out"),
+        ("sha256:abc", "the ID of an image"),
+    ] {
+        let repo = Repo::tiny();
+        repo.edit_manifest(&node.replace("{node}", repo.node()), &format!("image: {image}"));
+        for command in ["list", "lint", "build"] {
+            repo.xtask(&[command]).failure().says(["node.yaml, variant only", why]);
+        }
+        repo.write(&repo.manifest(), &manifest(repo.node()));
+    }
 }
 
 #[test]
