@@ -11,9 +11,10 @@ use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::image_name::{self, is_tag};
-use crate::names::{InnerPath, Name, Pattern, version_id};
+use crate::names::{InnerPath, Name, Pattern, line, one_line, one_line_if_any, version_id};
 use crate::scene::Scene;
 use crate::url::{NO_CREDENTIALS, NOT_REMOTE, has_credentials, is_remote};
+use definitions::yaml;
 use files::Tree;
 
 pub const MANIFEST: &str = "node.yaml";
@@ -25,14 +26,18 @@ pub const LARGEST: u64 = 1 << 20;
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     pub node: Name,
+    #[serde(deserialize_with = "one_line")]
     pub title: String,
     pub description: String,
+    #[serde(deserialize_with = "one_line")]
     pub image: Pattern,
+    #[serde(deserialize_with = "one_line")]
     pub id: Pattern,
+    #[serde(deserialize_with = "one_line")]
     pub label: Pattern,
     pub node_definition: Option<InnerPath>,
     pub image_definition: Option<InnerPath>,
-    #[serde(default = "cml_platform")]
+    #[serde(default = "cml_platform", deserialize_with = "one_line")]
     pub platform: String,
     #[serde(default)]
     pub switches: BTreeMap<String, bool>,
@@ -57,9 +62,11 @@ pub struct Manifest {
 #[serde(deny_unknown_fields)]
 pub struct Variant {
     pub name: Name,
+    #[serde(deserialize_with = "one_line")]
     pub summary: String,
+    #[serde(deserialize_with = "one_line")]
     pub version: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_line")]
     pub suffix: String,
     #[serde(default = "default_dockerfile")]
     pub dockerfile: InnerPath,
@@ -69,12 +76,14 @@ pub struct Variant {
     pub sources: BTreeMap<Name, Source>,
     #[serde(default)]
     pub build_args: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "one_line_if_any")]
     pub untested: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
+    #[serde(deserialize_with = "one_line")]
     pub image: String,
     pub bootstrap: Option<Bootstrap>,
 }
@@ -107,16 +116,17 @@ struct RawSource {
 }
 
 impl TryFrom<RawSource> for Source {
-    type Error = &'static str;
+    type Error = String;
 
     fn try_from(raw: RawSource) -> Result<Self, Self::Error> {
+        raw.git.iter().chain(&raw.reference).try_for_each(|text| line(text))?;
         match (raw.package, raw.git, raw.reference) {
-            (None, Some(url), _) if has_credentials(&url) => Err(NO_CREDENTIALS),
-            (None, Some(url), _) if !is_remote(&url) => Err(NOT_REMOTE),
+            (None, Some(url), _) if has_credentials(&url) => Err(NO_CREDENTIALS.to_owned()),
+            (None, Some(url), _) if !is_remote(&url) => Err(NOT_REMOTE.to_owned()),
             (Some(package), None, None) => Ok(Self::Package(package)),
             // An option of git's would otherwise be hidden in what looks like a branch.
             (None, Some(url), Some(reference)) if !reference.starts_with('-') => Ok(Self::Git { url, reference }),
-            _ => Err("a source is either `package: NAME` or `git: URL` together with `ref: BRANCH-OR-TAG`"),
+            _ => Err("a source is either `package: NAME` or `git: URL` together with `ref: BRANCH-OR-TAG`".to_owned()),
         }
     }
 }
@@ -156,9 +166,11 @@ impl TryFrom<String> for VersionPattern {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
+    #[serde(deserialize_with = "one_line")]
     pub name: String,
     #[serde(deserialize_with = "some_args")]
     pub run: Vec<String>,
+    #[serde(default, deserialize_with = "some_text")]
     pub prints: Option<Pattern>,
     #[serde(default)]
     pub exits: i64,
@@ -167,6 +179,7 @@ pub struct Check {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Silenced {
+    #[serde(deserialize_with = "one_line")]
     pub rule: String,
     #[serde(deserialize_with = "a_reason")]
     pub reason: String,
@@ -185,6 +198,11 @@ impl Manifest {
     /// Reads and checks one manifest. Errors name file, line and column.
     pub fn read(tree: &Tree, path: &Path) -> Result<Self> {
         let text = tree.read_to_string(path, LARGEST)?;
+        // serde_yaml takes hours for what is nested deeply.
+        yaml::read(text.as_bytes()).map_err(|problem| {
+            let (at, message) = (problem.at, problem.message);
+            anyhow!("{}:{}:{}: {message}", path.display(), at.line, at.column)
+        })?;
         let manifest: Self = serde_yaml::from_str(&text).map_err(|error| located(path, &text, &error))?;
         manifest.check(tree, path).map_err(|error| anyhow!("{}: {error:#}", path.display()))?;
         Ok(manifest)
@@ -261,6 +279,7 @@ impl Names {
         if let Some(why) = why {
             anyhow::bail!("`image` becomes `{}`, {why}", text::excerpt(image, 100));
         }
+        line(&names.label).map_err(|why| anyhow!("`label` becomes {why}"))?;
         let length = names.label.chars().count();
         let (label, fits) = (&names.label, (1..=32).contains(&length));
         anyhow::ensure!(fits, "`label` becomes `{label}`, which has {length} characters; CML accepts 1 to 32");
@@ -303,9 +322,17 @@ fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D, key: &s
 }
 
 fn a_reason<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let reason = String::deserialize(from)?;
+    let reason: String = one_line(from)?;
     let empty = || de::Error::custom("`reason` is empty: say why the rule does not apply to this node");
     if reason.trim().is_empty() { Err(empty()) } else { Ok(reason) }
+}
+
+fn some_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pattern>, D::Error> {
+    let pattern = Option::<Pattern>::deserialize(from)?;
+    if pattern.as_ref().is_some_and(Pattern::is_empty) {
+        return Err(de::Error::custom("`prints` is empty, which every output contains"));
+    }
+    Ok(pattern)
 }
 
 fn cml_platform() -> String {
@@ -382,6 +409,45 @@ variants:
         assert!(error.contains("a source is either"), "{error}");
         let error = error_of(&GOOD.replace("https://", "https://me:s3cret@"));
         assert!(error.contains("must not contain a password") && !error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn a_text_that_could_pass_for_a_line_of_the_program_is_refused_with_its_place() {
+        let hostile = r#""a\nerror: b""#;
+        for (from, to) in [
+            ("title: Tiny", format!("title: {hostile}")),
+            ("label: Tiny", format!("label: {hostile}")),
+            ("image: tiny:{{ version }}", format!("image: {hostile}")),
+            ("summary: The only one", format!("summary: {hostile}")),
+            ("version: '1.0'", format!("version: {hostile}")),
+            ("'debian:trixie-slim'", hostile.to_owned()),
+            ("    summary:", format!("    untested: {hostile}\n    summary:")),
+            ("'https://example.org/tiny.git'", r#""https://example.org/a\nb""#.to_owned()),
+            ("variants:", format!("checks: [{{name: {hostile}, run: [x]}}]\nvariants:")),
+            ("variants:", format!("silenced: [{{rule: x, reason: {hostile}}}]\nvariants:")),
+            ("variants:", format!("scenes: [{{name: {hostile}, nodes: {{}}, steps: []}}]\nvariants:")),
+            (
+                "variants:",
+                format!(
+                    "scenes: [{{name: x, nodes: {{}}, steps: [{{check: {hostile}, on: a, run: [x]}}]}}]\nvariants:"
+                ),
+            ),
+            ("title: Tiny", "title: \"a\\u202eb\"".to_owned()),
+            ("title: Tiny", format!("title: {}", "x".repeat(1_000_000))),
+        ] {
+            let error = error_of(&GOOD.replace(from, &to));
+            assert!(error.contains("is not one line of at most 500 characters"), "{from}: {error:.300}");
+            assert!(
+                error.contains("node.yaml:") && error.len() < 1000 && !error.contains('\n'),
+                "{from}: {error:.300}"
+            );
+        }
+    }
+
+    #[test]
+    fn deeply_nested_yaml_is_refused_with_its_place() {
+        let error = error_of(&format!("{GOOD}scenes: {}", "[".repeat(300_000)));
+        assert!(error.contains("node.yaml:14:") && error.len() < 1000, "{error:.300}");
     }
 
     #[test]

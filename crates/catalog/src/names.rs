@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// A short lower-case name of a node, variant or source. Safe in paths, tags and labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
@@ -24,7 +24,10 @@ impl TryFrom<String> for Name {
         if has_letter_first && is_plain && text.len() <= 32 {
             return Ok(Self(text));
         }
-        Err(format!("`{text}` is not a valid name: use up to 32 of a-z, 0-9 and `-`, beginning with a letter"))
+        Err(format!(
+            "`{}` is not a valid name: use up to 32 of a-z, 0-9 and `-`, beginning with a letter",
+            quote(&text)
+        ))
     }
 }
 
@@ -54,7 +57,7 @@ impl TryFrom<String> for InnerPath {
         if is_inside {
             Ok(Self(text))
         } else {
-            Err(format!("`{text}` is not a path inside the folder: it must be relative and without `..`"))
+            Err(format!("`{}` is not a path inside the folder: it must be relative and without `..`", quote(&text)))
         }
     }
 }
@@ -65,6 +68,11 @@ impl TryFrom<String> for InnerPath {
 pub struct Pattern(String);
 
 impl Pattern {
+    /// Whether it is the empty text, which every output contains.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The pattern filled in. It fails if `context` lacks a variable.
     pub fn render(&self, context: &tera::Context) -> Result<String, tera::Error> {
         tera::Tera::one_off(&self.0, context, false)
@@ -77,9 +85,44 @@ impl TryFrom<String> for Pattern {
     fn try_from(text: String) -> Result<Self, String> {
         match tera::Tera::new().add_raw_template("", &text) {
             Ok(()) => Ok(Self(text)),
-            Err(error) => Err(format!("`{text}` is not a Tera pattern: {error}")),
+            Err(error) => {
+                let error: String = error.to_string().chars().take(LONGEST_LINE).collect();
+                Err(format!("`{}` is not a Tera pattern: {error}", quote(&text)))
+            }
         }
     }
+}
+
+/// The most characters of a name, title or reason: such a line is printed whole.
+const LONGEST_LINE: usize = 500;
+
+/// A text that is printed within a line of this program's, or as one: it must not look like another.
+pub(crate) fn line(text: &str) -> Result<(), String> {
+    if text::printable_line(text) == text && text.chars().nth(LONGEST_LINE).is_none() {
+        return Ok(());
+    }
+    let shown = quote(text);
+    Err(format!("`{shown}` is not one line of at most {LONGEST_LINE} characters without control characters"))
+}
+
+/// Reads such a text, or a pattern that makes one.
+pub(crate) fn one_line<'de, D: Deserializer<'de>, T: TryFrom<String>>(from: D) -> Result<T, D::Error>
+where
+    T::Error: std::fmt::Display,
+{
+    let text = String::deserialize(from)?;
+    line(&text).map_err(de::Error::custom)?;
+    T::try_from(text).map_err(de::Error::custom)
+}
+
+/// The same, of a text that may be missing.
+pub(crate) fn one_line_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    one_line(from).map(Some)
+}
+
+/// Enough of a refused text to find it.
+fn quote(text: &str) -> String {
+    text::excerpt(text, 100)
 }
 
 /// A version as part of an id, by Cisco's rule: in lower case, with `-` for each of `~ . + :` (`10.4` → `10-4`).

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::names::{Name, Pattern};
+use crate::names::{Name, Pattern, line, one_line};
 
 /// A few nodes, the links between them, and steps in order.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scene {
+    #[serde(deserialize_with = "one_line")]
     pub name: String,
     pub nodes: BTreeMap<Name, SceneNode>,
     #[serde(default)]
@@ -149,6 +150,7 @@ impl TryFrom<RawStep> for Step {
     type Error = String;
 
     fn try_from(mut raw: RawStep) -> Result<Self, String> {
+        raw.check.iter().chain(&raw.crash).chain(&raw.rewrite).try_for_each(|text| line(text))?;
         let step = if let Some(name) = raw.check.take() {
             Self::Check(raw.take_check(name)?)
         } else if let Some(name) = raw.crash.take() {
@@ -192,6 +194,12 @@ impl RawStep {
             within: Duration::from_millis(required(&mut self.within_ms, "within_ms")?),
             then: self.take_then()?,
         };
+        if crash.times == 0 {
+            return Err("`times` must be at least 1, or nothing is killed".to_owned());
+        }
+        if crash.once.as_ref().is_some_and(Pattern::is_empty) {
+            return Err("`once` must not be empty".to_owned());
+        }
         if crash.once.is_none() && crash.then.is_none() {
             return Err(
                 "a `crash` needs `then`, or `once` and a `run` that checks the node before it prints that".into()
@@ -222,13 +230,11 @@ impl RawStep {
             (None, Some(true)) => Exit::Failure,
             (Some(_), Some(true)) => return Err("`exits` and `fails` contradict each other".to_owned()),
         };
-        let list = |some: Option<OneOrMore<Pattern>>| some.map(Vec::from).unwrap_or_default();
-        Ok(Expectation {
-            prints: list(self.prints.take()),
-            lacks: list(self.lacks.take()),
-            matches: self.matches.take(),
-            exit,
-        })
+        if self.matches.as_ref().is_some_and(Pattern::is_empty) {
+            return Err("`matches` is empty, which every output matches".to_owned());
+        }
+        let (prints, lacks) = (texts(self.prints.take(), "prints")?, texts(self.lacks.take(), "lacks")?);
+        Ok(Expectation { prints, lacks, matches: self.matches.take(), exit })
     }
 
     /// The first key that this kind of step has not taken.
@@ -247,14 +253,24 @@ fn required<T>(value: &mut Option<T>, key: &str) -> Result<T, String> {
     value.take().ok_or_else(|| format!("this step needs the key `{key}`"))
 }
 
+/// The texts of an expectation. An empty one is in every output.
+fn texts(value: Option<OneOrMore<Pattern>>, key: &str) -> Result<Vec<Pattern>, String> {
+    let Some(texts) = value.map(Vec::from) else { return Ok(Vec::new()) };
+    let is_empty = texts.is_empty() || texts.iter().any(Pattern::is_empty);
+    if is_empty { Err(format!("`{key}` must not be empty")) } else { Ok(texts) }
+}
+
 fn args(value: &mut Option<Vec<Pattern>>, key: &str) -> Result<Vec<Pattern>, String> {
     let args = required(value, key)?;
     if args.is_empty() { Err(format!("`{key}` must not be empty")) } else { Ok(args) }
 }
 
 impl Scene {
-    /// Refuses links and steps that name a node which the scene does not have.
+    /// Refuses links and steps that name a node which the scene does not have, and a scene that would check nothing.
     pub fn check(&self) -> Result<(), String> {
+        if self.steps.is_empty() {
+            return Err(format!("scene `{}` has no steps, so it checks nothing", self.name));
+        }
         let mut used = self.links.iter().flatten().chain(self.steps.iter().flat_map(Step::nodes));
         used.find(|name| !self.nodes.contains_key(name)).map_or(Ok(()), |name| {
             let near = text::near(name.as_str(), self.nodes.keys().map(Name::as_str));
@@ -310,8 +326,24 @@ mod tests {
     }
 
     #[test]
+    fn what_would_check_nothing_is_refused() {
+        let crash = step("{crash: c, on: r1, times: 0, run: [a], once: now, within_ms: 5}");
+        assert!(crash.unwrap_err().contains("`times` must be at least 1"));
+        for (key, value) in
+            [("matches", "''"), ("prints", "''"), ("prints", "[]"), ("prints", "[a, '']"), ("lacks", "''")]
+        {
+            let error = step(&format!("{{check: a, on: r1, run: [x], {key}: {value}}}")).unwrap_err();
+            assert!(error.contains(&format!("`{key}` ")) && error.contains("empty"), "{key}: {value}: {error}");
+        }
+        let once = step("{crash: c, on: r1, times: 1, run: [a], once: '', within_ms: 5}");
+        assert!(once.unwrap_err().contains("`once` must not be empty"));
+        let scene: Scene = serde_yaml::from_str("{name: s, nodes: {left: {}}, steps: []}").unwrap();
+        assert!(scene.check().unwrap_err().contains("has no steps"));
+    }
+
+    #[test]
     fn an_unknown_node_of_a_scene_is_reported_with_a_suggestion() {
-        let text = "{name: s, nodes: {left: {}}, links: [[left, lefd]], steps: []}";
+        let text = "{name: s, nodes: {left: {}}, links: [[left, lefd]], steps: [{restart: left}]}";
         let scene: Scene = serde_yaml::from_str(text).unwrap();
         assert!(scene.check().unwrap_err().contains("no node `lefd`: did you mean `left`?"));
     }
