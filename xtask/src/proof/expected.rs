@@ -24,12 +24,10 @@ impl Expected {
             anyhow::Ok((text, expression))
         };
         let matches = expectation.matches.as_ref().map(read).transpose()?;
-        Ok(Self {
-            prints: fill_all(&expectation.prints, context)?,
-            lacks: fill_all(&expectation.lacks, context)?,
-            matches,
-            exit: expectation.exit,
-        })
+        let (prints, lacks) = (fill_all(&expectation.prints, context)?, fill_all(&expectation.lacks, context)?);
+        let mut texts = prints.iter().chain(&lacks).chain(matches.iter().map(|(text, _)| text));
+        anyhow::ensure!(texts.all(|text| !text.is_empty()), "a text to look for becomes empty, so it checks nothing");
+        Ok(Self { prints, lacks, matches, exit: expectation.exit })
     }
 
     /// What is wrong with the output, if anything.
@@ -37,6 +35,8 @@ impl Expected {
         let Output { code, text } = output;
         let wrong = match self.exit {
             Exit::Code(wanted) if wanted != *code => Some(format!("it should exit with {wanted}")),
+            // As shells and engines report a program that is not there or cannot be run.
+            Exit::Failure if matches!(code, 126 | 127) => Some("it should fail, but it could not be run".to_owned()),
             Exit::Failure if *code == 0 => Some("it should fail".to_owned()),
             _ => None,
         };
@@ -76,6 +76,12 @@ mod tests {
         Expected::of(&wanted, &context).unwrap().problem(&Output { code, text: text.to_owned() })
     }
 
+    #[test]
+    fn a_pattern_that_becomes_empty_checks_nothing() {
+        let empty = Expectation { prints: vec![pattern("{{ '' }}")], ..Expectation::default() };
+        assert!(Expected::of(&empty, &tera::Context::new()).is_err());
+    }
+
     fn pattern(text: &str) -> Pattern {
         Pattern::try_from(text.to_owned()).unwrap()
     }
@@ -89,6 +95,11 @@ mod tests {
                 .unwrap()
                 .contains("should fail")
         );
+        let fails = || Expectation { exit: Exit::Failure, ..Expectation::default() };
+        assert!(problem(fails(), 1, "").is_none());
+        for code in [126, 127] {
+            assert!(problem(fails(), code, "").unwrap().contains("could not be run"));
+        }
         let prints = || Expectation { prints: vec![pattern("FRR {{ version }}")], ..Expectation::default() };
         assert!(problem(prints(), 0, "FRR 10.3").is_none());
         assert!(problem(prints(), 0, "FRR 10.4").unwrap().contains("should print `FRR 10.3`"));
