@@ -189,8 +189,19 @@ impl Tree {
     /// # Errors
     /// If a folder on the way is a link.
     pub fn remove(&self, path: impl AsRef<Path>) -> Result<bool> {
-        let path = path.as_ref();
-        let removed = self.parent(path).and_then(|(folder, name)| Ok(unlinkat(folder, name, AtFlags::empty())?));
+        self.unlink(path.as_ref(), AtFlags::empty())
+    }
+
+    /// Removes an empty folder. Returns whether it was there.
+    ///
+    /// # Errors
+    /// As [`Self::remove`]; and if it is not empty.
+    pub fn remove_folder(&self, path: impl AsRef<Path>) -> Result<bool> {
+        self.unlink(path.as_ref(), AtFlags::REMOVEDIR)
+    }
+
+    fn unlink(&self, path: &Path, flags: AtFlags) -> Result<bool> {
+        let removed = self.parent(path).and_then(|(folder, name)| Ok(unlinkat(folder, name, flags)?));
         match removed {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

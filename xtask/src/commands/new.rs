@@ -43,12 +43,17 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     for (path, _) in &files {
         anyhow::ensure!(tree.kind(path)?.is_none(), "{} already exists: choose another name", path.display());
     }
-    for (path, content) in files.iter().chain(&shared(from, source, tree)?) {
-        write(tree, path, content)?;
+    let shared = shared(from, source, tree)?;
+    let all: Vec<&Copy> = files.iter().chain(&shared).collect();
+    let written = all.iter().try_for_each(|(path, content)| write(tree, path, content));
+    // The program must be able to read what it wrote, or no command would work.
+    if let Err(error) = written.and_then(|()| Repository::open(&session.repository.root).map(drop)) {
+        all.iter().try_for_each(|(path, _)| undo(tree, path))?;
+        return Err(error.context(format!("the node {name} cannot be made, and nothing of it was kept")));
+    }
+    for (path, _) in &all {
         session.ui.result(path.display())?;
     }
-    // The program must be able to read what it wrote.
-    Repository::open(&session.repository.root)?;
     session.ui.note(format_args!("created the node {name}. Next:"));
     session.ui.note(format_args!("  edit docker/{name}/node.yaml (title, description, scenes) and its Dockerfile"));
     session.ui.note(format_args!("  run `cargo xtask lint`, which checks its definitions"));
@@ -173,6 +178,18 @@ fn write(tree: &Tree, path: &Path, content: &Content) -> Result<()> {
         Content::Bytes(text) => tree.write(path, if text.starts_with(b"#!") { 0o755 } else { 0o644 }, text),
         Content::Link(target) => tree.write_link(path, target),
     }
+}
+
+/// Removes a file and the folders that are empty without it.
+fn undo(tree: &Tree, path: &Path) -> Result<()> {
+    tree.remove(path)?;
+    for folder in path.ancestors().skip(1).take_while(|folder| *folder != tree.root()) {
+        if !tree.entries(folder).is_ok_and(|entries| entries.is_empty()) {
+            break;
+        }
+        tree.remove_folder(folder)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

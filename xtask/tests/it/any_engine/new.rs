@@ -73,3 +73,19 @@ fn what_nodes_share_comes_along_where_it_is_missing() {
     assert!(!again.stdout.contains(shared), "{again}");
     assert_eq!(repo.read(shared), "# changed\n", "the repository's own files stay");
 }
+
+#[test]
+fn a_node_that_cannot_be_made_leaves_nothing_behind() {
+    let repo = Repo::tiny();
+    // The same for every node that is copied from it.
+    repo.edit_manifest(&format!("id: \"{}", repo.node()), "id: \"always-the-same");
+    let node = format!("{}-copy", repo.node());
+    repo.xtask(&["list"]).success();
+    let made = repo.xtask(&["new", &node, "--from", repo.node()]).failure();
+    assert!(made.stdout.is_empty(), "{made}");
+    made.says(["two nodes claim the id", "nothing of it was kept"]);
+    assert!(!repo.path(&format!("docker/{node}")).exists());
+    assert!(!repo.path(&format!("node-definitions/{node}.yaml")).exists());
+    repo.xtask(&["list"]).success();
+    repo.write(&repo.manifest(), &crate::common::manifest(repo.node()));
+}
