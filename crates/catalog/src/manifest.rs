@@ -22,6 +22,9 @@ pub const MANIFEST: &str = "node.yaml";
 /// The largest manifest has a fraction of this.
 pub const LARGEST: u64 = 1 << 20;
 
+/// The most characters of serde_yaml's message: longer than its lists of keys.
+const LONGEST_MESSAGE: usize = 1500;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -293,7 +296,9 @@ fn located(path: &Path, text: &str, error: &serde_yaml::Error) -> anyhow::Error 
     let Some(at) = error.location() else { return anyhow!("{}: {message}", path.display()) };
     let message = message.strip_suffix(&format!(" at line {} column {}", at.line(), at.column())).unwrap_or(&message);
     let (line, column) = position_of_value(text, message, at.line()).unwrap_or((at.line(), at.column()));
-    anyhow!("{}:{line}:{column}: {message}", path.display())
+    // It may quote a key or value of any length, with ends of lines; the lines of a broken pattern are indented.
+    let shown: String = text::printable(message).replace('\n', "\n  ").chars().take(LONGEST_MESSAGE).collect();
+    anyhow!("{}:{line}:{column}: {shown}", path.display())
 }
 
 /// Line and column of the value in a message "`VALUE` is …". serde_yaml reports a value that a type of this crate
@@ -442,6 +447,14 @@ variants:
                 "{from}: {error:.300}"
             );
         }
+    }
+
+    #[test]
+    fn an_unknown_key_cannot_fill_the_screen_or_begin_a_line() {
+        let error = error_of(&format!("{GOOD}\"a\\nerror: b\": 1\n"));
+        assert!(error.contains("unknown field") && !error.contains("\nerror"), "{error:.300}");
+        let error = error_of(&format!("{GOOD}limits: {{image_mb: {}}}\n", "x".repeat(100_000)));
+        assert!(error.contains("invalid type") && error.len() < 2000, "{error:.300}");
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn must_be(rendered: &Rendered, key: &str, found: Option<&At<String>>, expected:
     match (found, rendered.document.findings.iter().find(is_about_it)) {
         (Some(found), _) if found.value == expected => Ok(()),
         (Some(At { value, at }), _) => {
-            bail!("{}: `{key}` is `{}`, it must be `{expected}`", rendered.show(*at), text::printable(value))
+            bail!("{}: `{key}` is `{}`, it must be `{expected}`", rendered.show(*at), text::excerpt(value, 100))
         }
         (None, Some(wrong)) => bail!("{}; `{key}` must be `{expected}`", placed(rendered, wrong)),
         (None, None) => bail!("{}: `{key}` is missing, it must be `{expected}`", rendered.path.display()),

@@ -158,7 +158,7 @@ fn is_plain_name(name: &str) -> Result<()> {
         && name != ".."
         && !name.contains(['/', '\\', ',', '=', '"'])
         && !name.chars().any(char::is_control);
-    anyhow::ensure!(plain, "`{}` is not a plain file name", text::printable(name));
+    anyhow::ensure!(plain, "`{}` is not a plain file name", text::excerpt(name, 100));
     Ok(())
 }
 
@@ -196,7 +196,7 @@ fn linux_names(labels: &[At<String>], map: &BTreeMap<String, String>) -> Result<
         let plain = (1..=15).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
             && !matches!(name.as_str(), "." | ".." | "lo");
-        anyhow::ensure!(plain, "`{}` is not a valid name of an interface", text::printable(&name));
+        anyhow::ensure!(plain, "`{}` is not a valid name of an interface", text::excerpt(&name, 100));
         Ok(name)
     };
     labels.iter().enumerate().take(MOST_INTERFACES).map(name).collect()

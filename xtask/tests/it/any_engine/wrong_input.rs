@@ -37,8 +37,9 @@ fn a_value_of_the_wrong_type_is_refused_with_what_was_expected() {
 
 #[test]
 fn yaml_that_is_broken_is_refused_with_its_place() {
-    listed_with("title: Tiny", "title: \"Tiny\" x").says(["node.yaml:2:15: ", "did not find expected key"]);
-    listed_with("title: Tiny", "title: 'Tiny").says(["node.yaml:", "quoted scalar"]);
+    listed_with("title: Tiny", "title: \"Tiny\" x")
+        .says(["node.yaml:2:15: ", "expected the next key, or the end of the mapping"]);
+    listed_with("title: Tiny", "title: 'Tiny").says(["node.yaml:2:8: this quote is never closed"]);
     listed_with("title: Tiny", "\ttitle: Tiny").says(["node.yaml:2:1: "]);
 }
 
