@@ -34,6 +34,9 @@ pub struct Abilities {
     pub caches_steps_as_images: bool,
     /// Whether `sharing=locked` of a cache mount works.
     pub locks_caches: bool,
+    /// Whether what a Dockerfile names as an image, or as the source of a mount, stays within the engine, registries
+    /// and the build. If not, Dockerfiles are judged before they are built.
+    pub confines_builds: bool,
     /// Whether an image keeps all its names when two commands change them at the same time.
     pub keeps_all_names: bool,
     /// Whether it builds through BuildKit, which reports each step. Podman builds with Buildah, through the older API.
@@ -58,6 +61,7 @@ impl Abilities {
             command_line: if is_docker { "docker" } else { "podman" },
             caches_steps_as_images: !is_docker,
             locks_caches: is_docker,
+            confines_builds: is_docker,
             keeps_all_names: is_docker,
             has_buildkit: is_docker,
             cleans_up_later: !is_docker,

@@ -6,7 +6,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bollard::errors::Error as EngineError;
 use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
 use futures_util::StreamExt;
@@ -14,6 +14,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::engine::build::checks;
 use crate::engine::build::dockerfile;
+use crate::engine::build::host_files;
 use crate::engine::build::progress::log::{FailedStep, Progress, clip};
 use crate::engine::build::progress::{reason, show_progress};
 use crate::engine::build::request::{client, id_in, proxy_args, quoted, small_build};
@@ -56,6 +57,7 @@ impl Job<'_> {
         }
         let candidate = format!("{CANDIDATE}:{}", self.plan.recipe.short());
         let origins = self.origins().await?;
+        self.refuse_host_files()?;
         self.build_candidate(&self.pack_context(&origins)?, &candidate, &origins).await?;
         let built = self.accept(&candidate).await;
         self.engine.remove_image(&candidate).await?;
@@ -114,18 +116,34 @@ impl Job<'_> {
 
     /// The Dockerfile with the same lines, but without locks of caches. Instead, the caller allows one build at a time.
     fn dockerfile_without_locks(&self) -> Result<PathBuf> {
-        let text = self.plan.dockerfile_text()?;
         let unlocked = self.scratch.join("Dockerfile.without-locks");
-        std::fs::write(&unlocked, text.replace(",sharing=locked", ""))
+        std::fs::write(&unlocked, without_locks(&self.plan.dockerfile_text()?))
             .context("writing the Dockerfile for the engine")?;
         Ok(unlocked)
     }
 
-    fn options(&self) -> BuildImageOptions {
-        let mut args = proxy_args();
+    /// Fails if the Dockerfile could reach files of the machine, on an engine that does not prevent it.
+    fn refuse_host_files(&self) -> Result<()> {
+        if self.engine.abilities.confines_builds {
+            return Ok(());
+        }
+        let file = self.plan.folder.join(&self.plan.dockerfile);
+        let file = file.display();
+        // Its preprocessor could include files of the machine.
+        ensure!(!self.plan.dockerfile.ends_with(".in"), "{file}: this engine preprocesses `.in` files; rename it");
+        let text = without_locks(&self.plan.dockerfile_text()?);
+        host_files::judge(&text, &self.build_args()).map_err(|error| anyhow!("{file}{error}"))
+    }
+
+    fn build_args(&self) -> BTreeMap<String, String> {
+        let mut args: BTreeMap<String, String> = proxy_args().into_iter().collect();
         args.extend(self.plan.build_args.clone());
         args.insert("BASE".to_owned(), self.base.to_owned());
         args.insert("FRESH".to_owned(), if self.no_cache { "1" } else { "" }.to_owned());
+        args
+    }
+
+    fn options(&self) -> BuildImageOptions {
         let has_buildkit = self.engine.abilities.has_buildkit;
         BuildImageOptions {
             version: if has_buildkit { BuilderVersion::BuilderBuildKit } else { BuilderVersion::BuilderV1 },
@@ -136,7 +154,7 @@ impl Job<'_> {
             nocache: self.no_cache,
             rm: true,
             forcerm: true,
-            buildargs: Some(args.into_iter().collect()),
+            buildargs: Some(self.build_args().into_iter().collect()),
             ..BuildImageOptions::default()
         }
     }
@@ -202,6 +220,10 @@ impl Job<'_> {
             }
         }
     }
+}
+
+fn without_locks(dockerfile: &str) -> String {
+    dockerfile.replace(",sharing=locked", "")
 }
 
 fn explain(plan: &BuildPlan, progress: &mut dyn Progress, error: EngineError) -> anyhow::Error {

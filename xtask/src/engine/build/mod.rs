@@ -2,6 +2,7 @@
 
 pub mod checks;
 mod dockerfile;
+mod host_files;
 mod image;
 mod progress;
 mod request;

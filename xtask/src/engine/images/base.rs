@@ -12,7 +12,7 @@ use xshell::{Shell, cmd};
 
 use crate::engine::handle::Engine;
 use crate::engine::images::store::{BOOTSTRAPPED, Image};
-
+use crate::engine::images::transports::refuse_places;
 use catalog::manifest::Bootstrap;
 use catalog::{Repository, labels};
 use digests::Digest;
@@ -51,6 +51,9 @@ pub async fn find(
     };
     if base == "scratch" {
         return ready(base, " from the engine");
+    }
+    if !engine.abilities.confines_builds {
+        refuse_places(base)?;
     }
     if let Some(found) = engine.image(base).await? {
         refuse_nodes_of_others(&found, base, repository)?;

@@ -3,3 +3,4 @@
 pub mod base;
 pub mod pipe;
 pub mod store;
+pub mod transports;

@@ -56,6 +56,35 @@ fn a_strangers_node_cannot_write_to_the_host() {
 }
 
 #[test]
+fn a_strangers_build_cannot_reach_the_host() {
+    let is_confined = Engine::here().confines_builds();
+    let host = tempfile::tempdir().unwrap();
+    let folder = host.path().to_str().unwrap();
+    std::fs::write(host.path().join("marker"), "the host's").unwrap();
+    let up = "../".repeat(8);
+    let step = "echo > /h/mark; if test -e /h/marker; then echo REA''CHED; exit 3; fi";
+    for attack in [
+        format!("RUN --mount=type=bind,source=lnk,target=/h,rw {step}\n"),
+        format!("RUN --mount=type=cache,id={up}{folder},target=/h {step}\n"),
+        format!("RUN --mount=type=cache,target=/h {step}\n"),
+        format!("RUN ln -s {folder} /lnk\nFROM s\nRUN --mount=type=bind,from=s,source=/lnk,target=/h,rw {step}\n"),
+        format!("RUN ln -s {folder} /lnk\nFROM s\nRUN --mount=type=cache,id=a,target=/h,from=s,source=/lnk {step}\n"),
+        format!("COPY --from=dir:{folder} / /h\nRUN {step}\n"),
+        format!("FROM oci:{folder}\n"),
+    ] {
+        let repo = Repo::with_shell(&attack);
+        repo.edit(&repo.dockerfile(), "FROM scratch\n", "FROM scratch AS s\n");
+        std::os::unix::fs::symlink(folder, repo.path(&format!("docker/{}/lnk", repo.node()))).unwrap();
+        let outcome = repo.xtask(&["build"]);
+        assert!(!host.path().join("mark").exists(), "{attack}: {outcome}");
+        let outcome = outcome.does_not_say(["REACHED"]);
+        if !is_confined {
+            outcome.failure().says(["/Dockerfile:", "this engine"]);
+        }
+    }
+}
+
+#[test]
 fn a_silenced_rule_lets_a_node_be_saved_but_not_run() {
     let repo = node();
     repo.edit("node-definitions/tiny.yaml", RUN_ARGS, &format!(r#"{RUN_ARGS}"--group-add", "0", "#));

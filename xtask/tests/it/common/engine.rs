@@ -33,7 +33,7 @@ pub struct Engine {
     runtime: Runtime,
     docker: Docker,
     /// Keeps an embedded engine running.
-    _found: Option<xtask::engine::Engine>,
+    found: Option<xtask::engine::Engine>,
 }
 
 impl Engine {
@@ -46,7 +46,7 @@ impl Engine {
         let found = runtime.block_on(finder.connect(&ui::Ui::new(false)));
         let found = found.unwrap_or_else(|why| panic!("{:#}", why.explain()));
         let client = found.endpoint.client(bollard::API_DEFAULT_VERSION).expect("an engine");
-        Self { _found: Some(found), ..Self::of(client) }
+        Self { found: Some(found), ..Self::of(client) }
     }
 
     pub fn at(socket: &Path) -> Self {
@@ -57,7 +57,7 @@ impl Engine {
     fn of(docker: Docker) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let docker = runtime.block_on(docker.negotiate_version()).expect("the engine answers");
-        Self { runtime, docker, _found: None }
+        Self { runtime, docker, found: None }
     }
 
     pub fn image(&self, name: &str) -> Option<ImageInspect> {
@@ -72,6 +72,11 @@ impl Engine {
     #[track_caller]
     pub fn id(&self, name: &str) -> String {
         self.image(name).and_then(|image| image.id).unwrap_or_else(|| panic!("the engine has no {name}"))
+    }
+
+    /// Whether its builds cannot reach the machine's files, whatever a Dockerfile says.
+    pub fn confines_builds(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.abilities.confines_builds)
     }
 
     /// Whether an image's ID is here the digest of its configuration. With the containerd image
