@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use serde::Serialize;
-use tera::{Kwargs, State, Tera};
+use tera::{Kwargs, State};
 
 use crate::environment::Environment;
 use crate::{HOSTNAME, MARK, lookup};
@@ -74,13 +74,13 @@ fn read(root: &Path, name: &str) -> Result<String> {
 }
 
 fn render(root: &Path, name: &str, context: &tera::Context) -> Result<String> {
-    let mut tera = Tera::new();
-    tera.autoescape_on(Vec::<String>::new());
+    let mut tera = templates::engine();
     tera.register_filter("quoted", quoted);
     let text = read(root, name)? + "\n";
-    tera.add_raw_template(name, &text)
-        .and_then(|()| tera.render(name, context))
-        .map_err(|error| anyhow!("{} is not a valid template: {error}", root.join(FOLDER).join(name).display()))
+    let path = root.join(FOLDER).join(name);
+    let render = || tera.add_raw_template(name, &text).and_then(|()| templates::render(&tera, name, context));
+    templates::watched(&path.display().to_string(), render)?
+        .map_err(|error| anyhow!("{} is not a valid template: {error}", path.display()))
 }
 
 /// `{{ text | quoted }}`: one YAML scalar in ASCII, whatever the text contains. JSON's way of quoting would not do:

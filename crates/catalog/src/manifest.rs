@@ -17,7 +17,7 @@ use crate::url::{NO_CREDENTIALS, NOT_REMOTE, has_credentials, is_remote};
 use definitions::yaml;
 use files::Tree;
 
-pub const MANIFEST: &str = "node.yaml";
+pub use crate::names::MANIFEST;
 
 /// The largest manifest has a fraction of this.
 pub const LARGEST: u64 = 1 << 20;
@@ -105,8 +105,8 @@ pub struct Bootstrap {
 pub enum Source {
     /// The distribution's own source package, fetched inside the build.
     Package(Name),
-    /// A git repository, fetched on the host and pinned to a commit. `reference` is a pattern.
-    Git { url: String, reference: String },
+    /// A git repository, fetched on the host and pinned to a commit.
+    Git { url: String, reference: Pattern },
 }
 
 #[derive(Deserialize)]
@@ -128,7 +128,9 @@ impl TryFrom<RawSource> for Source {
             (None, Some(url), _) if !is_remote(&url) => Err(NOT_REMOTE.to_owned()),
             (Some(package), None, None) => Ok(Self::Package(package)),
             // An option of git's would otherwise be hidden in what looks like a branch.
-            (None, Some(url), Some(reference)) if !reference.starts_with('-') => Ok(Self::Git { url, reference }),
+            (None, Some(url), Some(reference)) if !reference.starts_with('-') => {
+                Ok(Self::Git { url, reference: Pattern::try_from(reference)? })
+            }
             _ => Err("a source is either `package: NAME` or `git: URL` together with `ref: BRANCH-OR-TAG`".to_owned()),
         }
     }

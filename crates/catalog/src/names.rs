@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use anyhow::Result;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// A short lower-case name of a node, variant or source. Safe in paths, tags and labels.
@@ -62,8 +63,18 @@ impl TryFrom<String> for InnerPath {
     }
 }
 
-/// A Tera template in the manifest, such as `frr:{{ version }}`; known to parse.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// The file that describes a node.
+pub const MANIFEST: &str = "node.yaml";
+
+/// The longest pattern has a fraction of these characters.
+const LONGEST_PATTERN: usize = 1000;
+
+/// In bytes, filled in.
+const LARGEST_NAME: usize = 10_000;
+const LARGEST_FILE: usize = 1 << 20;
+
+/// A name or a word in the manifest with values to fill in, such as `frr:{{ version }}`; known to parse.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub struct Pattern(String);
 
@@ -74,8 +85,8 @@ impl Pattern {
     }
 
     /// The pattern filled in. It fails if `context` lacks a variable.
-    pub fn render(&self, context: &tera::Context) -> Result<String, tera::Error> {
-        tera::Tera::one_off(&self.0, context, false)
+    pub fn render(&self, context: &tera::Context) -> Result<String> {
+        filled(&self.0, context, LARGEST_NAME)
     }
 }
 
@@ -83,13 +94,16 @@ impl TryFrom<String> for Pattern {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match tera::Tera::new().add_raw_template("", &text) {
-            Ok(()) => Ok(Self(text)),
-            Err(error) => {
-                let error: String = error.to_string().chars().take(LONGEST_LINE).collect();
-                Err(format!("`{}` is not a Tera pattern: {error}", quote(&text)))
-            }
+        let length = text.chars().count();
+        if length > LONGEST_PATTERN {
+            let start = quote(&text);
+            return Err(format!("`{start}` is the beginning of {length} characters; {LONGEST_PATTERN} are the most"));
         }
+        if text.contains("{%") {
+            return Err(format!("`{text}` is a pattern with a statement, `{{%`; use only `{{{{ … }}}}`"));
+        }
+        parses(&text)?;
+        Ok(Self(text))
     }
 }
 
@@ -125,6 +139,39 @@ fn quote(text: &str) -> String {
     text::excerpt(text, 100)
 }
 
+/// The content of a file in the manifest, a Tera template of any kind; known to parse.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "String")]
+pub struct Content(String);
+
+impl Content {
+    /// The content filled in. It fails if `context` lacks a variable.
+    pub fn render(&self, context: &tera::Context) -> Result<String> {
+        filled(&self.0, context, LARGEST_FILE)
+    }
+}
+
+impl TryFrom<String> for Content {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        parses(&text)?;
+        Ok(Self(text))
+    }
+}
+
+fn parses(text: &str) -> Result<(), String> {
+    tera::Tera::new().add_raw_template("", text).map_err(|error| {
+        let error: String = error.to_string().chars().take(LONGEST_LINE).collect();
+        format!("`{}` is not a Tera pattern: {error}", quote(text))
+    })
+}
+
+fn filled(text: &str, context: &tera::Context, most: usize) -> Result<String> {
+    let what = format!("{MANIFEST}, the pattern `{}`", quote(text));
+    Ok(templates::watched(&what, || templates::fill(text, context, most))??)
+}
+
 /// A version as part of an id, by Cisco's rule: in lower case, with `-` for each of `~ . + :` (`10.4` → `10-4`).
 /// [docs/cml.md 1, cisco]
 pub fn version_id(version: &str) -> String {
@@ -139,6 +186,24 @@ mod tests {
     fn versions_become_ids_by_ciscos_rule() {
         assert_eq!(version_id("10.4"), "10-4");
         assert_eq!(version_id("1:2.0~RC1+dfsg"), "1-2-0-rc1-dfsg");
+    }
+
+    #[test]
+    fn patterns_are_short_and_without_statements() {
+        let refused = |text: &str| Pattern::try_from(text.to_owned()).unwrap_err();
+        assert!(Pattern::try_from("ü".repeat(1000)).is_ok());
+        assert!(refused(&"x".repeat(1001)).ends_with("is the beginning of 1001 characters; 1000 are the most"));
+        let text = "a{% set a = 1 %}";
+        assert!(refused(text).starts_with("`a{% set a = 1 %}` is a pattern with a statement, `{%`"));
+        assert!(Content::try_from(text.repeat(1000)).is_ok());
+    }
+
+    #[test]
+    fn what_patterns_become_is_limited() {
+        let pattern = "{{ 'x' | replace(from='x', to='xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx') FILTERS }}";
+        let pattern = pattern.replace("FILTERS", &"| replace(from='x', to='xxxxxxxxxxx')".repeat(3));
+        let error = Pattern::try_from(pattern).unwrap().render(&tera::Context::new()).unwrap_err();
+        assert!(error.to_string().contains("more than 10000 bytes"), "{error}");
     }
 
     #[test]

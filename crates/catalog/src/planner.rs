@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::context::ContextFile;
 use crate::manifest::{Manifest, Source, Variant};
+use crate::names::Pattern;
 use crate::pin::Pin;
 use crate::plan::{self, BuildPlan};
 use crate::repository::Repository;
@@ -220,8 +221,8 @@ impl Draft<'_> {
     }
 }
 
-fn fill_reference(reference: &str, version: &str) -> Result<String> {
-    tera::Tera::one_off(reference, &tera::context! { version }, false).with_context(|| format!("the ref `{reference}`"))
+fn fill_reference(reference: &Pattern, version: &str) -> Result<String> {
+    reference.render(&tera::context! { version }).context("the pattern `ref`")
 }
 
 fn refuse_reserved<'a>(mut keys: impl Iterator<Item = &'a String>) -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::names::{Name, Pattern, line, one_line};
+use crate::names::{Content, Name, Pattern, line, one_line};
 
 /// A few nodes, the links between them, and steps in order.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,7 +25,7 @@ pub struct Scene {
 pub struct SceneNode {
     pub node: Option<Name>,
     #[serde(default)]
-    pub files: BTreeMap<String, Pattern>,
+    pub files: BTreeMap<String, Content>,
     #[serde(default)]
     pub without: Vec<String>,
     #[serde(default)]
@@ -123,8 +123,8 @@ struct RawStep {
     times: Option<u32>,
     within: Option<f64>,
     within_ms: Option<u64>,
-    prints: Option<OneOrMore<Pattern>>,
-    lacks: Option<OneOrMore<Pattern>>,
+    prints: Option<OneOrMore<String>>,
+    lacks: Option<OneOrMore<String>>,
     matches: Option<Pattern>,
     exits: Option<i64>,
     fails: Option<bool>,
@@ -254,8 +254,10 @@ fn required<T>(value: &mut Option<T>, key: &str) -> Result<T, String> {
 }
 
 /// The texts of an expectation. An empty one is in every output.
-fn texts(value: Option<OneOrMore<Pattern>>, key: &str) -> Result<Vec<Pattern>, String> {
+// Patterns in an untagged enum would not say what is wrong with them.
+fn texts(value: Option<OneOrMore<String>>, key: &str) -> Result<Vec<Pattern>, String> {
     let Some(texts) = value.map(Vec::from) else { return Ok(Vec::new()) };
+    let texts: Vec<Pattern> = texts.into_iter().map(Pattern::try_from).collect::<Result<_, _>>()?;
     let is_empty = texts.is_empty() || texts.iter().any(Pattern::is_empty);
     if is_empty { Err(format!("`{key}` must not be empty")) } else { Ok(texts) }
 }

@@ -69,8 +69,11 @@ impl Definitions {
 /// renders to something other than a definition of this node.
 pub fn render(repository: &Path, node_template: &str, image_template: &str, facts: &Facts<'_>) -> Result<Definitions> {
     let tree = Tree::at(repository);
-    let render =
-        |folder: &str, template: &str| Templates::load(&tree, &repository.join(folder))?.render(template, facts);
+    let render = |folder: &str, template: &str| {
+        let folder = repository.join(folder);
+        let render = || Templates::load(&tree, &folder)?.render(template, facts);
+        templates::watched(&folder.join(template).display().to_string(), render)?
+    };
     let node = render("node-definitions", node_template)?;
     check::node_definition(&node, facts)?;
     let image = render("image-definitions", image_template)?;

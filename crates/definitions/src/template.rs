@@ -77,27 +77,27 @@ impl Templates {
     pub fn load(tree: &Tree, folder: &Path) -> Result<Self> {
         let mut sources = HashMap::new();
         read_templates(tree, folder, folder, &mut sources)?;
-        let mut tera = Tera::new();
-        tera.autoescape_on(Vec::<String>::new());
+        let mut tera = templates::engine();
         tera.register_filter("json", json);
         let named = sources.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-        tera.add_raw_templates(named.collect::<Vec<_>>()).map_err(|error| located(folder, &sources, &error))?;
+        tera.add_raw_templates(named.collect::<Vec<_>>()).map_err(|error| located(folder, folder, &sources, &error))?;
         Ok(Self { tera, folder: folder.to_owned(), sources })
     }
 
     pub fn render(&self, name: &str, facts: &Facts<'_>) -> Result<Rendered> {
         let path = self.folder.join(name);
         anyhow::ensure!(self.sources.contains_key(name), "there is no template {}", path.display());
-        let text = tera::Context::from_serialize(facts).and_then(|context| self.tera.render(name, &context));
-        let text = text.map_err(|error| located(&self.folder, &self.sources, &error))?;
+        let text =
+            tera::Context::from_serialize(facts).and_then(|context| templates::render(&self.tera, name, &context));
+        let text = text.map_err(|error| located(&path, &self.folder, &self.sources, &error))?;
         let origin = Origin::new(&self.sources, name, &text);
         let document = Document::read(text.as_bytes());
         Ok(Rendered { path, text, document, origin })
     }
 }
 
-/// Tera's error, with its line and its place in the form that editors can jump to.
-fn located(folder: &Path, sources: &HashMap<String, String>, error: &tera::Error) -> anyhow::Error {
+/// Tera's error, with its line and its place in the form that editors can jump to. `of` is what was read or rendered.
+fn located(of: &Path, folder: &Path, sources: &HashMap<String, String>, error: &tera::Error) -> anyhow::Error {
     use tera::ErrorKind::{RenderingError, SyntaxError};
     match error.kind() {
         SyntaxError(report) | RenderingError(report) => {
@@ -107,7 +107,7 @@ fn located(folder: &Path, sources: &HashMap<String, String>, error: &tera::Error
             let source = source.unwrap_or_default().trim();
             anyhow!("{}:{line}:{column}: {}\n  {source}", path.display(), report.message())
         }
-        _ => anyhow!("the templates in {} are wrong: {error}", folder.display()),
+        _ => anyhow!("{}: {error}", of.display()),
     }
 }
 

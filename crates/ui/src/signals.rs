@@ -2,6 +2,7 @@
 //! the second one ends it.
 
 use std::io;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::getpgrp;
@@ -16,6 +17,9 @@ const LAST_MOMENT: Duration = Duration::from_millis(400);
 
 /// How long the last message may take: nobody may be reading it.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// What [`end`] restores.
+static TERMINAL: OnceLock<TerminalSettings> = OnceLock::new();
 
 /// The settings of the terminal as they were when the program started, if it has one.
 #[derive(Clone, Debug)]
@@ -57,14 +61,23 @@ pub fn catch(interrupt: Interrupt, terminal: TerminalSettings, code: i32) -> io:
         }
         tokio::time::sleep(LAST_MOMENT).await;
     };
+    TERMINAL.get_or_init(|| terminal);
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(catching);
-        terminal.restore();
-        // Another thread may hold the lock of stderr for ever, if nobody reads that.
-        #[expect(clippy::print_stderr, reason = "the usual way to stderr may have to wait")]
-        std::thread::spawn(|| eprintln!("ended at once, whatever it was doing"));
-        std::thread::sleep(LAST_WORDS);
-        std::process::exit(code);
+        end("ended at once, whatever it was doing", code);
     })?;
     Ok(())
+}
+
+/// Ends the program at once, whatever its other threads are doing.
+pub fn end(message: &str, code: i32) -> ! {
+    if let Some(terminal) = TERMINAL.get() {
+        terminal.restore();
+    }
+    let message = text::printable(message);
+    // Another thread may hold the lock of stderr for ever, if nobody reads that.
+    #[expect(clippy::print_stderr, reason = "the usual way to stderr may have to wait")]
+    std::thread::spawn(move || eprintln!("{message}"));
+    std::thread::sleep(LAST_WORDS);
+    std::process::exit(code);
 }

@@ -52,7 +52,7 @@ impl Expected {
 }
 
 pub(super) fn fill_all(patterns: &[Pattern], context: &tera::Context) -> Result<Vec<String>> {
-    patterns.iter().map(|pattern| Ok(pattern.render(context)?)).collect()
+    patterns.iter().map(|pattern| pattern.render(context)).collect()
 }
 
 /// The beginning of what a command printed, indented.

@@ -25,6 +25,7 @@ mod no_engine {
     mod hanging_peers;
     mod hostile_archives;
     mod hostile_servers;
+    mod hostile_templates;
     mod links;
     mod ssh_questions;
     mod tidy;

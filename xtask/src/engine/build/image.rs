@@ -178,8 +178,11 @@ impl Job<'_> {
             }
             disturbed
         };
-        let id = retry_while(disturbed, || self.run(self.options(), context)).await?;
-        self.label(&id.context("the engine did not report the ID of the image")?, &image_labels, candidate).await
+        let build = async || {
+            let id = self.run(self.options(), context).await?;
+            self.label(&id.context("the engine did not report the ID of the image")?, &image_labels, candidate).await
+        };
+        retry_while(disturbed, build).await
     }
 
     /// Adds labels to the finished image only: its steps stay in the engine's cache, and are not images of a node.

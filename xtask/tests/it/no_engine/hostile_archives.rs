@@ -145,7 +145,7 @@ fn contents() -> Vec<Case> {
         (
             "many tags",
             of_manifest(manifest("c.json", &vec![r#""\u001b]0;x\u0007""#; 50_000].join(","))),
-            r"it has `\u{1b}]0;x\u{7}`, `\u{1b}]0;x\u{7}`",
+            r"the archive has the tags `\u{1b}]0;x\u{7}`, `\u{1b}]0;x\u{7}`",
         ),
     ]
 }
