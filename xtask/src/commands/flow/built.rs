@@ -46,7 +46,7 @@ impl Built {
             Action::Reuse(image) => {
                 session.ui.note(format_args!("{} is up to date", plan.names.image));
                 if !image.has_passed(&plan.checks_digest()?) {
-                    session.ui.note("the checks of its manifest have changed since it was built: running them");
+                    session.ui.note("it has not passed the checks of its manifest as they are now: running them");
                     checks::accept(&engine, session.ui, &plan, &image).await?;
                 }
                 image
