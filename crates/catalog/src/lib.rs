@@ -8,6 +8,7 @@ pub mod names;
 pub mod pin;
 pub mod plan;
 pub mod planner;
+pub mod prebuilt;
 mod repository;
 pub mod scene;
 pub mod source;

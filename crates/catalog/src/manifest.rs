@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::image_name::{self, is_tag};
 use crate::names::{InnerPath, Name, Pattern, line, one_line, one_line_if_any, version_id};
+use crate::prebuilt::Prebuilt;
 use crate::scene::Scene;
 use crate::url::{NO_CREDENTIALS, NOT_REMOTE, has_credentials, is_remote};
 use definitions::yaml;
@@ -73,7 +74,10 @@ pub struct Variant {
     pub suffix: String,
     #[serde(default = "default_dockerfile")]
     pub dockerfile: InnerPath,
-    pub base: Base,
+    /// What the image is built on; missing if there is nothing to build.
+    pub base: Option<Base>,
+    /// The image, if it is taken as it is.
+    pub prebuilt: Option<Prebuilt>,
     pub source: Option<Source>,
     #[serde(default)]
     pub sources: BTreeMap<Name, Source>,
@@ -245,10 +249,7 @@ impl Manifest {
         for (index, variant) in self.variants.iter().enumerate() {
             let again = self.variants[..index].iter().any(|other| other.name == variant.name);
             anyhow::ensure!(!again, "variants[{index}].name: another variant is called `{}`", variant.name);
-            let file = path.with_file_name(variant.dockerfile.as_str());
-            let is_there = tree.kind(&file)?.is_some();
-            anyhow::ensure!(is_there, "variants[{index}].dockerfile: there is no file {}", file.display());
-            tree.open(&file).with_context(|| format!("variants[{index}].dockerfile"))?;
+            variant.check(tree, path).with_context(|| format!("variants[{index}]"))?;
         }
         for (index, scene) in self.scenes.iter().enumerate() {
             scene.check().map_err(anyhow::Error::msg)?;
@@ -256,6 +257,27 @@ impl Manifest {
             anyhow::ensure!(!again, "two scenes are called `{}`", scene.name);
         }
         Ok(())
+    }
+}
+
+impl Variant {
+    /// Either there is a Dockerfile and its base, or an image to take.
+    fn check(&self, tree: &Tree, path: &Path) -> Result<()> {
+        if self.prebuilt.is_some() {
+            let builds = self.base.is_some() || self.source.is_some();
+            anyhow::ensure!(
+                !builds && self.sources.is_empty() && self.build_args.is_empty(),
+                "its image is `prebuilt`, so there is nothing to build: remove base, source, sources and build_args"
+            );
+            return Ok(());
+        }
+        anyhow::ensure!(
+            self.base.is_some(),
+            "missing field `base`, what its Dockerfile builds on; or `prebuilt`, an image to take as it is"
+        );
+        let file = path.with_file_name(self.dockerfile.as_str());
+        anyhow::ensure!(tree.kind(&file)?.is_some(), "dockerfile: there is no file {}", file.display());
+        tree.open(&file).context("dockerfile").map(drop)
     }
 }
 

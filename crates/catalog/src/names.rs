@@ -135,7 +135,7 @@ pub(crate) fn one_line_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Opti
 }
 
 /// Enough of a refused text to find it.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     text::excerpt(text, 100)
 }
 

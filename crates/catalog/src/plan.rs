@@ -13,6 +13,7 @@ use crate::context::ContextFile;
 use crate::labels;
 use crate::manifest::{Bootstrap, Check, Limits, Names};
 use crate::pin::Pin;
+use crate::prebuilt::Prebuilt;
 use digests::Digest;
 
 /// Raise it when this program starts to build a different image from the same data.
@@ -31,6 +32,8 @@ pub struct BuildPlan {
     pub names: Names,
     pub untested: Option<String>,
     pub platform: String,
+    /// The image, if it is taken as it is; then there is nothing to build.
+    pub prebuilt: Option<Prebuilt>,
     /// As the manifest or `--base` names it.
     pub base: String,
     pub bootstrap: Option<Bootstrap>,

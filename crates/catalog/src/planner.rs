@@ -33,6 +33,27 @@ pub struct Overrides {
     pub refresh: bool,
 }
 
+impl Overrides {
+    /// Nothing decides what an image is that is taken as it is.
+    fn refuse_for_prebuilt(&self, node: &Manifest, variant: &Variant) -> Result<()> {
+        let given = [
+            (self.version.is_some(), "--version"),
+            (self.source.is_some(), "--source"),
+            (self.base.is_some(), "--base"),
+            (!self.build_args.is_empty(), "--build-arg"),
+            (self.platform.is_some(), "--platform"),
+        ];
+        match given.into_iter().find(|(is_given, _)| *is_given) {
+            Some((_, option)) => bail!(
+                "variant {} of {} takes its image as it is (`prebuilt`), so {option} has no effect on it",
+                variant.name,
+                node.node
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
 pub struct Planner<'a> {
     pub repository: &'a Repository,
     pub sources: Sources<'a>,
@@ -102,7 +123,10 @@ struct Draft<'a> {
 impl Draft<'_> {
     fn plan(&self) -> Result<BuildPlan> {
         let Self { node, variant, overrides, .. } = self;
-        let main = self.main_source()?;
+        if variant.prebuilt.is_some() {
+            overrides.refuse_for_prebuilt(node, variant)?;
+        }
+        let (main, base) = (self.main_source()?, variant.base.as_ref());
         let version = self.version(main.as_ref())?;
         let mut sources = BTreeMap::new();
         for (name, source) in &variant.sources {
@@ -118,8 +142,9 @@ impl Draft<'_> {
             names: self.planner.repository.names(node, variant, &version)?,
             untested: variant.untested.clone(),
             platform: overrides.platform.as_ref().unwrap_or(&node.platform).clone(),
-            base: overrides.base.as_ref().unwrap_or(&variant.base.image).clone(),
-            bootstrap: variant.base.bootstrap.clone().filter(|_| overrides.base.is_none()),
+            prebuilt: variant.prebuilt.clone(),
+            base: overrides.base.clone().or_else(|| Some(base?.image.clone())).unwrap_or_default(),
+            bootstrap: base.and_then(|base| base.bootstrap.clone()).filter(|_| overrides.base.is_none()),
             dockerfile: variant.dockerfile.as_str().to_owned(),
             files: self.context()?,
             folder: self.planner.repository.folder(node),
@@ -190,6 +215,9 @@ impl Draft<'_> {
     /// The files of the build context, without the Dockerfiles of other variants: a change to those does not make this
     /// image stale.
     fn context(&self) -> Result<Vec<ContextFile>> {
+        if self.variant.prebuilt.is_some() {
+            return Ok(Vec::new());
+        }
         let is_dockerfile = |path: &str| self.node.variants.iter().any(|variant| variant.dockerfile.as_str() == path);
         let mut files = self.planner.repository.context(self.node)?;
         files.retain(|file| file.path == self.variant.dockerfile.as_str() || !is_dockerfile(&file.path));

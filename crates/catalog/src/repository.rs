@@ -157,9 +157,9 @@ impl Repository {
         );
         let users = self.nodes().flat_map(|node| node.variants.iter().map(move |variant| (node, variant)));
         for (user, variant) in users {
-            let base = &variant.base.image;
+            let base = variant.base.as_ref().map(|base| image_name::plain(&base.image));
             anyhow::ensure!(
-                image_name::plain(base) != *image,
+                base.as_ref() != Some(image),
                 "`image` becomes `{image}`, which is the base of docker/{}/{MANIFEST}, variant {}: choose another name",
                 user.node,
                 variant.name

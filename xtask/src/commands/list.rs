@@ -83,17 +83,15 @@ async fn row(
 ) -> Result<Row> {
     let names = Names::of(node, variant, &variant.version)?;
     let plan = planner.plan(node, variant, &Overrides::default(), Network::Unused)?;
-    let recipe = plan.as_ref().map(|plan| plan.recipe.hex());
+    let is_own = |image: &Image| variant.prebuilt.is_some() || image.is_built_as(&names.image, node.node.as_str());
     let image = match engine {
-        Some(engine) => {
-            engine.image(&names.image).await?.filter(|image| image.is_built_as(&names.image, node.node.as_str()))
-        }
+        Some(engine) => engine.image(&names.image).await?.filter(is_own),
         None => None,
     };
     let built = match (&image, engine) {
         (_, None) => Presence::Unknown,
         (None, _) => Presence::No,
-        (Some(image), _) if recipe.is_some() && image.recipe() == recipe => Presence::Yes,
+        (Some(image), _) if plan.is_some_and(|plan| image.is_of(&plan)) => Presence::Yes,
         (Some(_), _) => Presence::Stale,
     };
     let mut saved = saved(session, &names.id, image.as_ref(), built);

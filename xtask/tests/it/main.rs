@@ -42,6 +42,7 @@ mod any_engine {
     mod links;
     mod lint;
     mod new;
+    mod prebuilt;
     mod real_data;
     mod sbom;
     mod secrets;

@@ -9,6 +9,7 @@ use crate::commands::args::NodeArgs;
 use crate::commands::flow::select::{Action, select};
 use crate::commands::session::Session;
 use crate::engine::build::{Job, checks};
+use crate::engine::images::prebuilt::{self, Place};
 use crate::engine::images::{base, pipe};
 use crate::engine::{Engine, Image};
 use catalog::{BuildPlan, Planner};
@@ -45,12 +46,16 @@ impl Built {
         let image = match action {
             Action::Reuse(image) => {
                 session.ui.note(format_args!("{} is up to date", plan.names.image));
-                if !image.has_passed(&plan.checks_digest()?) {
+                if plan.prebuilt.is_some() {
+                    // It has no label that could tell whether it has passed them.
+                    checks::accept(&engine, session.ui, &plan, &image).await?;
+                } else if !image.has_passed(&plan.checks_digest()?) {
                     session.ui.note("it has not passed the checks of its manifest as they are now: running them");
                     checks::accept(&engine, session.ui, &plan, &image).await?;
                 }
                 image
             }
+            Action::Take(place) => take(session, &engine, &plan, place).await?,
             Action::Build(origin) => build(session, &planner, &engine, &plan, origin, args.recipe.no_cache).await?,
         };
         Ok((Self { engine, plan, image }, prepared))
@@ -91,6 +96,18 @@ impl Built {
         feeder.end().await;
         Ok(())
     }
+}
+
+/// Takes a prebuilt image: nothing of it changes but that it has the node's tag.
+async fn take(session: &Session<'_>, engine: &Engine, plan: &BuildPlan, place: Place) -> Result<Image> {
+    let ui = session.ui;
+    ui.headline(format_args!("taking {} (node {}, variant {})", plan.names.image, plan.node, plan.variant));
+    ui.note(format_args!("  {}", place.description));
+    let record = session.dist.record(&plan.names.id).filter(|record| record.node == plan.node);
+    let before = record.as_ref().map(|record| record.engine_id.as_str());
+    let image = prebuilt::take(engine, ui, &session.repository.tree, plan, place, before).await?;
+    ui.note(format_args!("took {}, {}", plan.names.image, text::size(image.size)));
+    Ok(image)
 }
 
 async fn build(

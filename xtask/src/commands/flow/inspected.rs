@@ -42,6 +42,14 @@ impl Inspected {
     }
 
     pub(super) fn new(built: Built, rendered: Definitions, image_id: Digest) -> Result<Self> {
+        if let Some(prebuilt) = &built.plan.prebuilt {
+            anyhow::ensure!(
+                prebuilt.image_id == image_id,
+                "the engine exports {} as image sha256:{image_id}, but the manifest names sha256:{} (`prebuilt`)",
+                built.plan.names.image,
+                prebuilt.image_id
+            );
+        }
         Ok(Self { definitions: rendered.with_image_id(&image_id)?, built, image_id })
     }
 

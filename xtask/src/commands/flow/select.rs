@@ -7,7 +7,9 @@ use crate::commands::args::NodeArgs;
 use crate::commands::session::Session;
 use crate::engine::images::base;
 use crate::engine::images::base::Origin;
+use crate::engine::images::prebuilt::{self, Place};
 use crate::engine::{Engine, Image};
+use catalog::manifest::Base;
 use catalog::planner::Network;
 use catalog::{BuildPlan, Manifest, Overrides, Planner, Variant};
 use ui::Ui;
@@ -18,6 +20,18 @@ pub(super) enum Action {
     Reuse(Image),
     /// It must be built, on a base of this origin.
     Build(Origin),
+    /// It is taken as it is, from this place.
+    Take(Place),
+}
+
+impl Action {
+    fn described(&self) -> String {
+        match self {
+            Self::Reuse(_) => String::new(),
+            Self::Build(origin) => format!("; {}", origin.description),
+            Self::Take(place) => format!("; {}", place.description),
+        }
+    }
 }
 
 /// The plan of the variant to build or reuse. It is an error if no variant can be built here.
@@ -59,11 +73,8 @@ impl Selector<'_> {
         if let Some(selection) = self.up_to_date(variant).await? {
             return Ok(selection);
         }
-        let (plan, origin) = self
-            .buildable(variant)
-            .await
-            .with_context(|| format!("variant {name} of {} cannot be built here", node.node))?;
-        Ok((plan, Action::Build(origin)))
+        let usable = self.usable(variant).await;
+        usable.with_context(|| format!("variant {name} of {} cannot be built here", node.node))
     }
 
     async fn first_usable(&self) -> Result<(BuildPlan, Action)> {
@@ -80,14 +91,14 @@ impl Selector<'_> {
         }
         let mut rejected = Vec::new();
         for variant in variants {
-            match self.buildable(variant).await {
-                Ok((plan, origin)) => {
+            match self.usable(variant).await {
+                Ok((plan, action)) => {
                     let rank = if rejected.is_empty() { "the default" } else { "the first that can be built here" };
-                    self.ui.note(format_args!("variant {}: {rank}; {}", variant.name, origin.description));
+                    self.ui.note(format_args!("variant {}: {rank}{}", variant.name, action.described()));
                     for reason in rejected {
                         self.ui.note(format_args!("  not {reason}"));
                     }
-                    return Ok((plan, Action::Build(origin)));
+                    return Ok((plan, action));
                 }
                 Err(error) => rejected.push(format!("{}: {error:#}", variant.name)),
             }
@@ -103,18 +114,26 @@ impl Selector<'_> {
             return Ok(None);
         };
         let image = self.engine.image(&plan.names.image).await?;
-        let same = image.filter(|image| {
-            image.recipe() == Some(plan.recipe.hex()) && image.is_built_as(&plan.names.image, &plan.node)
-        });
+        let same = image.filter(|image| image.is_of(&plan));
         Ok(same.map(|image| (plan, Action::Reuse(image))))
     }
 
-    async fn buildable(&self, variant: &Variant) -> Result<(BuildPlan, Origin)> {
-        self.planner.probe_sources(variant, self.overrides)?;
-        let base = self.overrides.base.as_deref().unwrap_or(&variant.base.image);
-        let bootstrap = variant.base.bootstrap.as_ref().filter(|_| self.overrides.base.is_none());
-        let origin = base::find(self.engine, self.planner.repository, base, bootstrap).await?;
+    async fn usable(&self, variant: &Variant) -> Result<(BuildPlan, Action)> {
+        let action = match (&variant.prebuilt, &variant.base) {
+            (Some(prebuilt), _) => {
+                Action::Take(prebuilt::find(self.engine, &self.planner.repository.tree, prebuilt).await?)
+            }
+            (None, Some(base)) => Action::Build(self.origin(variant, base).await?),
+            (None, None) => bail!("it has neither `base` nor `prebuilt`"),
+        };
         let plan = self.planner.plan(self.node, variant, self.overrides, Network::Allowed)?;
-        Ok((plan.context("its sources were not fetched")?, origin))
+        Ok((plan.context("its sources were not fetched")?, action))
+    }
+
+    async fn origin(&self, variant: &Variant, base: &Base) -> Result<Origin> {
+        self.planner.probe_sources(variant, self.overrides)?;
+        let image = self.overrides.base.as_deref().unwrap_or(&base.image);
+        let bootstrap = base.bootstrap.as_ref().filter(|_| self.overrides.base.is_none());
+        base::find(self.engine, self.planner.repository, image, bootstrap).await
     }
 }

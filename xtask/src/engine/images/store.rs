@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bollard::errors::Error;
 use bollard::models::{ImageInspect, ImageSummary};
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder};
-use catalog::labels;
+use catalog::{BuildPlan, labels};
 use digests::Digest;
 
 use crate::engine::errors::{retry_disturbed, shorten};
@@ -49,6 +49,14 @@ impl Image {
     pub fn is_built_as(&self, tag: &str, node: &str) -> bool {
         let has = |label: &str, value: &str| self.labels.get(label).is_some_and(|found| found == value);
         has(labels::NODE, node) && has(labels::IMAGE, tag)
+    }
+
+    /// Whether it is the image of exactly this plan.
+    pub fn is_of(&self, plan: &BuildPlan) -> bool {
+        match &plan.prebuilt {
+            Some(prebuilt) => self.engine_id == format!("sha256:{}", prebuilt.image_id),
+            None => self.recipe() == Some(plan.recipe.hex()) && self.is_built_as(&plan.names.image, &plan.node),
+        }
     }
 
     /// Its tags that this project gave it. An image that a person made from ours has our labels, but none of these.
