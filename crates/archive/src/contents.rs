@@ -89,6 +89,9 @@ impl Contents {
             let (found, is_folder, name) = (watch.end(), entry.is_folder, excerpt(&entry.name, SHOWN));
             ensure!(entries.add(entry.name, found) || is_folder, "the archive contains {name} more than once");
         }
+        if let Some(link) = entries.way_through_a_link() {
+            bail!("the archive has entries below {}, which is a link", excerpt(link, SHOWN));
+        }
         let is_oci_layout = entries.has("oci-layout");
         // A copy may not have them.
         NAMING.iter().for_each(|name| entries.forget(name));
@@ -163,8 +166,8 @@ fn configuration(image: &ManifestEntry, entries: &Entries) -> Result<(Digest, Co
     Ok((file.digest.clone(), read))
 }
 
-/// Fails unless the layers are those that the configuration names, whole. An engine would not notice if it has them
-/// already.
+/// Fails unless the layers are those that the configuration names, whole. An engine that has them already does not look
+/// at those of the archive, so loading it there proves nothing of them.
 fn check_layers(layers: &[String], diff_ids: &[String], entries: &Entries) -> Result<()> {
     let (have, named) = (layers.len(), diff_ids.len());
     ensure!(
@@ -179,8 +182,10 @@ fn check_layers(layers: &[String], diff_ids: &[String], entries: &Entries) -> Re
         let content = match &file.unpacked {
             Unpacked::AsItIs => &file.digest,
             Unpacked::Gzip(digest) => digest,
-            // Its name was compared, if that is a digest.
-            Unpacked::Zstd => continue,
+            Unpacked::Zstd => bail!(
+                "the archive's {shown} is packed with zstd, which not every engine can load, so that its content is \
+                 not checked: save the image with `podman save --format docker-archive`, which packs no layers"
+            ),
             Unpacked::Damaged => bail!("the archive is damaged: its {shown} cannot be unpacked"),
         };
         ensure!(
@@ -343,6 +348,52 @@ mod tests {
         let cut = &packed(&good)[..1000];
         let said = archive(&[("0/layer.tar", cut)], &diff_ids).unwrap_err().to_string();
         assert_eq!(said, "the archive is damaged: its layer 0/layer.tar cannot be unpacked");
+    }
+
+    #[test]
+    fn a_layer_whose_content_cannot_be_compared_is_refused() {
+        let zstd = [b"\x28\xb5\x2f\xfd".as_slice(), &layer(100)].concat();
+        let blob = format!("blobs/sha256/{}", Digest::of(&zstd));
+        for name in ["0/layer.tar", &blob] {
+            let said = archive(&[(name, &zstd)], &[Digest::of(layer(100))]).unwrap_err().to_string();
+            assert!(said.contains("is packed with zstd"), "{said}");
+        }
+    }
+
+    /// An archive of one layer, `b/layer.tar`, which has other entries as well.
+    fn with_link(link: &str, target: &str, more: &[(&str, &[u8])], layers: &[&str]) -> Result<Contents> {
+        let content = layer(700);
+        let diff_ids = vec![format!("sha256:{}", Digest::of(&content)); layers.len()];
+        let config = serde_json::json!({"rootfs": {"diff_ids": diff_ids}}).to_string();
+        let manifest = serde_json::json!([{"Config": "c.json", "Layers": layers}]).to_string();
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, link, target).unwrap();
+        let files = [("b/layer.tar", content.as_slice()), ("c.json", config.as_bytes())];
+        for (name, bytes) in
+            files.into_iter().chain([("manifest.json", manifest.as_bytes())]).chain(more.iter().copied())
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, name, bytes).unwrap();
+        }
+        read(&tar.into_inner().unwrap())
+    }
+
+    #[test]
+    fn links_lead_where_an_engine_would_follow_them() {
+        let twice = ["b/layer.tar", "a/layer.tar"];
+        assert!(with_link("a/layer.tar", "../b/layer.tar", &[], &twice).is_ok());
+        for target in ["b/layer.tar", "../../b/layer.tar", "/b/layer.tar"] {
+            let said = with_link("a/layer.tar", target, &[], &twice).unwrap_err().to_string();
+            assert!(said.contains("layer a/layer.tar that it does not contain"), "{target}: {said}");
+        }
+        // What is unpacked last would count.
+        let other: [(&str, &[u8]); 1] = [("a/layer.tar", b"other")];
+        let said = with_link("a", "b", &other, &["b/layer.tar"]).unwrap_err().to_string();
+        assert_eq!(said, "the archive has entries below a, which is a link");
     }
 
     #[test]

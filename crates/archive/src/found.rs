@@ -76,7 +76,7 @@ impl Entries {
     /// If there is none; `what` says what it would be.
     pub fn file(&self, name: &str, what: &str) -> Result<&File> {
         let found = match self.by_name.get(name) {
-            Some(Found::Link(target)) => self.by_name.get(target.trim_start_matches("../")),
+            Some(Found::Link(target)) => target_of(name, target).and_then(|name| self.by_name.get(&name)),
             found => found,
         };
         match found {
@@ -86,10 +86,38 @@ impl Entries {
         }
     }
 
+    /// The name of a link below which another entry lies: it would be unpacked elsewhere, over a file that was judged.
+    pub fn way_through_a_link(&self) -> Option<&str> {
+        let mut names: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let links = self.by_name.iter().filter(|(_, found)| matches!(found, Found::Link(_)));
+        let is_way = |link: &&str| {
+            let below = format!("{link}/");
+            names.get(names.partition_point(|name| *name < below.as_str())).is_some_and(|name| name.starts_with(&below))
+        };
+        links.map(|(name, _)| name.as_str()).find(is_way)
+    }
+
     /// Begins to read an entry.
     pub fn watch(&mut self, entry: &Entry) -> Watch<'_> {
         Watch { kind: Kind::of(entry), hash: HashingWriter::new(io::sink()), text: None, gzip: None, entries: self }
     }
+}
+
+/// The name of the entry that a link leads to, if it stays in the archive.
+fn target_of(link: &str, target: &str) -> Option<String> {
+    let mut parts: Vec<&str> = link.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()?),
+            // Of an absolute path, too.
+            "" => return None,
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 enum Kind {

@@ -139,6 +139,21 @@ mod tests {
         assert!(compress(&export[..export.len() / 2], file).is_err());
     }
 
+    /// What is exported, what is read and what is loaded goes through one judgement.
+    #[test]
+    fn a_damaged_layer_is_refused_wherever_an_archive_is_read() {
+        let mut export = Export::new().layer(&layer(PIECE)).bytes();
+        export[PIECE / 2..PIECE / 2 + 100].fill(b'x');
+        let refusals = [
+            compress(export.as_slice(), tempfile::tempfile().unwrap()).unwrap_err(),
+            examine(export.as_slice()).unwrap_err(),
+            retag(export.as_slice(), "mine:1", Vec::new()).unwrap_err(),
+        ];
+        for refusal in refusals {
+            assert!(refusal.to_string().starts_with("the archive is damaged: its layer "), "{refusal}");
+        }
+    }
+
     #[test]
     fn both_kinds_of_files_are_opened() {
         let folder = tempfile::tempdir().unwrap();

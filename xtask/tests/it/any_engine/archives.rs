@@ -69,23 +69,71 @@ fn judge(repo: &Repo, change: impl Fn(&mut Files), said: &[&str]) {
     std::fs::write(&archive, whole).unwrap();
 }
 
-/// The name of the largest file, which is the layer.
-fn layer(files: &Files) -> String {
-    files.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap().0.clone()
+/// The names of the layers, the largest first.
+fn layers(files: &Files) -> Vec<String> {
+    let manifest: serde_json::Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
+    let names = manifest[0]["Layers"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort_by_key(|name| std::cmp::Reverse(files[name].len()));
+    names
+}
+
+fn overwrite(bytes: &mut [u8]) {
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 100].fill(b'x');
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::read::GzEncoder::new(bytes, flate2::Compression::fast());
+    let mut packed = Vec::new();
+    gzip.read_to_end(&mut packed).unwrap();
+    packed
+}
+
+/// The largest layer is replaced, under a name that is no digest.
+fn put_layer(files: &mut Files, bytes: Vec<u8>) {
+    let name = layers(files).remove(0);
+    files.remove(&name);
+    files.insert("other/layer.tar".to_owned(), bytes);
+    replace(files, "manifest.json", &format!("\"{name}\""), "\"other/layer.tar\"");
 }
 
 #[test]
-fn a_layer_with_a_hundred_other_bytes_is_found_although_the_engine_has_the_good_one() {
+fn no_layer_of_the_archive_is_taken_from_the_engine_which_has_the_good_ones() {
     let repo = node();
+    // The engine has the node's image, and has loaded the archive once.
     repo.xtask(&["verify"]).success();
-    let overwrite = |files: &mut Files| {
-        let bytes = files.get_mut(&layer(files)).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle..middle + 100].fill(b'x');
+    let damaged = "the archive is damaged: its layer ";
+    judge(&repo, |files| overwrite(files.get_mut(&layers(files)[0]).unwrap()), &[damaged]);
+    judge(&repo, |files| drop(files.remove(&layers(files)[0])), &["that it does not contain"]);
+    let packed = |files: &Files| gzip(&files[&layers(files)[0]]);
+    judge(&repo, |files| put_layer(files, packed(files)), &[]);
+    let spoilt = |files: &Files| {
+        let mut bytes = files[&layers(files)[0]].clone();
+        overwrite(&mut bytes);
+        gzip(&bytes)
     };
-    judge(&repo, overwrite, &["the archive is damaged: its layer "]);
-    let leave_out = |files: &mut Files| drop(files.remove(&layer(files)));
-    judge(&repo, leave_out, &["that it does not contain"]);
+    judge(&repo, |files| put_layer(files, spoilt(files)), &[damaged]);
+    judge(&repo, |files| put_layer(files, packed(files)[..1000].to_vec()), &["cannot be unpacked"]);
+    let swap = |files: &mut Files| {
+        let names = layers(files);
+        let [one, other] = [&names[0], &names[1]].map(|name| files[name].clone());
+        files.insert(names[0].clone(), other);
+        files.insert(names[1].clone(), one);
+    };
+    judge(&repo, swap, &[damaged]);
+}
+
+#[test]
+fn save_writes_an_archive_anew_that_was_changed() {
+    let repo = node();
+    repo.xtask(&["save"]).success();
+    let whole = std::fs::read(repo.archive()).unwrap();
+    let mut changed = whole.clone();
+    overwrite(&mut changed);
+    std::fs::write(repo.archive(), changed).unwrap();
+    repo.xtask(&["save"]).success();
+    assert!(std::fs::read(repo.archive()).unwrap() == whole);
 }
 
 #[test]
