@@ -1,5 +1,7 @@
 //! The command line: parse, dispatch, print the error.
 
+mod failure;
+
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -7,17 +9,15 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::commands;
 use crate::commands::session::Session;
-use crate::commands::{self, Ended};
 use crate::dev;
 use crate::engine::connect::find::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::engine::embedded::guard;
+use failure::Failure;
 use ui::Ui;
 use ui::signals::{self, TerminalSettings};
-
-/// The exit code of a command that Ctrl-C ended, as in shells.
-const INTERRUPTED: u8 = 130;
 
 /// How long a Ctrl-C may take to be noticed after it caused a failure.
 const GRACE: Duration = Duration::from_millis(20);
@@ -119,23 +119,21 @@ pub fn main() -> ExitCode {
     if let Some(code) = cml::ssh::askpass::run() {
         return code;
     }
+    let failure = Failure::of_this_process();
     if let Err(error) = process::withhold(&cml::SECRETS) {
-        Ui::new(false).error(&error);
-        return ExitCode::FAILURE;
+        return failure.error(&Ui::new(false), &error);
     }
-    let matches = command().try_get_matches().unwrap_or_else(|error| exit(&error));
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = parsed.unwrap_or_else(|error| failure.usage(&error));
     let ui = Ui::new(cli.verbose);
     let terminal = TerminalSettings::now();
-    if let Err(error) = signals::catch(ui.interrupt().clone(), terminal.clone(), INTERRUPTED.into()) {
-        ui.error(&anyhow::Error::from(error).context("could not catch signals"));
-        return ExitCode::FAILURE;
+    if let Err(error) = signals::catch(ui.interrupt().clone(), terminal.clone(), failure::INTERRUPTED.into()) {
+        return failure.error(&ui, &anyhow::Error::from(error).context("could not catch signals"));
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            ui.error(&anyhow::Error::from(error).context("could not start the asynchronous runtime"));
-            return ExitCode::FAILURE;
+            return failure.error(&ui, &anyhow::Error::from(error).context("could not start the asynchronous runtime"));
         }
     };
     let ended = runtime.block_on(until_interrupted(&ui, cli));
@@ -143,24 +141,12 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Some(Ok(())) => ExitCode::SUCCESS,
-        Some(Err(error)) => failed(&ui, &error),
+        Some(Err(error)) => failure.error(&ui, &error),
         None => {
             terminal.restore();
-            ui.note("interrupted; finished steps are kept, so the same command continues from there");
-            ExitCode::from(INTERRUPTED)
+            failure.interruption(&ui)
         }
     }
-}
-
-/// Prints the help that was asked for, or what is wrong with the command line. That may be a file's name, from a
-/// pattern that the shell has completed.
-fn exit(message: &clap::Error) -> ! {
-    let is_printable = |arg: std::ffi::OsString| arg.to_str().is_some_and(|arg| text::printable_line(arg) == arg);
-    if std::env::args_os().skip(1).all(is_printable) {
-        message.exit();
-    }
-    Ui::new(false).note(message.render().to_string().trim_end());
-    std::process::exit(message.exit_code())
 }
 
 /// Runs the command. `None` if Ctrl-C ended it.
@@ -179,19 +165,6 @@ async fn until_interrupted(ui: &Ui, cli: Cli) -> Option<anyhow::Result<()>> {
             result => Some(result),
         },
     }
-}
-
-/// The exit code of a failed command, whose error is printed.
-fn failed(ui: &Ui, error: &anyhow::Error) -> ExitCode {
-    // The reader of the result has seen enough of it, as in `… | head`.
-    if is_broken_pipe(error) {
-        return ExitCode::SUCCESS;
-    }
-    if let Some(Ended(code)) = error.downcast_ref() {
-        return ExitCode::from(*code);
-    }
-    ui.error(error);
-    ExitCode::FAILURE
 }
 
 async fn run(ui: &Ui, cli: Cli) -> anyhow::Result<()> {
@@ -229,13 +202,6 @@ async fn dispatch(ui: &Ui, cli: Cli, finder: &Finder) -> anyhow::Result<()> {
         Command::Clean(args) => commands::clean::run(&session()?, args).await,
         Command::Dev(command) => dev::run(&session()?, command).await,
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io =
-        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    error.chain().any(|cause| io(cause) == Some(std::io::ErrorKind::BrokenPipe))
-        && error.to_string() == ui::STDOUT_IS_GONE
 }
 
 /// Returns after Ctrl-C: at once if no work would be left half done, else when that is finished or after a second

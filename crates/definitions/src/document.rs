@@ -78,6 +78,23 @@ impl Document {
         Ok(Self::read(&bytes))
     }
 
+    /// The same for one of several files, of which none must keep the others from being judged: that it cannot be read
+    /// is a finding.
+    pub fn examine(path: &Path) -> Self {
+        Self::open(path).unwrap_or_else(|error| Self::unusable(format!("{error:#}")))
+    }
+
+    /// What could not be read, and why.
+    pub fn unusable(why: impl Into<String>) -> Self {
+        let finding = Finding::new(&schema::rules::YAML, Mark::START, "", why);
+        Self { definition: Definition::Unknown, findings: vec![finding] }
+    }
+
+    /// Whether it is neither a node definition nor an image definition.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.definition, Definition::Unknown)
+    }
+
     pub fn as_node(&self) -> Option<&NodeDefinition> {
         if let Definition::Node(node) = &self.definition { Some(node) } else { None }
     }

@@ -23,6 +23,23 @@ pub fn excerpt(text: &str, most: usize) -> String {
     printable_line(&beginning)
 }
 
+/// A line in pieces of at most `width` characters, broken between words where it has any. Each piece but the first is
+/// indented by two more than the line.
+pub fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let margin = line.len() - line.trim_start_matches(' ').len();
+    let indent = (margin + 2).min(width / 2);
+    let (mut pieces, mut rest) = (Vec::new(), line.trim_end().to_owned());
+    while let Some((end, next)) = rest.char_indices().nth(width) {
+        let indented = if pieces.is_empty() { margin } else { indent };
+        let between = rest[..end].rfind(' ').filter(|at| *at > indented);
+        let cut = if next == ' ' { end } else { between.unwrap_or(end) };
+        pieces.push(rest[..cut].trim_end().to_owned());
+        rest = format!("{:indent$}{}", "", rest[cut..].trim_start());
+    }
+    pieces.push(rest);
+    pieces
+}
+
 /// JSON in which each such character is escaped, so that a terminal can show it, and a program reads it unchanged.
 pub fn printable_json(json: &str) -> String {
     let mut printable = String::with_capacity(json.len());
@@ -104,6 +121,17 @@ pub fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        assert_eq!(wrapped("short", 10), ["short"]);
+        assert_eq!(wrapped("  one two three four", 11), ["  one two", "    three", "    four"]);
+        assert_eq!(wrapped("a-word-that-is-longer", 10), ["a-word-tha", "  t-is-lon", "  ger"]);
+        assert_eq!(wrapped("ääää ääää ä", 9), ["ääää ääää", "  ä"]);
+        assert_eq!(wrapped(&" ".repeat(40), 10), [""]);
+        let deep = format!("{}word", " ".repeat(20));
+        assert!(wrapped(&deep, 10).iter().all(|piece| piece.len() <= 10));
+    }
 
     #[test]
     fn sizes_read_well() {

@@ -13,6 +13,8 @@ mod tail;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -34,6 +36,8 @@ pub struct Ui {
     colour_result: bool,
     bars: MultiProgress,
     interrupt: Interrupt,
+    /// Whether stdout has a result in JSON.
+    has_json: Arc<AtomicBool>,
 }
 
 impl Ui {
@@ -43,7 +47,8 @@ impl Ui {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour_result = io::stdout().is_terminal() && !plain;
         let (colour, bars) = (terminal && !plain, MultiProgress::new());
-        Self { verbose, quiet: false, terminal, colour, colour_result, bars, interrupt: Interrupt::default() }
+        let (interrupt, has_json) = (Interrupt::default(), Arc::default());
+        Self { verbose, quiet: false, terminal, colour, colour_result, bars, interrupt, has_json }
     }
 
     /// The same for a step that the user did not ask for: without its notes, unless `--verbose` was given.
@@ -93,14 +98,8 @@ impl Ui {
     /// Why the command failed: the error, then its causes.
     pub fn error(&self, error: &anyhow::Error) {
         self.marked("1;31", "error:", error);
-        let mut before = error.to_string();
-        for cause in error.chain().skip(1) {
-            let text = cause.to_string();
-            // Many libraries repeat the cause in their own message.
-            if !before.contains(&text) {
-                self.line(format_args!("  because {}", text.replace('\n', "\n  ")));
-            }
-            before = text;
+        for reason in reasons(error) {
+            self.line(format_args!("  because {}", reason.replace('\n', "\n  ")));
         }
     }
 
@@ -123,7 +122,13 @@ impl Ui {
 
     /// JSON as a result: its texts are not changed, but no terminal acts on them either.
     pub fn json(&self, json: &str) -> Result<()> {
+        self.has_json.store(true, Ordering::Relaxed);
         self.result_as_it_is(&text::printable_json(json))
+    }
+
+    /// Whether a result was printed as JSON.
+    pub fn has_json(&self) -> bool {
+        self.has_json.load(Ordering::Relaxed)
     }
 
     /// A spinner with the elapsed time; in a pipe, one line.
@@ -169,6 +174,12 @@ impl Ui {
     fn result_as_it_is(&self, text: &str) -> Result<()> {
         self.bars.suspend(|| writeln!(io::stdout(), "{text}")).context(STDOUT_IS_GONE)
     }
+}
+
+/// The causes of an error, without those that the message before repeats, as many libraries do.
+pub fn reasons(error: &anyhow::Error) -> Vec<String> {
+    let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
+    texts.windows(2).filter(|two| !two[0].contains(&two[1])).map(|two| two[1].clone()).collect()
 }
 
 fn paint(wanted: bool, code: &str, text: &str) -> String {

@@ -31,3 +31,8 @@ pub mod verify;
 #[derive(Debug, thiserror::Error)]
 #[error("ended with exit code {0}")]
 pub struct Ended(pub u8);
+
+/// The command line names something that cannot be worked on. The exit code is 2.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct WrongUsage(pub anyhow::Error);

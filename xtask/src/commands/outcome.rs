@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use serde::{Serialize, Serializer};
 
+use cml::ssh::doctor::Finding;
 use cml::{Address, InstallState, NodeReport, Scheme};
 use ui::Ui;
 use ui::interrupt::Interrupted;
@@ -22,6 +23,9 @@ pub struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free: Option<u64>,
     pub nodes: Vec<NodeReport>,
+    /// What `doctor` found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Vec<Finding>>,
     #[serde(serialize_with = "with_causes")]
     pub error: Option<anyhow::Error>,
 }
@@ -32,8 +36,8 @@ fn with_causes<S: Serializer>(error: &Option<anyhow::Error>, serializer: S) -> R
 
 impl Outcome {
     pub fn new(address: &Address, via: Scheme) -> Self {
-        let server = address.to_string();
-        Self { server, via, version: None, ready: None, free: None, nodes: Vec::new(), error: None }
+        let (server, nodes) = (address.to_string(), Vec::new());
+        Self { server, via, version: None, ready: None, free: None, nodes, findings: None, error: None }
     }
 
     fn print(&self, ui: &Ui) -> Result<()> {

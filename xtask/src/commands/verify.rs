@@ -60,20 +60,28 @@ impl Args {
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let subjects = subjects(session, &args).await?;
     let containers = Containers { keep: args.keep, host_access: HostAccess::from_flag(args.allow_host_access) };
-    let reports = prove(session, &subjects, args.recipe.consent(), containers).await?;
+    let (reports, done) = prove(session, &subjects, args.recipe.consent(), containers).await?;
     if args.json {
         session.ui.json(&serde_json::to_string_pretty(&reports)?)?;
     } else {
         reports.iter().flat_map(VerifyReport::lines).try_for_each(|line| session.ui.result(line))?;
     }
-    verdict(session, &reports, args.scene.as_deref())
+    let verdict = verdict(session, &reports, args.scene.as_deref());
+    match (done, verdict) {
+        (Err(error), Err(failures)) => {
+            session.ui.error(&failures);
+            Err(error)
+        }
+        (done, verdict) => done.and(verdict),
+    }
 }
 
 /// Proves one node and prints nothing about it.
 pub(crate) async fn one(session: &Session<'_>, node: &NodeArgs) -> Result<VerifyReport> {
     let manifest = session.repository.node(node.node.as_deref())?;
     let subject = Subjects::new(session, &node.recipe).subject(manifest, None).await?;
-    let mut reports = prove(session, &[subject], node.recipe.consent(), Containers::default()).await?;
+    let (mut reports, done) = prove(session, &[subject], node.recipe.consent(), Containers::default()).await?;
+    done?;
     reports.pop().context("nothing was verified")
 }
 
@@ -93,43 +101,57 @@ async fn subjects(session: &Session<'_>, args: &Args) -> Result<Vec<Subject>> {
     Ok(subjects)
 }
 
+/// The reports of all nodes, or up to the one at which an error of the engine's ended the proof.
 async fn prove(
     session: &Session<'_>,
     subjects: &[Subject],
     consent: Consent,
     containers: Containers,
-) -> Result<Vec<VerifyReport>> {
-    let Containers { keep, host_access } = containers;
+) -> Result<(Vec<VerifyReport>, Result<()>)> {
     for container in subjects.iter().flat_map(Subject::containers) {
-        host_access.judge(session.ui, container)?;
+        containers.host_access.judge(session.ui, container)?;
     }
     let engine = session.ensure_engine(consent).await?;
     let helper = helper_image(session, consent).await?;
     let mut reports = Vec::new();
     for subject in subjects {
         session.ui.headline(format_args!("verifying {}", subject.node.container.id));
-        let lab = Lab::open(&engine, session.ui, &session.cache, &helper, host_access).await?;
-        if keep {
+        let lab = match Lab::open(&engine, session.ui, &session.cache, &helper, containers.host_access).await {
+            Ok(lab) => lab,
+            Err(error) => return Ok((reports, Err(error))),
+        };
+        if containers.keep {
             lab.outlive_this_process()?;
         }
-        let mut report = proof::prove(&lab, subject).await?;
-        if keep {
-            session.ui.note(
-                "the scenes' containers keep running (docker ps --filter label=cml-nodes.actor); \
-                 `cargo xtask stop --all` removes them",
-            );
-        } else {
-            // If the engine has died, why the first check failed says more than that nothing can be removed.
-            let left = lab.close().await.map_err(|error| match report.first_failure() {
-                Some(failure) => error.context(failure),
-                None => error,
-            })?;
-            report.add_leftovers(left);
-        }
-        report.ok = report.count(Outcome::Failed) == 0;
+        let (mut report, done) = prove_one(session, lab, subject, containers.keep).await;
+        report.error = done.as_ref().err().map(|error| format!("{error:#}"));
+        report.ok = done.is_ok() && report.count(Outcome::Failed) == 0;
         reports.push(report);
+        if done.is_err() {
+            return Ok((reports, done));
+        }
     }
-    Ok(reports)
+    Ok((reports, Ok(())))
+}
+
+async fn prove_one(session: &Session<'_>, lab: Lab<'_>, subject: &Subject, keep: bool) -> (VerifyReport, Result<()>) {
+    let (mut report, done) = proof::prove(&lab, subject).await;
+    if keep {
+        session.ui.note(
+            "the scenes' containers keep running (docker ps --filter label=cml-nodes.actor); `cargo xtask stop --all` \
+             removes them",
+        );
+        return (report, done);
+    }
+    match (lab.close().await, done) {
+        (Ok(left), done) => {
+            report.add_leftovers(left);
+            (report, done)
+        }
+        // Why the proof ended says more than that nothing can be removed.
+        (Err(_), Err(first)) => (report, Err(first)),
+        (Err(error), Ok(())) => (report, Err(error)),
+    }
 }
 
 /// With `scene`, only the scenes with that text in their names were run, which proves no node.
@@ -137,12 +159,9 @@ fn verdict(session: &Session<'_>, reports: &[VerifyReport], scene: Option<&str>)
     let mut failed = Vec::new();
     for report in reports {
         if !report.ok {
-            failed.push(format!(
-                "{}: {} of {} checks failed",
-                report.id,
-                report.count(Outcome::Failed),
-                report.rows.len()
-            ));
+            if report.count(Outcome::Failed) > 0 {
+                failed.push(report.failures());
+            }
             continue;
         }
         let rest = match report.count(Outcome::NotProvable) {
@@ -159,6 +178,6 @@ fn verdict(session: &Session<'_>, reports: &[VerifyReport], scene: Option<&str>)
             )),
         }
     }
-    anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }

@@ -9,7 +9,7 @@ use archive::{self, Contents};
 use definitions::Document;
 use definitions::lint::{NO_TAG, foreign_platform, missing_tag};
 use definitions::schema::ImageDefinition;
-use files::{Kind, Tree};
+use files::Tree;
 
 /// The contradictions between the archive and the definitions; or what is wrong with the archive, which is read whole.
 pub(super) fn contradictions(node: &Shipped) -> Result<Vec<String>> {
@@ -18,7 +18,8 @@ pub(super) fn contradictions(node: &Shipped) -> Result<Vec<String>> {
         Err(unusable) => return Ok(vec![text::printable(&format!("{unusable:#}"))]),
     };
     let mut found: Vec<String> = contents.platform.as_deref().and_then(foreign_platform).into_iter().collect();
-    let (definitions, unreadable) = image_definitions_beside(node)?;
+    let (definitions, unreadable) =
+        image_definitions_beside(node).unwrap_or_else(|error| (Vec::new(), vec![format!("{error:#}")]));
     found.extend(unreadable);
     let config = node.container.config.docker.image.as_ref();
     let mut has_tag = config.is_some();
@@ -46,26 +47,22 @@ fn no_tag(named_by: &str, tag: &str, contents: &Contents) -> Option<String> {
 type Documents = Vec<(PathBuf, Document)>;
 
 /// The image definitions that are beside the archive and name it, as on the server; and what is wrong with files there
-/// that cannot be read.
+/// that are no definitions.
 fn image_definitions_beside(node: &Shipped) -> Result<(Documents, Vec<String>)> {
     let (tree, archive) = Tree::around(&node.archive)?;
     let (folder, name) = (archive.parent().unwrap_or(&archive), archive.file_name().unwrap_or_default());
+    let names_it = |image: &ImageDefinition| image.disk_image.as_ref().is_some_and(|disk| name == disk.value.as_str());
     let (mut definitions, mut unreadable) = (Vec::new(), Vec::new());
-    for (file, kind) in tree.entries(folder)? {
+    for (file, _) in tree.entries(folder)? {
         let path = folder.join(file);
-        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if !is_yaml || kind != Kind::File {
+        if path.extension().is_none_or(|extension| extension != "yaml" && extension != "yml") {
             continue;
         }
-        let names_it =
-            |image: &ImageDefinition| image.disk_image.as_ref().is_some_and(|disk| name == disk.value.as_str());
-        match Document::open(&path) {
-            Ok(document) if document.as_image().is_some_and(names_it) => definitions.push((path, document)),
-            Ok(document) if document.as_image().is_none() && document.as_node().is_none() => {
-                unreadable.extend(document.errors(path.display()))
-            }
-            Ok(_) => {}
-            Err(error) => unreadable.push(format!("{error:#}")),
+        let document = Document::examine(&path);
+        if document.as_image().is_some_and(names_it) {
+            definitions.push((path, document));
+        } else if document.is_unknown() {
+            unreadable.extend(document.errors(path.display()));
         }
     }
     Ok((definitions, unreadable))

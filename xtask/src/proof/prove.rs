@@ -11,19 +11,23 @@ use crate::proof::report::{Figures, Outcome, Row, Rows, VerifyReport};
 use crate::proof::subject::{SceneSetup, Subject, Testbed};
 use crate::proof::{scene, shipped};
 
-/// Proves `subject` in `lab`. Failed checks are in the report, whose verdict is still open; an error is the engine's.
-pub async fn prove(lab: &Lab<'_>, subject: &Subject) -> Result<VerifyReport> {
+/// Proves `subject` in `lab`. Failed checks are in the report, whose verdict is still open. An error is the engine's;
+/// the report has what was found before it.
+pub async fn prove(lab: &Lab<'_>, subject: &Subject) -> (VerifyReport, Result<()>) {
     let (mut rows, mut figures) = (Rows::new("as shipped"), Figures::default());
+    let done = all(lab, subject, &mut rows, &mut figures).await;
+    (VerifyReport { id: subject.node.container.id.clone(), ok: false, error: None, figures, rows: rows.rows }, done)
+}
+
+async fn all(lab: &Lab<'_>, subject: &Subject, rows: &mut Rows, figures: &mut Figures) -> Result<()> {
     // The engine loads the archives while this process reads one.
-    let (agree, testbed) = tokio::join!(shipped::compare(subject, &mut rows), Testbed::load(lab, subject));
-    if let Some(running) = shipped::boot(&testbed, &mut rows, &mut figures, agree?).await? {
-        // While the node is at rest, the scenes run.
-        let examine = shipped::examine(&testbed, &mut rows, &mut figures, running);
-        let (examined, rows_of_scenes) = tokio::join!(examine, run_scenes(&testbed));
-        examined?;
-        rows.rows.extend(rows_of_scenes);
-    }
-    Ok(VerifyReport { id: subject.node.container.id.clone(), ok: false, figures, rows: rows.rows })
+    let (agree, testbed) = tokio::join!(shipped::compare(subject, rows), Testbed::load(lab, subject));
+    let Some(running) = shipped::boot(&testbed, rows, figures, agree?).await? else { return Ok(()) };
+    // While the node is at rest, the scenes run.
+    let examine = shipped::examine(&testbed, rows, figures, running);
+    let (examined, rows_of_scenes) = tokio::join!(examine, run_scenes(&testbed));
+    rows.rows.extend(rows_of_scenes);
+    examined
 }
 
 /// Runs the scenes, one more at a time than this machine has processors, because they wait a lot;

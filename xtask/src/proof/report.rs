@@ -4,13 +4,22 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
+/// How many failed checks are named at the end, and how many lines of the reason of each.
+const MOST_NAMED: usize = 10;
+const MOST_REASONS: usize = 6;
+/// Of these lines, in characters: a terminal's 80, of which `dev ci` indents by some.
+const WIDTH: usize = 76;
+
 /// The result for one node.
 #[derive(Debug, Serialize)]
 pub struct VerifyReport {
     /// The node definition's id.
     pub id: String,
-    /// Whether no row failed.
+    /// Whether no row failed, and nothing kept the proof from its end.
     pub ok: bool,
+    /// What ended the proof before its end, such as an engine that is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     pub figures: Figures,
     #[serde(rename = "checks")]
     pub rows: Vec<Row>,
@@ -99,10 +108,23 @@ impl VerifyReport {
         self.rows.iter().filter(|row| row.outcome == outcome).count()
     }
 
-    /// Which check failed first, and why.
-    pub fn first_failure(&self) -> Option<String> {
-        let row = self.rows.iter().find(|row| row.outcome == Outcome::Failed)?;
-        Some(format!("{}: {}: {}: {}", self.id, row.scene, row.check, row.message.trim_end()))
+    /// Which checks failed, and the beginning of why: the last lines of a log that may be cut elsewhere.
+    pub fn failures(&self) -> String {
+        let failed: Vec<&Row> = self.rows.iter().filter(|row| row.outcome == Outcome::Failed).collect();
+        let mut lines = vec![format!("{}: {} of {} checks failed", self.id, failed.len(), self.rows.len())];
+        for Row { scene, check, message, .. } in failed.iter().take(MOST_NAMED) {
+            lines.extend(text::wrapped(&format!("  {scene}: {check}"), WIDTH));
+            let reasons = message.lines().map(|line| text::wrapped(&format!("    {line}"), WIDTH));
+            let mut reasons: Vec<String> = reasons.flatten().take(MOST_REASONS + 1).collect();
+            if reasons.len() > MOST_REASONS {
+                reasons[MOST_REASONS] = "    …".to_owned();
+            }
+            lines.extend(reasons);
+        }
+        if let Some(more @ 1..) = failed.len().checked_sub(MOST_NAMED) {
+            lines.push(format!("  and {more} more"));
+        }
+        lines.join("\n")
     }
 
     /// A table with a line per check; its message follows below it.
@@ -149,4 +171,38 @@ fn seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
 #[expect(clippy::ref_option, reason = "serde's signature")]
 fn seconds_if_any<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
     if let Some(time) = time { seconds(time, to) } else { to.serialize_none() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(messages: &[&str]) -> VerifyReport {
+        let mut rows = Rows::new("two routers");
+        rows.add("it boots", None, None);
+        messages.iter().for_each(|message| rows.add("packets arrive", Some((*message).to_owned()), None));
+        VerifyReport { id: "tiny".to_owned(), ok: false, error: None, figures: Figures::default(), rows: rows.rows }
+    }
+
+    #[test]
+    fn the_failures_are_named_with_the_beginning_of_their_reasons() {
+        let long = format!("on r1, `ping`: {}\n  | line\n{}", "it should print words ".repeat(5), "more\n".repeat(9));
+        let text = report(&["no route", &long]).failures();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..3], ["tiny: 2 of 3 checks failed", "  two routers: packets arrive", "    no route"]);
+        assert!(
+            lines[4].starts_with("    on r1, `ping`: it should print") && lines.contains(&"      | line"),
+            "{text}"
+        );
+        assert_eq!(lines.last(), Some(&"    …"));
+        assert!(lines.iter().all(|line| line.chars().count() <= 80) && lines.len() == 11, "{text}");
+    }
+
+    #[test]
+    fn of_many_failures_the_rest_is_counted() {
+        let text = report(&["no route"; 12]).failures();
+        assert_eq!(text.matches("no route").count(), 10);
+        assert!(text.ends_with("\n  and 2 more"), "{text}");
+        assert!(!report(&["no route"; 10]).failures().contains("more"));
+    }
 }

@@ -26,6 +26,7 @@ mod no_engine {
     mod hostile_archives;
     mod hostile_servers;
     mod hostile_templates;
+    mod json;
     mod links;
     mod ssh_questions;
     mod tidy;

@@ -11,7 +11,8 @@ pub static YAML: Rule = Rule::error(
     "schema-yaml",
     "The file is YAML that CML can read",
     "CML reads a definition with PyYAML's safe loader: YAML 1.1, one document per file, UTF-8 or UTF-16, no tags \
-     except YAML's own. A tab does not separate values.",
+     except YAML's own. A tab does not separate values. It is a regular file: links, pipes and folders with such a \
+     name are not read, and neither is a file without permission to do so.",
     File("id: tiny\nui:\n\tlabel: Tiny\n"),
     Node("id: tiny\nui:\n  label: Tiny\n"),
 );

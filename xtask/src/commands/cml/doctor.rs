@@ -1,9 +1,8 @@
 //! `cargo xtask cml doctor`
 
 use anyhow::{Result, ensure};
-use serde::Serialize;
 
-use crate::commands::outcome::conclude;
+use crate::commands::outcome::{Outcome, conclude};
 use crate::commands::saved_nodes;
 use crate::commands::servers::{self, ServerArgs, Target};
 use crate::commands::session::Session;
@@ -33,36 +32,27 @@ pub struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Examined<'a> {
-    server: String,
-    version: Option<&'a str>,
-    findings: &'a [Finding],
-}
-
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     ensure!(!args.servers.is_by_api(), "doctor needs ssh; leave out --via api");
     args.servers.check_fingerprint(true)?;
     let servers = servers::open(session.ui, &args.servers).await?;
     let needs = saved_nodes::needs(&saved_nodes::bundles(session))?;
-    let outcomes = servers::on_each(&servers, async |target, _| examine(target, needs, &args).await);
-    conclude(session.ui, outcomes.await, false)
+    let outcomes = servers::on_each(&servers, async |target, outcome| examine(target, outcome, needs, &args).await);
+    conclude(session.ui, outcomes.await, args.json)
 }
 
-async fn examine(target: &Target<'_>, needs: Needs, args: &Args) -> Result<()> {
+async fn examine(target: &Target<'_>, outcome: &mut Outcome, needs: Needs, args: &Args) -> Result<()> {
     // Always by ssh: the API does not tell what is examined.
     let ssh = Ssh::open(target.access, &target.address.by(Scheme::Ssh)).await?;
     let about = About::read(&ssh).await?;
     let findings = doctor::examine(&ssh, &about, needs).await?;
-    let examined =
-        Examined { server: target.address.to_string(), version: about.version.as_deref(), findings: &findings };
-    if args.json {
-        target.access.ui.json(&serde_json::to_string(&examined)?)?;
-    } else {
-        print(target, &findings)?;
+    outcome.version = about.version;
+    let findings = outcome.findings.insert(findings);
+    if !args.json {
+        print(target, findings)?;
     }
     if args.fix {
-        return fix(target, &ssh, &findings, args).await;
+        return fix(target, &ssh, findings, args).await;
     }
     let wrong = findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();
     let can_fix = findings.iter().any(Finding::can_be_fixed);

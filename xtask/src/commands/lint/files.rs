@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::commands::WrongUsage;
 use crate::commands::lint::report::Report;
 use definitions::Document;
 use definitions::lint::{self, Archive, Subject, Surroundings};
@@ -15,31 +16,46 @@ use files::{Kind, Tree};
 /// The most definitions beside the judged ones that are compared with them.
 const MOST_BESIDE: usize = 1000;
 
-/// The findings in files, and in every `.yaml` and `.yml` file of folders; they are judged together.
+/// A path that is judged, and its document.
+type Read = (PathBuf, Document);
+
+/// The findings in files, and in every `.yaml` and `.yml` file of folders; they are judged together. A file that cannot
+/// be read is a finding, also one beside an image definition, where CML looks for definitions.
+///
+/// # Errors
+/// If a path does not exist, or a folder has no such file.
 pub(super) fn lint(paths: &[PathBuf]) -> Result<Vec<Report>> {
-    let mut files = Vec::new();
+    let mut found = Found::default();
     for path in paths {
         let (tree, absolute) = Tree::around(path)?;
-        if tree.kind(absolute)? == Some(Kind::Folder) {
-            let before = files.len();
-            collect(path, &mut files)?;
-            if files.len() == before {
-                let message = format!("there is no .yaml or .yml file in {}", path.display());
-                return Err(std::io::Error::new(std::io::ErrorKind::NotFound, message).into());
+        match tree.kind(absolute).with_context(|| format!("cannot read {}", path.display())).map_err(WrongUsage)? {
+            Some(Kind::Folder) => {
+                let before = found.files.len() + found.unreadable.len();
+                found.collect(path);
+                if found.files.len() + found.unreadable.len() == before {
+                    return Err(WrongUsage(anyhow!("there is no .yaml or .yml file in {}", path.display())).into());
+                }
             }
-        } else {
-            files.push(path.clone());
+            Some(_) => found.files.push(path.clone()),
+            None => return Err(WrongUsage(anyhow!("cannot read {}: there is no such file", path.display())).into()),
         }
     }
     let mut known = BTreeSet::new();
-    files.retain(|path| known.insert(identity(path)));
-    let documents = read_all(&files)?;
+    found.files.retain(|path| known.insert(identity(path)));
+    let mut judged = read_all(found.files)?;
+    judged.extend(found.unreadable.into_iter().map(|(folder, why)| (folder, Document::unusable(why))));
+    // Whatever is wrong with a file there, CML would look at it too.
+    let (unknown, beside): (Vec<Read>, _) =
+        beside(&judged, &known).into_iter().partition(|(_, document)| document.is_unknown());
+    judged.extend(unknown);
+    let beside: Vec<Document> =
+        beside.into_iter().map(|(_, document)| document).filter(|document| document.as_node().is_some()).collect();
     let mut folders = Folders::default();
     let subject = |(path, document)| Subject { document, around: surroundings(path, document, &mut folders) };
-    let subjects: Vec<Subject<'_>> = files.iter().map(PathBuf::as_path).zip(&documents).map(subject).collect();
-    let beside = beside(&files, &documents, &known);
+    let subjects: Vec<Subject<'_>> =
+        judged.iter().map(|(path, document)| (path.as_path(), document)).map(subject).collect();
     let findings = lint::judge(&subjects, &beside);
-    let reports = files.iter().zip(&documents).zip(findings).map(|((path, document), findings)| Report {
+    let reports = judged.iter().zip(findings).map(|((path, document), findings)| Report {
         path: path.display().to_string(),
         kind: document.definition.kind(),
         findings,
@@ -57,36 +73,57 @@ fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// The YAML files below a folder, in order. Links are not followed: those to folders are passed over, a link with a
-/// file's name is refused when it is read.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut entries = entries.collect::<std::io::Result<Vec<_>>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            collect(&path, files)?;
-        } else if is_yaml(&path) {
-            files.push(path);
-        }
-    }
-    Ok(())
+/// What is in the folders that the user has named.
+#[derive(Default)]
+struct Found {
+    files: Vec<PathBuf>,
+    /// Folders, and why they cannot be read.
+    unreadable: Vec<(PathBuf, String)>,
 }
 
-fn read_all(files: &[PathBuf]) -> Result<Vec<Document>> {
+impl Found {
+    /// Adds the YAML files below a folder, in order. Links are not followed: those to folders are passed over. A link
+    /// or a folder with a file's name is refused when it is read.
+    fn collect(&mut self, folder: &Path) {
+        let entries = fs::read_dir(folder).and_then(|entries| {
+            let typed = entries.map(|entry| {
+                let entry = entry?;
+                Ok((entry.path(), entry.file_type()?.is_dir()))
+            });
+            typed.collect::<std::io::Result<Vec<_>>>()
+        });
+        let mut entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => {
+                let why = format!("cannot read {}: {error}", folder.display());
+                return self.unreadable.push((folder.to_owned(), why));
+            }
+        };
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (path, is_folder) in entries {
+            if is_yaml(&path) {
+                self.files.push(path.clone());
+            }
+            if is_folder {
+                self.collect(&path);
+            }
+        }
+    }
+}
+
+fn read_all(files: Vec<PathBuf>) -> Result<Vec<Read>> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let share = files.len().div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        let read_share = |share: &[PathBuf]| share.iter().map(|path| Document::open(path)).collect::<Result<Vec<_>>>();
+    let documents = std::thread::scope(|scope| {
+        let read_share = |share: &[PathBuf]| share.iter().map(|path| Document::examine(path)).collect::<Vec<_>>();
         let readers: Vec<_> = files.chunks(share).map(|share| scope.spawn(move || read_share(share))).collect();
         let mut documents = Vec::with_capacity(files.len());
         for reader in readers {
-            let read = reader.join().map_err(|_| anyhow!("reading the definitions failed"))?;
-            documents.extend(read?);
+            documents.extend(reader.join().map_err(|_| anyhow!("reading the definitions failed"))?);
         }
-        Ok(documents)
-    })
+        anyhow::Ok(documents)
+    })?;
+    Ok(files.into_iter().zip(documents).collect())
 }
 
 /// The names of the files in each folder, read once.
@@ -132,10 +169,10 @@ fn examine(path: &Path) -> Archive {
     }
 }
 
-/// The node definitions that image definitions may belong to: in their folders, and where CML keeps them.
-/// [docs/cml.md 1]
-fn beside(files: &[PathBuf], documents: &[Document], judged: &BTreeSet<PathBuf>) -> Vec<Document> {
-    let images = files.iter().zip(documents).filter(|(_, document)| document.as_image().is_some());
+/// The definitions beside image definitions that are not judged by themselves: in their folders, and where CML keeps
+/// the node definitions that they may belong to. [docs/cml.md 1]
+fn beside(judged: &[Read], known: &BTreeSet<PathBuf>) -> Vec<Read> {
+    let images = judged.iter().filter(|(_, document)| document.as_image().is_some());
     let around = |folder: &Path| {
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let of_nodes = folder.ancestors().nth(2).map(|server| server.join("node-definitions"));
@@ -145,11 +182,10 @@ fn beside(files: &[PathBuf], documents: &[Document], judged: &BTreeSet<PathBuf>)
     let files = |folder: &PathBuf| {
         // Those beside a file are in a tree that has more than this folder.
         let tree = Tree::at(folder.parent().unwrap_or(folder));
-        let entries = tree.entries(folder).unwrap_or_default().into_iter().filter(|(_, kind)| *kind == Kind::File);
+        let entries = tree.entries(folder).unwrap_or_default();
         let folder = folder.clone();
-        entries.map(move |(name, _)| folder.join(name))
+        entries.into_iter().map(move |(name, _)| folder.join(name))
     };
-    let others = folders.iter().flat_map(files).filter(|path| is_yaml(path) && !judged.contains(&identity(path)));
-    let documents = others.take(MOST_BESIDE).filter_map(|path| Document::open(&path).ok());
-    documents.filter(|document| document.as_node().is_some()).collect()
+    let others = folders.iter().flat_map(files).filter(|path| is_yaml(path) && !known.contains(&identity(path)));
+    others.take(MOST_BESIDE).map(|path| (path.clone(), Document::examine(&path))).collect()
 }

@@ -38,21 +38,14 @@ enum Deny {
     Warnings,
 }
 
-const USAGE: u8 = 2;
-
-/// Fails with [`Ended`] if a definition has errors (1) or a path cannot be read or has no definitions (2).
+/// Fails with [`Ended`] if a definition has errors, and with [`WrongUsage`](crate::commands::WrongUsage) if a path
+/// cannot be read or has no definitions.
 pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     let (templates, files) = args.paths.iter().cloned().partition(|path| repository_of_template(path).is_some());
     let reports = if args.paths.is_empty() {
         rendered::lint(&Session::open(ui, root, &no_engine()?)?)?
     } else {
-        match lint_paths(ui, templates, files).await {
-            Err(error) if error.is::<std::io::Error>() => {
-                ui.error(&error);
-                return Err(Ended(USAGE).into());
-            }
-            reports => reports?,
-        }
+        lint_paths(ui, templates, files).await?
     };
     let failed = |report: &Report| report.fails(args.deny == Some(Deny::Warnings));
     if args.json {

@@ -355,3 +355,83 @@ fn diff_shows_what_a_change_to_a_template_would_change() {
     assert!(diff.stdout.starts_with(&format!("--- {}\n+++ ", against.display())), "{diff}");
     repo.xtask(&["diff"]).success().says(["dist/ has no definitions"]).does_not_say(["no difference"]);
 }
+
+/// Puts something that is no definition at a path.
+type Plant = fn(&Path);
+
+/// What may be in the place of a definition, and what is said of it.
+const NO_DEFINITIONS: [(&str, Plant, &str); 6] = [
+    ("bytes.yaml", |path| std::fs::write(path, b"id: \xff\n").unwrap(), "1:5: error[schema-yaml]"),
+    ("folder.yaml", |path| std::fs::create_dir(path).unwrap(), "is a folder, not a file"),
+    ("dangling.yml", |path| std::os::unix::fs::symlink("/none", path).unwrap(), "is a symbolic link to /none"),
+    ("pipe.yaml", |path| assert!(command("mkfifo", path)), "is a pipe, a socket or a device"),
+    ("huge.yaml", |path| std::fs::File::create(path).unwrap().set_len(50_000_000).unwrap(), "error[limits]"),
+    ("topology.yaml", |path| std::fs::write(path, "lab: {}\n").unwrap(), "error[schema-kind]"),
+];
+
+fn command(program: &str, path: &Path) -> bool {
+    std::process::Command::new(program).arg(path).status().unwrap().success()
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_finding_and_the_others_are_judged() {
+    for (name, plant, said) in NO_DEFINITIONS {
+        let repo = Repo::empty();
+        repo.write("all/a.yaml", NODE);
+        repo.write("all/image.yaml", &image(&"0".repeat(64)));
+        repo.write("all/z.yaml", &NODE.replace("timeout: 60", "timeout: 100000").replace("id: tiny", "id: other"));
+        let path = repo.path("all").join(name);
+        plant(&path);
+        // In the folder, named, and beside a definition that is named.
+        let (named, beside) = (format!("all/{name}"), "all/image.yaml");
+        for (judged, further) in [("all", ""), ("all/z.yaml", named.as_str()), (beside, "")] {
+            if further == "all/folder.yaml" {
+                continue;
+            }
+            let mut args = vec!["lint".to_owned(), repo.path(judged).display().to_string()];
+            args.extend((!further.is_empty()).then(|| repo.path(further).display().to_string()));
+            let outcome = repo.xtask(&args.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(outcome.code, Some(1), "{name}: {outcome}");
+            let lines: Vec<&str> = outcome.stdout.lines().filter(|line| line.contains(said)).collect();
+            assert!(lines.len() == 1 && lines[0].starts_with(path.to_str().unwrap()), "{name}: {outcome}");
+            let of_z = outcome.stdout.contains("z.yaml:2:17: error[schema-range]");
+            assert_eq!(of_z, judged != beside, "{name}: {outcome}");
+        }
+    }
+}
+
+#[test]
+fn a_file_and_a_folder_without_permission_are_findings() {
+    let repo = Repo::empty();
+    repo.write("all/a.yaml", NODE);
+    repo.write("all/secret.yaml", NODE);
+    repo.write("all/shut/b.yaml", NODE);
+    let all = repo.path("all");
+    for path in [all.join("secret.yaml"), all.join("shut")] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    }
+    // Root may read everything, so this is nobody.
+    let is_root = rustix::process::geteuid().is_root();
+    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all"];
+    let outer = if is_root { &nobody[..] } else { &[] };
+    if is_root {
+        std::fs::set_permissions(repo.path(""), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::os::unix::fs::chown(repo.cache.path(), Some(65534), Some(65534)).unwrap();
+    }
+    let outcome = repo.start_within(outer, &["lint", all.to_str().unwrap(), "--json"]).end();
+    std::fs::set_permissions(all.join("shut"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let files = outcome.json();
+    let state = |name: &str| {
+        let path = all.join(name).display().to_string();
+        let mut all = files.as_array().unwrap_or_else(|| panic!("{outcome}")).iter();
+        let file = all.find(|file| file["path"] == path.as_str());
+        let file = file.unwrap_or_else(|| panic!("{name}: {outcome}"));
+        (file["ok"].as_bool().unwrap(), file["findings"][0]["message"].as_str().unwrap_or_default().to_owned())
+    };
+    assert!(state("a.yaml").0);
+    for name in ["secret.yaml", "shut"] {
+        let (ok, message) = state(name);
+        assert!(!ok && message.contains("Permission denied"), "{name}: {message}");
+    }
+}

@@ -400,12 +400,14 @@ impl Outcome {
         self
     }
 
-    /// Asserts that it failed as a command fails: exit code 1, `error:` on stderr, nothing on stdout.
+    /// Asserts that it failed as a command fails: exit code 1, `error:` on stderr, nothing on stdout, or the error in
+    /// JSON.
     #[track_caller]
     pub fn failure(self) -> Self {
         assert_eq!(self.code, Some(1), "it should have failed:\n{self}");
         assert!(self.stderr.contains("error: "), "it should say why it failed:\n{self}");
-        assert_eq!(self.stdout, "", "a failure has no result:\n{self}");
+        let has_no_result = self.stdout.is_empty() || self.json()["error"]["what"].is_string();
+        assert!(has_no_result, "a failure has no result:\n{self}");
         self
     }
 

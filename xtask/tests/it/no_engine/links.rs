@@ -234,9 +234,10 @@ fn definitions_that_are_named_or_found_in_a_folder_are_regular_files() {
         let lint = |path: &Path| repo.xtask(&["lint", path.to_str().unwrap()]);
         for path in [folder.to_owned(), folder.join("link.yaml")] {
             let outcome = lint(&path);
-            assert_eq!(outcome.code, Some(2), "{outcome}");
+            assert_eq!(outcome.code, Some(1), "{outcome}");
             assert!(!format!("{outcome}").contains(MARKER), "{outcome}");
-            outcome.says([&folder.join("link.yaml").display().to_string(), "is a symbolic link to "]);
+            let link = folder.join("link.yaml");
+            assert!(outcome.stdout.contains(&format!("{} is a symbolic link to ", link.display())), "{outcome}");
         }
         if folder != shared.path() {
             let outcome = lint(&folder.join("way/definition.yaml"));
@@ -247,8 +248,8 @@ fn definitions_that_are_named_or_found_in_a_folder_are_regular_files() {
         assert!(Command::new("mkfifo").arg(folder.join("pipe.yaml")).status().unwrap().success());
         for path in [folder.to_owned(), folder.join("pipe.yaml")] {
             let outcome = lint(&path);
-            assert_eq!(outcome.code, Some(2), "{outcome}");
-            outcome.says(["pipe.yaml is a pipe, a socket or a device"]);
+            assert_eq!(outcome.code, Some(1), "{outcome}");
+            assert!(outcome.stdout.contains("pipe.yaml is a pipe, a socket or a device"), "{outcome}");
         }
         let against = repo.xtask(&["diff", "--against", folder.join("pipe.yaml").to_str().unwrap()]);
         against.failure().says(["pipe.yaml is a pipe, a socket or a device"]);

@@ -1,0 +1,114 @@
+//! How a command that failed ends: the reasons on stderr, with `--json` also a document on stdout, and the exit code.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use serde::Serialize;
+
+use crate::commands::{Ended, WrongUsage};
+use ui::Ui;
+
+/// The exit code of a command that Ctrl-C ended, as in shells.
+pub(super) const INTERRUPTED: u8 = 130;
+
+/// The exit code of clap, and of many programs.
+const WRONG_USAGE: u8 = 2;
+
+const INTERRUPTION: &str = "interrupted; finished steps are kept, so the same command continues from there";
+
+/// What stdout has of a command that failed before it could print its result as JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    error: Reasons<'a>,
+}
+
+#[derive(Serialize)]
+struct Reasons<'a> {
+    what: &'a str,
+    /// Why, from the nearest reason to the first cause.
+    because: Vec<String>,
+}
+
+/// Prints why a command failed.
+pub(super) struct Failure {
+    /// Whether stdout must be JSON.
+    json: bool,
+}
+
+impl Failure {
+    /// Of the command line of this process, which may be one that cannot be parsed.
+    pub fn of_this_process() -> Self {
+        Self { json: asks_for_json(std::env::args_os().skip(1)) }
+    }
+
+    /// Prints the error, and returns the command's exit code.
+    pub fn error(&self, ui: &Ui, error: &anyhow::Error) -> ExitCode {
+        // The reader of the result has seen enough of it, as in `… | head`.
+        if is_broken_pipe(error) {
+            return ExitCode::SUCCESS;
+        }
+        self.print(ui, error);
+        if let Some(Ended(code)) = error.downcast_ref() {
+            return ExitCode::from(*code);
+        }
+        ui.error(error);
+        if error.is::<WrongUsage>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
+    }
+
+    pub fn interruption(&self, ui: &Ui) -> ExitCode {
+        self.print(ui, &anyhow!(INTERRUPTION));
+        ui.note(INTERRUPTION);
+        ExitCode::from(INTERRUPTED)
+    }
+
+    /// Prints the help that was asked for, or what is wrong with the command line. That may be a file's name, from a
+    /// pattern that the shell has completed.
+    pub fn usage(&self, message: &clap::Error) -> ! {
+        let ui = Ui::new(false);
+        if message.use_stderr() {
+            let text = message.render().to_string();
+            let first = text.split("\n\n").next().unwrap_or_default();
+            self.print(&ui, &anyhow!(first.strip_prefix("error: ").unwrap_or(first).to_owned()));
+        }
+        let is_printable = |arg: OsString| arg.to_str().is_some_and(|arg| text::printable_line(arg) == arg);
+        if std::env::args_os().skip(1).all(is_printable) {
+            message.exit();
+        }
+        ui.note(message.render().to_string().trim_end());
+        std::process::exit(message.exit_code())
+    }
+
+    /// Prints the document, unless stdout has one already, such as the results of a command with findings.
+    fn print(&self, ui: &Ui, error: &anyhow::Error) {
+        if !self.json || ui.has_json() {
+            return;
+        }
+        let document = Document { error: Reasons { what: &error.to_string(), because: ui::reasons(error) } };
+        // Both can fail only where nothing can be printed.
+        let _ = serde_json::to_string_pretty(&document).map(|json| ui.json(&json));
+    }
+}
+
+fn asks_for_json(args: impl IntoIterator<Item = OsString>) -> bool {
+    args.into_iter().take_while(|arg| arg != "--").any(|arg| arg == "--json")
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    error.chain().any(|cause| io(cause) == Some(std::io::ErrorKind::BrokenPipe))
+        && error.to_string() == ui::STDOUT_IS_GONE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_option_asks_for_json() {
+        let asks = |line: &str| asks_for_json(line.split(' ').map(OsString::from));
+        assert!(asks("list --json") && asks("--json") && asks("lint --json --no-such-option"));
+        assert!(!asks("list") && !asks("lint -- --json"));
+    }
+}
