@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::document::DUPLICATE_KEY;
@@ -55,7 +54,8 @@ pub(crate) static CONFIG_JSON: Rule = Rule::error(
     "`config.json` is JSON that the docker-shim can read",
     "The docker-shim refuses anything else, and the node does not start. `docker` is an object; its `image` and the \
      top level's `shell` are strings; `mounts`, `caps`, `env`, the lists of arguments and `day0cmd` are lists of \
-     strings; `busybox` and `privileged` are booleans; `device_name_map` maps strings to strings. Go template actions \
+     strings; `busybox` and `privileged` are booleans; `device_name_map` maps strings to strings. Types are those of \
+     Go's `encoding/json`: null is the same as no value, and a number is not a string. Go template actions \
      such as `{{ dev (index .Devices 0).DeviceName }}` are allowed; where they decide what is written at all \
      (`range`, `if`), the result is unknown and nothing is reported. Keys are spelt as here: the shim ignores their \
      case.",
@@ -247,6 +247,18 @@ impl ConfigFile {
         Reading::File(Box::new(Self { config, json, findings, is_template, places }))
     }
 
+    /// The keys that the docker-shim is not known to read, each with the keys that lead to it and those known there.
+    pub fn unknown_keys(&self) -> Vec<(Vec<&str>, &'static [&'static str])> {
+        let mut unknown = Vec::new();
+        for (parents, known) in [(&[][..], CONFIG_KEYS), (&["docker"][..], DOCKER_KEYS)] {
+            let object = parents.iter().try_fold(&self.json, |value, key| value.get(key)).and_then(Value::as_object);
+            let keys = object.into_iter().flat_map(serde_json::Map::keys);
+            let keys = keys.filter(|key| known_key(key, known).is_none()).take(MOST_FINDINGS);
+            unknown.extend(keys.map(|key| ([parents, &[key.as_str()]].concat(), known)));
+        }
+        unknown
+    }
+
     /// A finding about the value at `steps`, the keys and indices that lead to it.
     pub fn finding(&self, rule: &'static Rule, steps: &[&str], message: impl Into<String>) -> Finding {
         self.places.finding(rule, steps, message)
@@ -291,6 +303,10 @@ impl Places {
     }
 }
 
+const A_STRING: &str = "a string";
+const A_BOOLEAN: &str = "true or false";
+const STRINGS: &str = "a list of strings";
+
 /// Turns JSON into values, and collects type errors.
 struct Values<'a> {
     json: &'a Value,
@@ -301,15 +317,15 @@ struct Values<'a> {
 impl Values<'_> {
     fn config(&mut self) -> Config {
         for object in [&[][..], &["docker"]] {
-            self.typed::<serde_json::Map<String, Value>>(object, "an object");
+            self.typed(object, "an object", |value| value.as_object().map(drop));
         }
         self.spelling(&[], CONFIG_KEYS);
         self.spelling(&["docker"], DOCKER_KEYS);
-        self.typed::<bool>(&["busybox"], "true or false");
+        self.typed(&["busybox"], A_BOOLEAN, Value::as_bool);
         Config {
-            privileged: self.typed(&["privileged"], "true or false").unwrap_or_default(),
+            privileged: self.typed(&["privileged"], A_BOOLEAN, Value::as_bool).unwrap_or_default(),
             docker: Docker {
-                image: self.typed(&["docker", "image"], "a string"),
+                image: self.string(&["docker", "image"]),
                 mounts: self.list(&["docker", "mounts"]),
                 caps: self.list(&["docker", "caps"]),
                 env: self.list(&["docker", "env"]),
@@ -318,21 +334,49 @@ impl Values<'_> {
                 name_args: self.list(&["docker", "name_args"]),
                 extra_args: self.list(&["docker", "extra_args"]),
             },
-            shell: self.typed(&["shell"], "a string"),
+            shell: self.string(&["shell"]),
             day0cmd: self.list(&["day0cmd"]),
-            device_name_map: self.typed(&["device_name_map"], "an object of strings").unwrap_or_default(),
+            device_name_map: self.map(&["device_name_map"]),
         }
     }
 
-    /// The value at `steps`. As in Go, null is the same as absent.
-    fn typed<T: DeserializeOwned>(&mut self, steps: &[&str], expected: &str) -> Option<T> {
-        let value = steps.iter().try_fold(self.json, |value, step| value.get(step)).filter(|value| !value.is_null())?;
-        let read = T::deserialize(value).ok();
+    /// The value at `steps`, unless it is null, which Go takes for absent.
+    fn at(&self, steps: &[&str]) -> Option<&Value> {
+        let value = steps.iter().try_fold(self.json, |value, step| value.get(step))?;
+        (!value.is_null()).then_some(value)
+    }
+
+    fn typed<T>(&mut self, steps: &[&str], expected: &str, read: fn(&Value) -> Option<T>) -> Option<T> {
+        let value = self.at(steps)?;
+        let read = read(value);
         if read.is_none() {
-            let message = format!("expected {expected}, found {}", describe(value));
-            self.findings.push(self.places.finding(&CONFIG_JSON, steps, message));
+            self.wrong(steps, expected, describe(value));
         }
         read
+    }
+
+    fn wrong(&mut self, steps: &[&str], expected: &str, found: &str) {
+        if self.findings.len() < MOST_FINDINGS {
+            let finding = self.places.finding(&CONFIG_JSON, steps, format!("expected {expected}, found {found}"));
+            self.findings.push(finding.help(match (expected, found) {
+                (A_STRING, "a number" | "a boolean") => "put it in quotes",
+                (A_BOOLEAN, _) => "write true or false, without quotes",
+                (STRINGS, "a string") => "put it in brackets: a list, each element of which is one argument",
+                _ => "the node would not start: the docker-shim refuses a config.json with a value of another type",
+            }));
+        }
+    }
+
+    /// A string; for null, Go leaves it empty.
+    fn text(&mut self, steps: &[&str], value: &Value) -> String {
+        match value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => {
+                self.wrong(steps, A_STRING, describe(other));
+                String::new()
+            }
+        }
     }
 
     /// Refuses keys that Go takes for known ones although their case differs: what they ask for must not go unseen.
@@ -348,8 +392,19 @@ impl Values<'_> {
         }
     }
 
+    fn string(&mut self, steps: &[&str]) -> Option<String> {
+        self.typed(steps, A_STRING, |value| value.as_str().map(str::to_owned))
+    }
+
     fn list(&mut self, steps: &[&str]) -> Vec<String> {
-        self.typed(steps, "a list of strings").unwrap_or_default()
+        let elements = self.typed(steps, STRINGS, |value| value.as_array().cloned()).unwrap_or_default();
+        let texts = elements.iter().enumerate();
+        texts.map(|(index, element)| self.text(&[steps, &[&index.to_string()]].concat(), element)).collect()
+    }
+
+    fn map(&mut self, steps: &[&str]) -> BTreeMap<String, String> {
+        let map = self.typed(steps, "an object of strings", |value| value.as_object().cloned()).unwrap_or_default();
+        map.iter().map(|(key, value)| (key.clone(), self.text(&[steps, &[key]].concat(), value))).collect()
     }
 }
 
@@ -359,8 +414,8 @@ fn describe(value: &Value) -> &'static str {
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
-        Value::Array(_) => "a list that has other values",
-        Value::Object(_) => "an object that has other values",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 

@@ -12,11 +12,16 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::config::{Config, ConfigFile, Reading, mount_field};
 use crate::document::Document;
+use crate::finding::Finding;
 use crate::schema::At;
 use crate::schema::node::{self, ConfigurationFile, NodeDefinition};
+use crate::yaml::quoted;
 
 /// The most interfaces that a CML node can have. [docs/cml.md 4: `min_count`, `default_count`]
 pub const MOST_INTERFACES: usize = 64;
+
+/// The most things that are named of one kind that is not applied.
+const MOST_NAMED: usize = 20;
 
 #[derive(Clone, Debug)]
 pub struct Container {
@@ -33,6 +38,8 @@ pub struct Container {
     /// Content by name.
     pub files: BTreeMap<String, String>,
     pub config: Config,
+    /// What it asks for in vain here, each with the reason. Texts for a person.
+    pub not_applied: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -75,13 +82,13 @@ impl Container {
         let driver = definition.domain_driver().unwrap_or("none");
         anyhow::ensure!(driver == "docker", "{file}: only containers can run here, not nodes of the driver `{driver}`");
         let config = readable_config(definition, &file)?;
-        Self::of(definition, config).with_context(|| file.to_string())
+        Self::of(definition, &config).with_context(|| file.to_string())
     }
 
-    fn of(definition: &NodeDefinition, config: Config) -> Result<Self> {
+    fn of(definition: &NodeDefinition, read: &ConfigFile) -> Result<Self> {
         let volume = definition.provisioning().and_then(|it| value(&it.volume_name)).unwrap_or_default();
         is_plain_name(&volume).context("`volume_name`")?;
-        let config = config.filled_in()?;
+        let config = read.config.clone().filled_in()?;
         let (boot, interfaces) = (definition.boot.as_ref(), definition.interfaces());
         let labels = interfaces.and_then(|interfaces| interfaces.physical.as_deref()).unwrap_or_default();
         let names = linux_names(labels, &config.device_name_map)?;
@@ -95,6 +102,7 @@ impl Container {
             volume,
             files: files(definition.files())?,
             config,
+            not_applied: ignored_keys(read),
         };
         container.mounts()?;
         Ok(container)
@@ -162,16 +170,27 @@ fn is_plain_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn readable_config(definition: &NodeDefinition, file: &impl Display) -> Result<Config> {
+fn readable_config(definition: &NodeDefinition, file: &impl Display) -> Result<Box<ConfigFile>> {
+    let explained = |finding: &Finding| match &finding.help {
+        Some(help) => format!("{}\n  {help}", finding.line(file)),
+        None => finding.line(file),
+    };
     match ConfigFile::of(definition) {
-        Reading::File(read) if !read.findings.is_empty() => bail!("{}", read.findings[0].line(file)),
-        Reading::File(read) if !read.is_template => Ok(read.config),
+        Reading::File(read) if !read.findings.is_empty() => bail!("{}", explained(&read.findings[0])),
+        Reading::File(read) if !read.is_template => Ok(read),
         Reading::File(_) | Reading::Undecided => {
             bail!("{file}: config.json is a template that only CML can fill in, so this node cannot run here")
         }
         Reading::Missing => bail!("{file}: there is no file config.json, which tells CML how to create the container"),
-        Reading::Wrong(finding) => bail!("{}", finding.line(file)),
+        Reading::Wrong(finding) => bail!("{}", explained(&finding)),
     }
+}
+
+fn ignored_keys(read: &ConfigFile) -> Vec<String> {
+    let ignored = read.unknown_keys().into_iter().take(MOST_NAMED).map(|(steps, _)| {
+        format!("config.json: the docker-shim is not known to read the key {}: it is ignored", quoted(&steps.join(".")))
+    });
+    ignored.collect()
 }
 
 fn files(definition: &[ConfigurationFile]) -> Result<BTreeMap<String, String>> {
@@ -294,6 +313,40 @@ configuration:
         let capitals = complaint("\"shell\":", "\"Privileged\": true, \"shell\":");
         assert!(capitals.contains("CML reads the key `Privileged` as `privileged`"), "{capitals}");
         assert!(complaint("\"docker\":", "\"DOCKER\":").contains("`DOCKER` as `docker`"));
+    }
+
+    /// As Go's encoding/json takes values into typed fields.
+    #[test]
+    fn values_have_the_types_that_go_takes() {
+        for (from, to) in [
+            ("\"env\":", "\"caps\": null, \"env\":"),
+            ("\"busybox\": true", "\"busybox\": null, \"privileged\": null, \"device_name_map\": null"),
+        ] {
+            assert!(Container::read(&DEFINITION.replace(from, to), "tiny.yaml").is_ok(), "{to}");
+        }
+        for (from, to, said) in [
+            (
+                "[\"/bin/sh\", \"/boot.sh\"]",
+                "\"x\"",
+                "day0cmd: expected a list of strings, found a string\n  put it in",
+            ),
+            ("\"busybox\": true", "\"busybox\": 1", "busybox: expected true or false, found a number\n  write true"),
+            ("\"shell\": \"/bin/sh\"", "\"shell\": 1", "shell: expected a string, found a number\n  put it in quotes"),
+            ("\"run_args\": [", "\"run_args\": [7, ", "run_args[0]: expected a string, found a number"),
+            ("\"busybox\": true", "\"device_name_map\": {\"eth0\": 1}", "device_name_map.eth0: expected a string"),
+            ("\"tiny:1\"", "[]", "docker.image: expected a string, found a list"),
+        ] {
+            let complaint = complaint(from, to);
+            assert!(complaint.contains("error[config-json]") && complaint.contains(said), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn keys_that_are_ignored_are_named() {
+        let text = DEFINITION.replace("\"env\":", "\"cap\": [\"KILL\"], \"env\":");
+        let node = Container::read(&text, "tiny.yaml").unwrap();
+        let named = "config.json: the docker-shim is not known to read the key `docker.cap`: it is ignored";
+        assert_eq!(node.not_applied, [named]);
     }
 
     #[test]

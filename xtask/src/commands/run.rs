@@ -39,6 +39,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let mut container = Container::read(&bundle.node_definition.text, &bundle.id)?;
     let host_access = HostAccess::from_flag(args.allow_host_access);
     host_access.judge(ui, &container)?;
+    container.not_applied.iter().for_each(|what| ui.warn(format_args!("{}: {what}", bundle.id)));
     let helper = helper_image(session, args.node.recipe.consent()).await?;
     let lab = Lab::open(engine, ui, &session.cache, &helper, host_access).await?;
     let unmet = lab.check_host(&mut container).await?;

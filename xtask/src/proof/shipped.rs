@@ -13,6 +13,7 @@ use crate::proof::report::{Figures, Rows};
 use crate::proof::subject::{Subject, Testbed};
 use retry::Retry;
 
+const ALL_APPLIED: &str = "it gets all that its definition asks for";
 const NO_ZOMBIE: &str = "no process is a zombie";
 const SSHD_WORKS: &str = "sshd can log users in";
 pub(super) const ENOUGH_MEMORY: &str = "its memory is enough";
@@ -57,6 +58,9 @@ pub(super) async fn boot(
     rows.add("the engine's host has what the node needs", describe(&missing), describe(&left_out));
     if !missing.is_empty() || !agree {
         return Ok(None);
+    }
+    if !container.not_applied.is_empty() {
+        rows.add(ALL_APPLIED, None, joined(container.not_applied.clone()));
     }
     let loaded = testbed.image(&testbed.subject.node.archive)?;
     let interfaces = container.default_interfaces;

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use super::node;
 use super::subject::{ImageFile, Surroundings};
-use crate::config::{
-    self, CONFIG_JSON, CONFIG_JSON_MISSING, CONFIG_KEYS, ConfigFile, DOCKER_KEYS, Reading, config_json, mount_field,
-};
+use crate::config::{self, CONFIG_JSON, CONFIG_JSON_MISSING, ConfigFile, Reading, config_json, mount_field};
 use crate::finding::Example::Node;
 use crate::finding::{Finding, MOST_FINDINGS, Rule};
 use crate::schema::NodeDefinition;
@@ -29,7 +27,8 @@ static CONFIG_JSON_KEY: Rule = Rule::warning(
     "`config.json` has only keys that the docker-shim is known to read",
     "A misspelt key is silently ignored. Known keys are `docker`, `shell`, `day0cmd`, `busybox`, `device_name_map`, \
      `vnc` and `privileged`; below `docker`: `image`, `mounts`, `caps`, `env`, `misc_args`, `run_args`, `name_args` \
-     and `extra_args`. These are the keys in published definitions; the shim itself is not published.",
+     and `extra_args`. These are the keys in published definitions; the shim itself is not published. `run` and \
+     `verify` ignore unknown keys too, and say so.",
     Node(config_json!(r#"{"docker": {"image": "tiny:1.0", "cap": ["NET_ADMIN"]}}"#)),
     Node(config_json!(r#"{"docker": {"image": "tiny:1.0", "caps": ["NET_ADMIN"]}}"#)),
 );
@@ -155,8 +154,7 @@ pub(super) fn judge(definition: &NodeDefinition, around: &Surroundings, findings
     match ConfigFile::of(definition) {
         Reading::File(file) => {
             findings.extend(file.findings.iter().cloned());
-            unknown_keys(&file, &[], CONFIG_KEYS, findings);
-            unknown_keys(&file, &["docker"], DOCKER_KEYS, findings);
+            unknown_keys(&file, findings);
             arguments(&file, findings);
             sysctls(definition, &file, findings);
             sshd(definition, &file, around, findings);
@@ -180,15 +178,14 @@ fn missing(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
     findings.push(Finding::new(&CONFIG_JSON_MISSING, at, path, message));
 }
 
-fn unknown_keys(file: &ConfigFile, parents: &[&str], known: &[&str], findings: &mut Vec<Finding>) {
-    let object = parents.iter().try_fold(&file.json, |value, key| value.get(key)).and_then(|value| value.as_object());
-    let keys = object.into_iter().flat_map(|object| object.keys());
-    for key in keys.filter(|key| config::known_key(key, known).is_none()) {
+fn unknown_keys(file: &ConfigFile, findings: &mut Vec<Finding>) {
+    for (steps, known) in file.unknown_keys() {
         if findings.len() >= MOST_FINDINGS {
             return;
         }
-        let message = format!("the docker-shim is not known to read the key {}", quoted(key));
-        let finding = file.key_finding(&CONFIG_JSON_KEY, &[parents, &[key]].concat(), message);
+        let key = steps.last().copied().unwrap_or_default();
+        let message = format!("the docker-shim is not known to read the key {}: it is ignored", quoted(key));
+        let finding = file.key_finding(&CONFIG_JSON_KEY, &steps, message);
         findings.push(finding.help(text::near(key, known.iter().copied())));
     }
 }

@@ -258,6 +258,19 @@ fn a_capability_that_does_not_exist_is_explained() {
 }
 
 #[test]
+fn what_a_definition_asks_for_in_vain_is_named() {
+    let repo = node();
+    define(&repo, r#""misc_args": []"#, r#""misc_args": [], "volumes": ["/data"]"#);
+    let outcome = repo.xtask(&["verify", "--json"]).success();
+    let row = row(&outcome, "it gets all that its definition asks for");
+    assert_eq!(row["outcome"], "not_provable", "{row}");
+    let said = "config.json: the docker-shim is not known to read the key `docker.volumes`: it is ignored";
+    assert!(row["said"].as_str().unwrap().contains(said), "{row}");
+    let name = repo.xtask(&["run"]).success().says([said]).stdout;
+    repo.xtask(&["stop", name.trim()]).success();
+}
+
+#[test]
 fn a_hostile_or_broken_definition_is_refused_and_harms_nothing() {
     let repo = node();
     repo.xtask(&["save"]).success();
@@ -275,6 +288,7 @@ fn a_hostile_or_broken_definition_is_refused_and_harms_nothing() {
         ("name: greeting", "name: ../../greeting", "is not a plain file name"),
         ("source=cfg/greeting", "source=cfg/greting", "did you mean `greeting`?"),
         ("\"shell\":", "shell:", "error[config-json]"),
+        ("[\"/bin/sh\", \"/boot.sh\"]", "\"x\"", "day0cmd: expected a list of strings, found a string"),
         ("libvirt_domain_driver: docker", "libvirt_domain_driver: iol", "only containers"),
         ("id: ", "id ", "error[schema-yaml]"),
     ] {
