@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::boot::refused_patterns;
 use crate::config::{Config, ConfigFile, Reading, mount_field};
 use crate::document::Document;
 use crate::finding::Finding;
@@ -81,6 +82,9 @@ impl Container {
         };
         let driver = definition.domain_driver().unwrap_or("none");
         anyhow::ensure!(driver == "docker", "{file}: only containers can run here, not nodes of the driver `{driver}`");
+        if let [refused, ..] = refused_patterns(definition).as_slice() {
+            bail!("{}", refused.line(&file));
+        }
         let config = readable_config(definition, &file)?;
         Self::of(definition, &config).with_context(|| file.to_string())
     }
@@ -347,6 +351,18 @@ configuration:
         let node = Container::read(&text, "tiny.yaml").unwrap();
         let named = "config.json: the docker-shim is not known to read the key `docker.cap`: it is ignored";
         assert_eq!(node.not_applied, [named]);
+    }
+
+    #[test]
+    fn an_expression_that_python_refuses_is_refused() {
+        let regex = |text: &str| format!("completed: ['{text}'], uses_regex: true}}");
+        let said = complaint("completed: [READY]}", &regex("(?<name>R1)"));
+        assert!(
+            said.contains("tiny.yaml:3:") && said.contains("error[boot-regex]: boot.completed[0]: Python"),
+            "{said}"
+        );
+        let good = DEFINITION.replace("completed: [READY]}", &regex("(?P<name>R1)(?=#)"));
+        assert!(Container::read(&good, "tiny.yaml").unwrap().boot.uses_regex);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Knows nothing of Docker or of a server. Templates are Tera; Go template actions, which CML's docker-shim fills in,
 //! are in `{% raw %}` blocks and reach the output unchanged.
 
+mod boot;
 mod check;
 pub mod compare;
 mod config;
@@ -13,6 +14,7 @@ pub mod host_access;
 pub mod id;
 pub mod lint;
 mod origin;
+pub mod python_regex;
 mod render;
 pub mod schema;
 #[cfg(test)]

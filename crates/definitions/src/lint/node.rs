@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::subject::{Peers, Surroundings};
+use crate::boot::{BOOT_REGEX, refused_patterns};
 use crate::finding::Example::Node;
 use crate::finding::{Finding, Rule};
 use crate::id::why_reserved;
@@ -10,7 +11,7 @@ use crate::schema::{At, NodeDefinition};
 use crate::yaml::{Mark, quoted};
 
 pub(super) static ALL: &[&Rule] =
-    &[&BOOT_COMPLETED, &DEFAULT_COUNT, &LABEL_CUT, &PASSWORD_CLEAR, &ID_CASE, &ID_RESERVED];
+    &[&BOOT_COMPLETED, &BOOT_REGEX, &DEFAULT_COUNT, &LABEL_CUT, &PASSWORD_CLEAR, &ID_CASE, &ID_RESERVED];
 
 /// The longest label of a node that Cisco has published, in characters.
 const LONGEST_LABEL: usize = 26;
@@ -90,6 +91,7 @@ pub(super) fn judge(
     findings: &mut Vec<Finding>,
 ) {
     boot_completed(definition, around, findings);
+    findings.extend(refused_patterns(definition));
     counts(definition, findings);
     label(definition, findings);
     passwords(definition, findings);

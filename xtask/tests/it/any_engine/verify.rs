@@ -258,6 +258,19 @@ fn a_capability_that_does_not_exist_is_explained() {
 }
 
 #[test]
+fn regular_expressions_are_pythons() {
+    let repo = node();
+    let regex = |text: &str| format!("completed: ['{text}'], uses_regex: true");
+    define(&repo, "completed: [READY]", &regex(r"^(?P<one>R)(?=EA)[A-Z]+(?<!N)\s*$"));
+    repo.xtask(&["verify"]).success();
+    define(&repo, "(?P<one>", "(?<one>");
+    let refused = "error[boot-regex]: boot.completed[0]: Python refuses the regular expression";
+    let outcome = repo.xtask(&["lint"]);
+    assert!(outcome.code == Some(1) && outcome.stdout.contains(refused), "{outcome}");
+    repo.xtask(&["run"]).failure().says([refused]);
+}
+
+#[test]
 fn what_a_definition_asks_for_in_vain_is_named() {
     let repo = node();
     define(&repo, r#""misc_args": []"#, r#""misc_args": [], "volumes": ["/data"]"#);
