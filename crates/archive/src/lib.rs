@@ -22,7 +22,7 @@ use gzp::{GzpError, ZWriter};
 
 pub use contents::Contents;
 pub use layers::{Files, Kept, System, Wanted};
-pub use pack::pack;
+pub use pack::{pack, pack_for};
 pub use reference::shortened;
 pub use reopen::{open, retag, unpacked};
 

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::boot::refused_patterns;
 use crate::config::{Config, ConfigFile, Reading, mount_field};
 use crate::document::Document;
+use crate::file_names::{is_inner, wrong_names};
 use crate::finding::Finding;
 use crate::schema::At;
 use crate::schema::node::{self, ConfigurationFile, NodeDefinition};
@@ -82,7 +83,7 @@ impl Container {
         };
         let driver = definition.domain_driver().unwrap_or("none");
         anyhow::ensure!(driver == "docker", "{file}: only containers can run here, not nodes of the driver `{driver}`");
-        if let [refused, ..] = refused_patterns(definition).as_slice() {
+        if let [refused, ..] = [wrong_names(definition), refused_patterns(definition)].concat().as_slice() {
             bail!("{}", refused.line(&file));
         }
         let config = readable_config(definition, &file)?;
@@ -91,7 +92,6 @@ impl Container {
 
     fn of(definition: &NodeDefinition, read: &ConfigFile) -> Result<Self> {
         let volume = definition.provisioning().and_then(|it| value(&it.volume_name)).unwrap_or_default();
-        is_plain_name(&volume).context("`volume_name`")?;
         let config = read.config.clone().filled_in()?;
         let (boot, interfaces) = (definition.boot.as_ref(), definition.interfaces());
         let labels = interfaces.and_then(|interfaces| interfaces.physical.as_deref()).unwrap_or_default();
@@ -104,7 +104,7 @@ impl Container {
             default_interfaces: usize::try_from(default).unwrap_or(0).min(names.len()),
             interfaces: names,
             volume,
-            files: files(definition.files())?,
+            files: files(definition.files()),
             config,
             not_applied: ignored_keys(read),
         };
@@ -140,7 +140,7 @@ impl Mount {
         const SOURCE: &[&str] = &["source", "src"];
         let source = mount_field(text, SOURCE).ok_or_else(|| anyhow!("the mount `{text}` has no source"))?;
         let file = source.strip_prefix(volume).and_then(|rest| rest.strip_prefix('/'));
-        let Some(file) = file.filter(|file| is_plain_name(file).is_ok()) else {
+        let Some(file) = file.filter(|file| is_inner(file)) else {
             bail!("the mount `{text}` is refused: its source must be a file of the node's folder, `{volume}/NAME`")
         };
         anyhow::ensure!(
@@ -160,18 +160,6 @@ impl Mount {
         fields.push(format!("source={folder}/{}", self.file));
         fields.join(",")
     }
-}
-
-/// A file name without any path in it, and without what would end a field of a mount.
-fn is_plain_name(name: &str) -> Result<()> {
-    let plain = !name.is_empty()
-        && name.len() <= 64
-        && name != "."
-        && name != ".."
-        && !name.contains(['/', '\\', ',', '=', '"'])
-        && !name.chars().any(char::is_control);
-    anyhow::ensure!(plain, "`{}` is not a plain file name", text::excerpt(name, 100));
-    Ok(())
 }
 
 fn readable_config(definition: &NodeDefinition, file: &impl Display) -> Result<Box<ConfigFile>> {
@@ -197,15 +185,8 @@ fn ignored_keys(read: &ConfigFile) -> Vec<String> {
     ignored.collect()
 }
 
-fn files(definition: &[ConfigurationFile]) -> Result<BTreeMap<String, String>> {
-    let mut files = BTreeMap::new();
-    for file in definition {
-        let name = value(&file.name).unwrap_or_default();
-        is_plain_name(&name).context("a name under `provisioning.files`")?;
-        let again = files.insert(name.clone(), file.text().into_owned()).is_some();
-        anyhow::ensure!(!again, "`provisioning.files` has two files `{name}`");
-    }
-    Ok(files)
+fn files(definition: &[ConfigurationFile]) -> BTreeMap<String, String> {
+    definition.iter().map(|file| (value(&file.name).unwrap_or_default(), file.text().into_owned())).collect()
 }
 
 fn value<T: Clone>(field: &Option<At<T>>) -> Option<T> {
@@ -386,12 +367,25 @@ configuration:
 
     #[test]
     fn mounts_stay_in_the_nodes_folder() {
-        for outside in ["/etc/shadow", "cfg/../../etc/shadow", "cfg/sub/boot.sh", "cfg/", "other/boot.sh"] {
+        for outside in ["/etc/shadow", "cfg/../../etc/shadow", "cfg/sub/../boot.sh", "cfg/", "other/boot.sh"] {
             let said = complaint("source=cfg/boot.sh", &format!("source={outside}"));
             assert!(said.contains("must be a file of the node's folder, `cfg/NAME`"), "{outside}: {said}");
         }
         assert!(complaint("source=cfg/boot.sh", "source=cfg/bot.sh").contains("did you mean `boot.sh`?"));
         assert!(complaint("type=bind,source", "type=tmpfs,source").contains("not of `type=bind`"));
+    }
+
+    #[test]
+    fn files_may_be_in_folders() {
+        let text = DEFINITION.replace("name: boot.sh", "name: a/b/boot.sh").replace("cfg/boot.sh", "cfg/a/b/boot.sh");
+        let mounts = Container::read(&text, "tiny.yaml").unwrap().mounts().unwrap();
+        assert_eq!(mounts[0].argument("/srv/v"), "type=bind,target=/boot.sh,source=/srv/v/a/b/boot.sh");
+        let other = |name: &str| format!("- {{name: {name}, editable: true}}\n      - {{name: boot.sh");
+        for (name, said) in
+            [("boot.sh", "the name of another file"), ("boot.sh/x", "such a folder"), ("x/", "not a plain")]
+        {
+            assert!(complaint("- {name: boot.sh", &other(name)).contains(said), "{name}");
+        }
     }
 
     #[test]

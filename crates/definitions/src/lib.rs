@@ -9,6 +9,7 @@ pub mod compare;
 mod config;
 pub mod container;
 mod document;
+mod file_names;
 pub mod finding;
 pub mod host_access;
 pub mod id;

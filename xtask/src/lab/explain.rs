@@ -72,6 +72,24 @@ fn meaning(message: &str, container: &Container) -> Option<String> {
     Some(meaning.replace("{sysctl}", &sysctl).replace("{caps}", &caps))
 }
 
+/// Why a node cannot write to the definition's files, if that is what its output complains of; else nothing.
+/// [docs/cml.md 5, iida]
+pub fn unwritable(container: &Container, output: &str) -> String {
+    const WHY: &str = "the definition's files belong to a user of CML's, not to root, and `docker.caps` does not grant \
+         DAC_OVERRIDE: the node can read the files that are mounted, but not write to them. Add \"DAC_OVERRIDE\", or \
+         let the node change a copy";
+    let docker = &container.config.docker;
+    let is_granted = |text: &String| {
+        let text = text.to_ascii_uppercase();
+        text.contains("DAC_OVERRIDE") || text == "ALL"
+    };
+    let arguments = docker.arguments();
+    let mut granted = docker.caps.iter().chain(arguments.iter().flat_map(|(_, list)| list.iter()));
+    let can_write = docker.caps.is_empty() || container.config.privileged || granted.any(is_granted);
+    let is_meant = !can_write && !docker.mounts.is_empty() && output.to_lowercase().contains("permission denied");
+    if is_meant { format!("\n{WHY}") } else { String::new() }
+}
+
 /// What keeps the engine from starting any container.
 pub(super) fn engine_problem(message: &str) -> Option<&'static str> {
     message.to_lowercase().contains("rlimit").then_some(LIMITS)
@@ -168,6 +186,20 @@ mod tests {
         let message = "runc: runc create failed: unable to start container process: error during container init: \
                        open /proc/sys/kernel/msgmax: permission denied: OCI permission denied";
         assert!(means(message).contains("sets kernel.msgmax, which this engine may not set"));
+    }
+
+    #[test]
+    fn a_node_that_cannot_write_to_its_files_is_told_why() {
+        let with = |caps: &str, mounts: &str| {
+            let config = format!(r#"{{"docker": {{"caps": [{caps}], "mounts": [{mounts}]}}}}"#);
+            unwritable(&node(&config), "sh: can't create /a: Permission denied")
+        };
+        let mount = r#""type=bind,source=cfg/config.json,target=/a""#;
+        assert!(with(r#""KILL""#, mount).contains("Add \"DAC_OVERRIDE\""));
+        for (caps, mounts) in [("", mount), (r#""CAP_DAC_OVERRIDE""#, mount), (r#""KILL""#, "")] {
+            assert_eq!(with(caps, mounts), "", "{caps} {mounts}");
+        }
+        assert_eq!(unwritable(&node(r#"{"docker": {"caps": ["KILL"]}}"#), "not found"), "");
     }
 
     /// The messages of runc and crun, through Docker and Podman.

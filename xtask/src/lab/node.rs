@@ -12,7 +12,7 @@ use crate::engine::errors::{is_disturbed, retry_while};
 use crate::lab::Lab;
 use crate::lab::boot::{self, Booted, QUOTED_LINES, WatchEnd};
 use crate::lab::create::{self, Target};
-use crate::lab::explain::explain;
+use crate::lab::explain::{explain, unwritable};
 use crate::lab::links::{Bridge, Port};
 use crate::lab::ram::{self, MemoryUse};
 use crate::lab::waiting;
@@ -22,6 +22,11 @@ use definitions::container::{Boot, Container};
 
 /// How long a node may take to stop before it is killed, as with `docker stop`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The user and group to whom a definition's files belong, as the container sees it. In CML that is a user of CML's
+/// whose number is not known [docs/cml.md 5]; this one is libvirt-qemu's on Debian and Ubuntu, which no image uses. A
+/// rootless engine maps it to a subordinate ID.
+const FILES_OWNER: u32 = 64055;
 
 /// A node of a lab. Its container is removed with the lab, not when this is dropped.
 #[derive(Debug)]
@@ -157,11 +162,12 @@ impl Lab<'_> {
                     _ => String::new(),
                 };
                 bail!(
-                    "{} did not print {} within {} s (boot.timeout); {outgrown}the end of its console:\n{}",
+                    "{} did not print {} within {} s (boot.timeout); {outgrown}the end of its console:\n{}{}",
                     node.name,
                     completed.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" or "),
                     timeout.as_secs(),
-                    ui::tail(&console, QUOTED_LINES)
+                    ui::tail(&console, QUOTED_LINES),
+                    unwritable(&node.container, &console)
                 )
             }
         }
@@ -250,7 +256,8 @@ impl Lab<'_> {
             Some(mib) => format!(", because {}", ram::used_up(mib)),
             None => String::new(),
         };
-        anyhow!("{} ended {code} before it had booted{because}; {output}", node.name)
+        let hint = unwritable(&node.container, console);
+        anyhow!("{} ended {code} before it had booted{because}; {output}{hint}", node.name)
     }
 
     fn refused(&self, message: &str, node: &Node) -> anyhow::Error {
@@ -297,7 +304,7 @@ impl Lab<'_> {
             ..Mount::default()
         };
         let host = HostConfig { mounts: Some(vec![mount]), ..HostConfig::default() };
-        let packed = archive::pack(files)?;
+        let packed = archive::pack_for(FILES_OWNER, files)?;
         let writer = self.engine.create_helper(&self.helper_image, &self.labels(), &["true"], host).await?;
         let written = self.engine.upload(&writer, INSIDE, packed).await;
         self.engine.remove_container(&writer).await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::lab::COMMAND_LIMIT;
+use crate::lab::{COMMAND_LIMIT, unwritable};
 use crate::proof::crash;
 use crate::proof::expected::{Expected, fill_all};
 use crate::proof::report::{Outcome, Row};
@@ -65,9 +65,10 @@ async fn check(topology: &mut Topology<'_>, check: &Check) -> Result<()> {
     let mut retry = Retry::within(check.within, PAUSE);
     let limit = check.within.max(COMMAND_LIMIT);
     let problem = loop {
-        match expected.problem(&lab.exec_within(limit, node, &args).await?) {
+        let output = lab.exec_within(limit, node, &args).await?;
+        match expected.problem(&output) {
             Some(_) if retry.pause().await => {}
-            problem => break problem,
+            problem => break problem.map(|problem| format!("{problem}{}", unwritable(&node.container, &output.text))),
         }
     };
     let problem = problem.map(|problem| format!("on {}, `{}`: {problem}", check.on, args.join(" ")));

@@ -82,7 +82,7 @@ pub(super) async fn examine(
     let Running { node, booted, left_out } = &running;
     let (lab, config) = (testbed.lab, &node.container.config);
     if let Some(day0) = &booted.day0 {
-        rows.add("day0cmd succeeds", day0_problem(day0), None);
+        rows.add("day0cmd succeeds", day0_problem(node, day0), None);
     }
     rows.add("its interfaces exist", interfaces_problem(lab, node).await?, None);
     let sysctls = testbed.subject.node.container.config.docker.sysctls();
@@ -138,7 +138,7 @@ fn joined(lines: Vec<String>) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-fn day0_problem(day0: &Output) -> Option<String> {
+fn day0_problem(node: &Node, day0: &Output) -> Option<String> {
     let output = ui::tail(&day0.text, QUOTED_LINES);
     let hint = if output.contains("Read-only file system") {
         "\na running container cannot change sysctls: /proc/sys is read-only in it. Set them at creation, with \
@@ -146,7 +146,9 @@ fn day0_problem(day0: &Output) -> Option<String> {
     } else {
         ""
     };
-    (day0.code != 0).then(|| format!("it exited with {} and printed:\n{}{hint}", day0.code, output.trim_end()))
+    let unwritable = lab::unwritable(&node.container, &day0.text);
+    let (code, output) = (day0.code, output.trim_end());
+    (code != 0).then(|| format!("it exited with {code} and printed:\n{output}{hint}{unwritable}"))
 }
 
 async fn interfaces_problem(lab: &Lab<'_>, node: &Node) -> Result<Option<String>> {

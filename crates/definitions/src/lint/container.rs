@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::node;
 use super::subject::{ImageFile, Surroundings};
 use crate::config::{self, CONFIG_JSON, CONFIG_JSON_MISSING, ConfigFile, Reading, config_json, mount_field};
+use crate::file_names::{FILE_NAME, wrong_names};
 use crate::finding::Example::Node;
 use crate::finding::{Finding, MOST_FINDINGS, Rule};
 use crate::schema::NodeDefinition;
@@ -13,7 +14,7 @@ use crate::yaml::{Mark, quoted};
 
 pub(super) static ALL: &[&Rule] = &[
     &CONFIG_JSON_MISSING, &CONFIG_JSON, &CONFIG_JSON_KEY, &ONE_ARGUMENT, &SYSCTL_PLACE, &IPV6_FORWARDING,
-    &VRF_UNDECLARED, &SSHD_AUDIT_WRITE, &MOUNT_SOURCE, &HOST_ACCESS, &UNMOUNTED_FILE,
+    &VRF_UNDECLARED, &SSHD_AUDIT_WRITE, &MOUNT_SOURCE, &FILE_NAME, &HOST_ACCESS, &UNMOUNTED_FILE,
 ];
 
 /// The most files that are searched for a similar name.
@@ -151,6 +152,7 @@ pub(super) fn judge(definition: &NodeDefinition, around: &Surroundings, findings
     if definition.domain_driver() != Some("docker") {
         return;
     }
+    findings.extend(wrong_names(definition));
     match ConfigFile::of(definition) {
         Reading::File(file) => {
             findings.extend(file.findings.iter().cloned());

@@ -1,8 +1,7 @@
 //! Compares a text with a pattern, by trying and going back as Python does.
 
-use super::Unknown;
 use super::parse::{Class, Flags, Place};
-use super::program::{Instruction, Program};
+use super::program::{Instruction, Program, Unknown};
 
 /// More than any sensible pattern needs for the longest console that is looked at; a fraction of a second.
 const MOST_STEPS: u64 = 5_000_000;

@@ -8,27 +8,15 @@ mod matching;
 mod parse;
 mod program;
 
-use std::fmt;
-
 use program::Program;
+
+pub use program::Unknown;
 
 /// A pattern that Python accepts.
 #[derive(Clone, Debug)]
 pub struct Regex {
     program: Result<Program, &'static str>,
 }
-
-/// Why this program cannot tell whether a text matches; Python may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unknown(pub &'static str);
-
-impl fmt::Display for Unknown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Unknown {}
 
 impl Regex {
     /// # Errors

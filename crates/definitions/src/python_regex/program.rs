@@ -1,7 +1,21 @@
-//! A pattern as a list of instructions, which needs no recursion to be matched. A repetition is a loop with a counter, so
-//! that a pattern of a few characters is never a long program.
+//! A pattern as a list of instructions, which needs no recursion to be matched. A repetition is a loop with a counter,
+//! so that a pattern of a few characters is never a long program.
+
+use std::fmt;
 
 use super::parse::{Class, Flags, Kind, NO_LIMIT, Node, Pattern, Place};
+
+/// Why this program cannot tell whether a text matches; Python may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unknown(pub &'static str);
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Unknown {}
 
 #[derive(Clone, Debug)]
 pub(super) struct Program {

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Pattern and text as JSON, and what Python 3.11 makes of them: `refused`, `match` or `no`. Some are written by hand, the
-/// others are random.
+/// Pattern and text as JSON, and what Python 3.11 makes of them: `refused`, `match` or `no`. Some are written by hand,
+/// the others are random.
 const TABLE: &str = include_str!("../../testdata/python-regex.tsv");
 
 fn outcome(pattern: &str, text: &str) -> &'static str {

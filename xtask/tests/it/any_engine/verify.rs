@@ -109,7 +109,7 @@ fn the_docker_command_is_shown_argument_by_argument() {
     let line = said.lines().find(|line| line.contains(" create --interactive")).expect("the line");
     for part in [
         "--interactive --tty --network none",
-        "--cap-drop ALL --cap-add CAP_NET_RAW --cap-add NET_ADMIN",
+        "--cap-drop ALL --cap-add CAP_DAC_OVERRIDE --cap-add CAP_NET_RAW --cap-add NET_ADMIN",
         "--env 'WORD=secret sauce'",
         "--mount type=bind,target=/greeting,source=/",
         "--sysctl net.ipv4.ip_default_ttl=77 'cml-nodes/loaded:",
@@ -281,6 +281,43 @@ fn what_a_definition_asks_for_in_vain_is_named() {
     assert!(row["said"].as_str().unwrap().contains(said), "{row}");
     let name = repo.xtask(&["run"]).success().says([said]).stdout;
     repo.xtask(&["stop", name.trim()]).success();
+}
+
+#[test]
+fn a_node_without_dac_override_cannot_write_to_its_files() {
+    let repo =
+        node_that("echo more >> /greeting || exit 7; trap 'exit 0' TERM; echo READY; while :; do sleep 0.1; done");
+    repo.xtask(&["verify"]).success();
+    define(&repo, r#""CAP_DAC_OVERRIDE", "#, "");
+    fails_at(
+        &repo,
+        "boots within boot.timeout",
+        &["with exit code 7", "ermission denied", "belong to a user of CML's, not to root", "Add \"DAC_OVERRIDE\""],
+    );
+    // It can read them.
+    repo.edit(&repo.dockerfile(), "echo more >> /greeting", "test \\\"$(cat /greeting)\\\" = hello");
+    repo.xtask(&["verify"]).success();
+}
+
+#[test]
+fn files_in_folders_reach_the_node() {
+    let repo = node();
+    define(&repo, "name: greeting", "name: etc/deep/greeting");
+    define(&repo, "source=cfg/greeting", "source=cfg/etc/deep/greeting");
+    repo.xtask(&["lint"]).success();
+    repo.edit_manifest(
+        "variants:\n",
+        &SCENES.replace("{greeting:", "{etc/deep/greeting:").replace("rewrite: greeting", "rewrite: etc/deep/greeting"),
+    );
+    let outcome = repo.xtask(&["verify", "--json"]).success();
+    assert_eq!(row(&outcome, "a file is another's output")["outcome"], "passed");
+    for (name, said) in [("../greeting", "not a plain file name"), ("boot.sh/greeting", "is the folder of a file")] {
+        define(&repo, "name: etc/deep/greeting", &format!("name: {name}"));
+        let outcome = repo.xtask(&["lint"]);
+        assert!(outcome.code == Some(1) && outcome.stdout.contains("error[file-name]"), "{outcome}");
+        repo.xtask(&["run"]).failure().says(["error[file-name]", said]);
+        define(&repo, &format!("name: {name}"), "name: etc/deep/greeting");
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ configuration:
           {"docker": {"image": "{{ image }}",
                       "mounts": ["type=bind,source=cfg/greeting,target=/greeting",
                                  "type=bind,source=cfg/boot.sh,target=/boot.sh"],
-                      "caps": ["CAP_NET_RAW"],
+                      "caps": ["CAP_DAC_OVERRIDE", "CAP_NET_RAW"],
                       "env": ["WORD=secret sauce"],
                       "misc_args": [],
                       "run_args": ["--sysctl", "net.ipv4.ip_default_ttl=77"]},
