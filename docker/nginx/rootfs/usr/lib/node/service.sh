@@ -2,7 +2,7 @@
 # The service of this node.
 # shellcheck disable=SC2034  # used by `start`
 
-# shellcheck source=../../../../../common/certificate/usr/lib/node/certificate.sh
+# shellcheck source=certificate.sh
 . /usr/lib/node/certificate.sh
 
 SERVICE=nginx
