@@ -39,12 +39,28 @@ pub struct Dist {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub node: String,
+    /// Of the node definition; in older records it is missing, and that of the image definition.
+    #[serde(default)]
+    pub node_id: String,
     pub variant: String,
+    #[serde(default)]
+    pub version: String,
+    /// The definitions for servers that need the other form.
+    #[serde(default)]
+    pub other: Option<OtherForm>,
     /// The engine's ID of the image, to notice when the tag has moved.
     pub engine_id: String,
     /// The digest of the image's configuration: what CML sees.
     pub image_id: Digest,
     pub archive: Option<ArchiveRecord>,
+}
+
+/// Definitions in a form that is not in `dist/`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherForm {
+    pub node_id: String,
+    pub node: String,
+    pub image: String,
 }
 
 /// A complete archive, and enough to notice when the file was changed.
@@ -168,13 +184,37 @@ impl Dist {
         Ok(ArchiveRecord { size, digest, image_id, sbom: Digest::of(sbom), modified })
     }
 
-    /// Writes the sums of every node whose three artefacts exist and agree. Those of `excluded` go, before its files
-    /// change one after the other: a reader must never find a wrong sum.
-    pub fn write_sums(&self, excluded: Option<&str>) -> Result<()> {
+    /// The ID of the node definition of what has this ID.
+    pub fn node_id(&self, id: &str) -> String {
+        self.record(id).map(|record| record.node_id).filter(|node| !node.is_empty()).unwrap_or_else(|| id.to_owned())
+    }
+
+    /// Whether anything but `id` has this node definition.
+    fn serves_others(&self, node_id: &str, id: &str) -> bool {
+        self.ids().iter().any(|other| other != id && self.node_id(other) == node_id)
+    }
+
+    /// Remembers what is known of an ID now. A node definition that it had before goes, unless it serves others.
+    pub fn replace_record(&self, id: &str, record: &Record) -> Result<()> {
+        let before = self.node_id(id);
+        self.remember(id, record)?;
+        if before != record.node_id && !self.serves_others(&before, id) {
+            self.tree.remove(self.node_definition(&before))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the sums of every node whose three artefacts exist and agree. Those that `excluded` affects, an ID and a
+    /// node definition, go before the files change one after the other: a reader must never find a wrong sum.
+    pub fn write_sums(&self, excluded: Option<(&str, &str)>) -> Result<()> {
         let mut lines = Vec::new();
-        for id in self.ids().iter().filter(|id| excluded != Some(id)) {
+        for id in &self.ids() {
+            let node_id = self.node_id(id);
+            if excluded.is_some_and(|(changing, node)| changing == id || node == node_id) {
+                continue;
+            }
             let Some(archive) = self.whole_archive(id) else { continue };
-            for path in [self.node_definition(id), self.image_definition(id)] {
+            for path in [self.node_definition(&node_id), self.image_definition(id)] {
                 lines.push(self.sum_line(&path, &Digest::of(self.read(&path)?))?);
             }
             lines.push(self.sum_line(&self.archive(id), &archive.digest)?);
@@ -184,6 +224,8 @@ impl Dist {
             return self.tree.remove(self.root.join(SUMS)).map(drop);
         }
         lines.sort_by(|a, b| a[64..].cmp(&b[64..]));
+        // Versions may share a node definition.
+        lines.dedup();
         self.write(&self.root.join(SUMS), &lines.concat())
     }
 
@@ -203,35 +245,42 @@ impl Dist {
     pub fn whole_archive(&self, id: &str) -> Option<ArchiveRecord> {
         let record = self.record(id)?;
         let archive = record.archive.filter(|archive| archive.image_id == record.image_id)?;
-        let definitions = self.has_file(&self.node_definition(id)) && self.has_file(&self.image_definition(id));
+        let node = self.node_definition(&self.node_id(id));
+        let definitions = self.has_file(&node) && self.has_file(&self.image_definition(id));
         let is_untouched = self.stamp(&self.archive(id)).is_ok_and(|stamp| stamp == (archive.size, archive.modified));
         let is_listed = self.read(&self.sbom(id)).is_ok_and(|list| Digest::of(list) == archive.sbom);
         (definitions && is_untouched && is_listed).then_some(archive)
     }
 
-    /// The artefacts of an ID and a node as they are shipped; `texts` are the definitions of the node and of the image.
-    pub fn bundle(
-        &self,
-        id: &str,
-        node: String,
-        texts: [String; 2],
-        archive: ArchiveRecord,
-        image_id: Digest,
-    ) -> Result<Bundle> {
-        definitions::id::check(id).map_err(anyhow::Error::msg)?;
+    /// The artefacts of an ID as they are shipped, and in the other form if its node has two; `texts` are the
+    /// definitions of the node and of the image.
+    pub fn bundles(&self, id: &str, record: &Record, texts: [String; 2]) -> Result<(Bundle, Option<Bundle>)> {
+        let node_id = if record.node_id.is_empty() { id } else { &record.node_id };
+        let other = record
+            .other
+            .as_ref()
+            .map(|OtherForm { node_id, node, image }| self.bundle(id, node_id, record, [node.clone(), image.clone()]));
+        Ok((self.bundle(id, node_id, record, texts)?, other.transpose()?))
+    }
+
+    fn bundle(&self, id: &str, node_id: &str, record: &Record, texts: [String; 2]) -> Result<Bundle> {
+        [id, node_id].into_iter().try_for_each(definitions::id::check).map_err(anyhow::Error::msg)?;
+        let archive = record.archive.as_ref().with_context(|| format!("the archive of {id} is missing"))?;
         let [node_definition, image_definition] = texts.map(Definition::read);
         Ok(Bundle {
             id: id.to_owned(),
-            node,
+            node_id: node_id.to_owned(),
+            node: record.node.clone(),
+            version: record.version.clone(),
             node_definition: node_definition?,
             image_definition: image_definition?,
             archive: ArchiveFile {
                 path: self.archive(id),
                 name: archive_name(id),
                 size: archive.size,
-                digest: archive.digest,
+                digest: archive.digest.clone(),
             },
-            image_id,
+            image_id: record.image_id.clone(),
         })
     }
 
@@ -244,8 +293,10 @@ impl Dist {
     /// Removes the artefacts with that id, and folders that become empty. Returns the removed files.
     pub fn remove(&self, id: &str) -> Result<Vec<PathBuf>> {
         let mut removed = Vec::new();
-        let artefacts = [self.archive(id), self.image_definition(id), self.node_definition(id)];
-        for path in artefacts.into_iter().chain([self.sbom(id), self.record_path(id)]) {
+        let node_id = self.node_id(id);
+        let node = (!self.serves_others(&node_id, id)).then(|| self.node_definition(&node_id));
+        let artefacts = [self.archive(id), self.image_definition(id)].into_iter().chain(node);
+        for path in artefacts.chain([self.sbom(id), self.record_path(id)]) {
             if self.tree.remove(&path)? {
                 removed.push(path);
             }
@@ -284,8 +335,16 @@ mod tests {
         let digest = Digest::of_file(&dist.archive(id)).unwrap();
         let sbom = std::fs::read_to_string(dist.sbom(id)).unwrap();
         let archive = Some(dist.archive_record(id, digest, image_id.clone(), &sbom).unwrap());
-        let record =
-            Record { node: "tiny".into(), variant: "only".into(), engine_id: "sha256:1".into(), image_id, archive };
+        let record = Record {
+            node: "tiny".into(),
+            node_id: String::new(),
+            variant: "only".into(),
+            version: "1.0".into(),
+            other: None,
+            engine_id: "sha256:1".into(),
+            image_id,
+            archive,
+        };
         dist.remember(id, &record).unwrap();
         record
     }
@@ -306,6 +365,28 @@ mod tests {
         let sums = std::fs::read_to_string(dist.root.join(SUMS)).unwrap();
         assert_eq!(sums.lines().count(), 3, "{sums}");
         assert!(sums.contains("  virl-base-images/good/good.tar.gz\n") && !sums.contains("stale"));
+    }
+
+    #[test]
+    fn a_node_definition_that_versions_share_stays_with_the_last_of_them() {
+        let (_folder, dist) = dist();
+        for id in ["tiny-1-0", "tiny-2-0"] {
+            let own = record(&dist, id);
+            dist.write(&dist.node_definition("tiny"), "shared").unwrap();
+            dist.replace_record(id, &Record { node_id: "tiny".into(), ..own }).unwrap();
+            assert!(!dist.node_definition(id).exists() && dist.whole_archive(id).is_some());
+        }
+        dist.write_sums(None).unwrap();
+        let sums = || std::fs::read_to_string(dist.root.join(SUMS)).unwrap();
+        assert_eq!((sums().lines().count(), sums().matches("node-definitions/tiny.yaml").count()), (5, 1));
+        dist.write_sums(Some(("tiny-3-0", "other"))).unwrap();
+        assert_eq!(sums().lines().count(), 5);
+        dist.write_sums(Some(("tiny-3-0", "tiny"))).unwrap();
+        assert!(!dist.root.join(SUMS).exists());
+        dist.remove("tiny-1-0").unwrap();
+        assert!(dist.node_definition("tiny").exists());
+        dist.remove("tiny-2-0").unwrap();
+        assert!(!dist.node_definition("tiny").exists());
     }
 
     #[test]

@@ -92,7 +92,7 @@ mod tests {
 
     fn node(id: &str, tags: &[&str]) -> Node {
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        Node { id: id.into(), label: id.into(), node_definition: "ubuntu".into(), tags }
+        Node { id: id.into(), label: id.into(), node_definition: "ubuntu".into(), image_definition: None, tags }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub mod scene;
 pub mod source;
 mod url;
 
-pub use manifest::{Manifest, Names, Variant};
+pub use manifest::{Manifest, Names, SharedNode, Variant};
 pub use plan::BuildPlan;
 pub use planner::{Overrides, Planner};
 pub use repository::Repository;

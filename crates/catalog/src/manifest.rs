@@ -39,6 +39,7 @@ pub struct Manifest {
     pub id: Pattern,
     #[serde(deserialize_with = "one_line")]
     pub label: Pattern,
+    pub shared_node: Option<SharedNode>,
     pub node_definition: Option<InnerPath>,
     pub image_definition: Option<InnerPath>,
     #[serde(default = "cml_platform", deserialize_with = "one_line")]
@@ -60,6 +61,16 @@ pub struct Manifest {
     pub silenced: Vec<Silenced>,
     #[serde(deserialize_with = "some_variants")]
     pub variants: Vec<Variant>,
+}
+
+/// The one node definition of all versions and variants, on servers where each image definition can name its own tag.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SharedNode {
+    #[serde(deserialize_with = "an_id")]
+    pub id: String,
+    #[serde(deserialize_with = "a_label")]
+    pub label: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -307,11 +318,27 @@ impl Names {
             anyhow::bail!("`image` becomes `{}`, {why}", text::excerpt(image, 100));
         }
         line(&names.label).map_err(|why| anyhow!("`label` becomes {why}"))?;
-        let length = names.label.chars().count();
-        let (label, fits) = (&names.label, (1..=32).contains(&length));
-        anyhow::ensure!(fits, "`label` becomes `{label}`, which has {length} characters; CML accepts 1 to 32");
+        check_label(&names.label).map_err(|why| anyhow!("`label` becomes {why}"))?;
         Ok(names)
     }
+}
+
+fn check_label(label: &str) -> Result<(), String> {
+    let length = label.chars().count();
+    let why = || format!("`{label}`, which has {length} characters; CML accepts 1 to 32");
+    if (1..=32).contains(&length) { Ok(()) } else { Err(why()) }
+}
+
+fn an_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let id: String = one_line(from)?;
+    definitions::id::check(&id).map_err(de::Error::custom)?;
+    Ok(id)
+}
+
+fn a_label<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let label: String = one_line(from)?;
+    check_label(&label).map_err(|why| de::Error::custom(format!("`label` is {why}")))?;
+    Ok(label)
 }
 
 /// serde_yaml's error, with its position in a form that editors can jump to.
@@ -410,6 +437,21 @@ variants:
         let manifest = read(GOOD).unwrap();
         assert_eq!(manifest.platform, "linux/amd64");
         assert_eq!(manifest.variants[0].dockerfile.as_str(), "Dockerfile");
+    }
+
+    #[test]
+    fn a_shared_node_has_an_id_and_a_label_that_cml_accepts() {
+        let with = |shared: &str| read(&format!("{GOOD}shared_node: {shared}\n"));
+        let shared = with("{id: tiny, label: Tiny}").unwrap().shared_node.unwrap();
+        assert_eq!((shared.id.as_str(), shared.label.as_str()), ("tiny", "Tiny"));
+        for (shared, why) in [
+            ("{id: a/b, label: Tiny}", "is not an id"),
+            ("{id: tiny}", "missing field `label`"),
+            ("{id: tiny, label: ''}", "CML accepts 1 to 32"),
+        ] {
+            let error = with(shared).unwrap_err().to_string();
+            assert!(error.contains("node.yaml:14:") && error.contains(why), "{error}");
+        }
     }
 
     #[test]

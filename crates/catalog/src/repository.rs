@@ -180,16 +180,22 @@ impl Repository {
     /// but a person confuses them.
     fn check_claims(&self) -> Result<()> {
         let mut claimed: BTreeMap<String, String> = BTreeMap::new();
+        let claim = |claimed: &mut BTreeMap<String, String>, claim: String, claimant: &str| {
+            let other = claimed.insert(claim.to_lowercase(), claimant.to_owned());
+            other.map_or(Ok(()), |other| bail!("two nodes claim the {claim}: {other}, and {claimant}"))
+        };
         for node in self.nodes() {
+            if let Some(shared) = &node.shared_node {
+                let claimant = format!("docker/{}/{MANIFEST}, shared_node", node.node);
+                claim(&mut claimed, format!("id `{}`", shared.id), &claimant)?;
+            }
             for variant in &node.variants {
                 let claimant = format!("docker/{}/{MANIFEST}, variant {}", node.node, variant.name);
                 let names = self
                     .names(node, variant, &variant.version)
                     .with_context(|| self.root.join(&claimant).display().to_string())?;
-                for claim in [format!("id `{}`", names.id), format!("image `{}`", names.image)] {
-                    if let Some(other) = claimed.insert(claim.to_lowercase(), claimant.clone()) {
-                        bail!("two nodes claim the {claim}: {other}, and {claimant}");
-                    }
+                for what in [format!("id `{}`", names.id), format!("image `{}`", names.image)] {
+                    claim(&mut claimed, what, &claimant)?;
                 }
             }
         }

@@ -10,9 +10,13 @@ use digests::Digest;
 
 #[derive(Clone, Debug)]
 pub struct Bundle {
-    /// Of both definitions.
+    /// Of the image definition.
     pub id: String,
+    /// Of the node definition: the same, unless other versions share it.
+    pub node_id: String,
+    /// The node that it was made from, and its version.
     pub node: String,
+    pub version: String,
     pub node_definition: Definition,
     pub image_definition: Definition,
     pub archive: ArchiveFile,
@@ -21,6 +25,13 @@ pub struct Bundle {
 }
 
 impl Bundle {
+    pub fn id_of(&self, kind: Kind) -> &str {
+        match kind {
+            Kind::Node => &self.node_id,
+            Kind::Image => &self.id,
+        }
+    }
+
     pub fn definition(&self, kind: Kind) -> &Definition {
         match kind {
             Kind::Node => &self.node_definition,
@@ -90,6 +101,11 @@ impl Definition {
         self.value.pointer(path).and_then(Value::as_bool).unwrap_or(false)
     }
 
+    /// The node definition that an image definition belongs to.
+    pub fn node_of_image(&self) -> Option<&str> {
+        self.value.get("node_definition_id").and_then(Value::as_str)
+    }
+
     /// Whether two image definitions name the same archive with the same content.
     pub fn has_archive_of(&self, other: &Self) -> bool {
         let same = |key: &str| self.value.get(key).is_some_and(|value| other.value.get(key) == Some(value));
@@ -97,7 +113,7 @@ impl Definition {
     }
 }
 
-/// Both definitions of an ID, where they exist.
+/// Both definitions of a node, where they exist.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Standing {
     pub node: Option<Definition>,
@@ -155,4 +171,27 @@ pub fn check_installed(server: impl std::fmt::Display, id: &str, differences: &[
         differences.join("; ")
     );
     Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn bundle(id: &str, node_id: &str) -> Bundle {
+        Bundle {
+            id: id.to_owned(),
+            node_id: node_id.to_owned(),
+            node: "frr".to_owned(),
+            version: "10.3".to_owned(),
+            node_definition: Definition::read(format!("id: {node_id}\n")).unwrap(),
+            image_definition: Definition::read(format!("id: {id}\nnode_definition_id: {node_id}\n")).unwrap(),
+            archive: ArchiveFile {
+                path: "none".into(),
+                name: format!("{id}.tar.gz"),
+                size: 1,
+                digest: Digest::of("archive"),
+            },
+            image_id: Digest::of("config"),
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Standing};
+use crate::{Address, Bundle, Standing};
 use digests::Digest;
 use files::Links;
 
@@ -144,6 +144,24 @@ pub struct InstallRecord {
     /// What an installation that has not ended yet is replacing.
     #[serde(rename = "begun")]
     pub replacing: Option<Standing>,
+    /// What was installed last; absent from the records of older versions of this program.
+    pub made_from: Option<MadeFrom>,
+}
+
+/// Where an installation came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeFrom {
+    /// The node of the repository.
+    pub node: String,
+    pub version: String,
+    /// Bytes of the archive.
+    pub size: u64,
+}
+
+impl MadeFrom {
+    pub fn of(bundle: &Bundle) -> Self {
+        Self { node: bundle.node.clone(), version: bundle.version.clone(), size: bundle.archive.size }
+    }
 }
 
 impl InstallRecord {
@@ -152,6 +170,16 @@ impl InstallRecord {
         let path = server_folder(state_folder, server).join(format!("{}.json", file_name(id)));
         let record: Self = serde_json::from_slice(&std::fs::read(&path).unwrap_or_default()).unwrap_or_default();
         Self { path, ..record }
+    }
+
+    /// All records of a server, by the IDs of image definitions, in their order.
+    pub fn all(state_folder: &Path, server: &Address) -> Vec<(String, Self)> {
+        let entries = std::fs::read_dir(server_folder(state_folder, server)).into_iter().flatten().flatten();
+        let id = |name: std::ffi::OsString| Some(name.to_str()?.strip_suffix(".json")?.to_owned());
+        let mut ids: Vec<String> = entries.filter_map(|entry| id(entry.file_name())).collect();
+        ids.retain(|id| definitions::id::check(id).is_ok());
+        ids.sort();
+        ids.into_iter().map(|id| (id.clone(), Self::open(state_folder, server, &id))).collect()
     }
 
     pub fn write(&self) -> Result<()> {

@@ -11,11 +11,17 @@ use crate::template::{Facts, Rendered};
 
 pub(crate) fn node_definition(rendered: &Rendered, facts: &Facts<'_>) -> Result<()> {
     let definition = kind(rendered, rendered.document.as_node(), "a node definition")?;
-    must_be(rendered, "id", definition.id.as_ref(), facts.id)?;
+    must_be(rendered, "id", definition.id.as_ref(), facts.node_id())?;
     let path = rendered.path.display();
     match ConfigFile::of(definition) {
         Reading::File(file) if !file.is_template => {
-            let image = file.config.docker.image.map_or_else(|| "missing".to_owned(), |image| format!("`{image}`"));
+            let image = file.config.docker.image;
+            if facts.shared.is_some() {
+                let ok = image.is_none();
+                anyhow::ensure!(ok, "{path}: docker.image in config.json names one version, but all versions share it");
+                return Ok(());
+            }
+            let image = image.map_or_else(|| "missing".to_owned(), |image| format!("`{image}`"));
             let expected = format!("`{}`", facts.image);
             // CML 2.9 takes the tag from here. [docs/cml.md 5]
             anyhow::ensure!(image == expected, "{path}: docker.image in config.json is {image}, it must be {expected}");
@@ -28,10 +34,13 @@ pub(crate) fn node_definition(rendered: &Rendered, facts: &Facts<'_>) -> Result<
 }
 
 pub(crate) fn image_definition(rendered: &Rendered, facts: &Facts<'_>) -> Result<()> {
-    let ImageDefinition { id, node_definition_id, disk_image, sha256, .. } =
+    let ImageDefinition { id, node_definition_id, disk_image, docker_tag, sha256, .. } =
         kind(rendered, rendered.document.as_image(), "an image definition")?;
     must_be(rendered, "id", id.as_ref(), facts.id)?;
-    must_be(rendered, "node_definition_id", node_definition_id.as_ref(), facts.id)?;
+    must_be(rendered, "node_definition_id", node_definition_id.as_ref(), facts.node_id())?;
+    if facts.shared.is_some() {
+        must_be(rendered, "docker_tag", docker_tag.as_ref(), facts.image)?;
+    }
     must_be(rendered, "disk_image", disk_image.as_ref(), facts.archive)?;
     must_be(rendered, "sha256", sha256.as_ref(), facts.image_id.hex())
 }

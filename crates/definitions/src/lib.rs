@@ -25,4 +25,4 @@ mod template;
 pub use document::Document;
 pub use located_yaml as yaml;
 pub use render::{Definitions, Placed, render, unknown_image_id};
-pub use template::Facts;
+pub use template::{Facts, SharedNode};

@@ -69,14 +69,14 @@ impl Definitions {
 /// renders to something other than a definition of this node.
 pub fn render(repository: &Path, node_template: &str, image_template: &str, facts: &Facts<'_>) -> Result<Definitions> {
     let tree = Tree::at(repository);
-    let render = |folder: &str, template: &str| {
+    let render = |folder: &str, template: &str, context| {
         let folder = repository.join(folder);
-        let render = || Templates::load(&tree, &folder)?.render(template, facts);
+        let render = || Templates::load(&tree, &folder)?.render(template, context);
         templates::watched(&folder.join(template).display().to_string(), render)?
     };
-    let node = render("node-definitions", node_template)?;
+    let node = render("node-definitions", node_template, facts.for_node())?;
     check::node_definition(&node, facts)?;
-    let image = render("image-definitions", image_template)?;
+    let image = render("image-definitions", image_template, facts.for_image())?;
     check::image_definition(&image, facts)?;
     Ok(Definitions { node: node.text.clone(), image: image.text.clone(), rendered: [node, image] })
 }
@@ -94,6 +94,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::template::SharedNode;
 
     const NODE: &str = r#"id: {{ id }}
 configuration:
@@ -113,6 +114,10 @@ ui:
     }
 
     fn rendered_for(node: &str, image: &str, image_id: &Digest) -> Result<Definitions> {
+        rendered_as(node, image, image_id, None)
+    }
+
+    fn rendered_as(node: &str, image: &str, image_id: &Digest, shared: Option<SharedNode<'_>>) -> Result<Definitions> {
         let root = tempfile::tempdir().unwrap();
         for (folder, text) in [("node-definitions", node), ("image-definitions", image)] {
             std::fs::create_dir(root.path().join(folder)).unwrap();
@@ -130,8 +135,52 @@ ui:
             title: "Tiny",
             description: "",
             switches: &BTreeMap::new(),
+            shared,
         };
         render(root.path(), "t.yaml", "t.yaml", &facts)
+    }
+
+    const BOTH_NODE: &str = r#"id: {{ id }}
+configuration:
+  provisioning:
+    files:
+      - name: config.json
+        content: |
+          {"docker": {% if shared %}{}{% else %}{"image": "{{ image }}"}{% endif %}}
+ui:
+  label: {{ label | json }}
+"#;
+    const BOTH_IMAGE: &str = "id: {{ id }}\nnode_definition_id: {{ node_id }}\ndisk_image: {{ archive }}\n\
+                              {% if shared %}docker_tag: {{ image }}\n{% endif %}sha256: {{ image_id }}\n";
+
+    fn shared(node: &str, image: &str) -> Result<Definitions> {
+        rendered_as(node, image, &Digest::of("config"), Some(SharedNode { id: "tiny", label: "Tiny" }))
+    }
+
+    #[test]
+    fn one_template_renders_a_node_of_its_own_and_a_shared_one() {
+        let own = rendered(BOTH_NODE, BOTH_IMAGE).unwrap();
+        assert!(own.node.contains("id: tiny-1-0\n") && own.node.contains(r#"{"image": "tiny:1.0"}"#), "{}", own.node);
+        assert!(own.image.contains("node_definition_id: tiny-1-0\n") && !own.image.contains("docker_tag"));
+        let shared = shared(BOTH_NODE, BOTH_IMAGE).unwrap();
+        assert!(shared.node.starts_with("id: tiny\n") && shared.node.contains("label: \"Tiny\""), "{}", shared.node);
+        assert!(!shared.node.contains("1.0"), "{}", shared.node);
+        assert!(shared.image.starts_with("id: tiny-1-0\nnode_definition_id: tiny\n"), "{}", shared.image);
+        assert!(shared.image.contains("docker_tag: tiny:1.0\n"), "{}", shared.image);
+    }
+
+    #[test]
+    fn a_shared_node_definition_can_have_nothing_of_one_version() {
+        let said = |node: &str, image: &str| format!("{:#}", shared(node, image).unwrap_err());
+        for name in ["version", "variant", "image", "image_id", "archive"] {
+            let node = BOTH_NODE.replace("{{ label | json }}", &format!("'{{{{ {name} }}}}'"));
+            let said = said(&node, BOTH_IMAGE);
+            assert!(said.contains(name) && said.contains("t.yaml:9"), "{said}");
+        }
+        let pinned = BOTH_NODE.replace("{% if shared %}{}", "{% if shared %}{\"image\": \"tiny:1.0\"}");
+        assert!(said(&pinned, BOTH_IMAGE).contains("all versions share it"));
+        assert!(said(BOTH_NODE, &BOTH_IMAGE.replace("docker_tag: {{ image }}\n", "")).contains("`docker_tag`"));
+        assert!(said(BOTH_NODE, &BOTH_IMAGE.replace("node_id", "id")).contains("it must be `tiny`"));
     }
 
     fn complaint(node: &str, image: &str) -> String {

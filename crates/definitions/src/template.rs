@@ -19,6 +19,7 @@ const LARGEST: u64 = 1 << 20;
 /// What a template can use.
 #[derive(Clone, Debug, Serialize)]
 pub struct Facts<'a> {
+    /// Of the image definition; and of the node definition, unless that is shared.
     pub id: &'a str,
     /// The image's tag.
     pub image: &'a str,
@@ -32,6 +33,51 @@ pub struct Facts<'a> {
     pub title: &'a str,
     pub description: &'a str,
     pub switches: &'a BTreeMap<String, bool>,
+    /// The node definition that this image definition shares with those of other versions, if it does.
+    #[serde(skip)]
+    pub shared: Option<SharedNode<'a>>,
+}
+
+/// A node definition that serves every version of a node. CML 2.10 and newer allow that. [docs/cml.md 3]
+#[derive(Clone, Copy, Debug)]
+pub struct SharedNode<'a> {
+    pub id: &'a str,
+    pub label: &'a str,
+}
+
+/// What differs between the versions of a node, and so cannot be in a node definition that they share.
+const OF_ONE_VERSION: [&str; 5] = ["image", "image_id", "archive", "variant", "version"];
+
+impl Facts<'_> {
+    /// The id of the node definition.
+    pub fn node_id(&self) -> &str {
+        self.shared.map_or(self.id, |shared| shared.id)
+    }
+
+    fn context(&self) -> tera::TeraResult<tera::Context> {
+        let mut context = tera::Context::from_serialize(self)?;
+        context.insert("node_id", self.node_id());
+        context.insert("shared", &self.shared.is_some());
+        Ok(context)
+    }
+
+    /// What the template of an image definition can use.
+    pub(crate) fn for_image(&self) -> tera::TeraResult<tera::Context> {
+        self.context()
+    }
+
+    /// What the template of a node definition can use: nothing of one version, if others share it.
+    pub(crate) fn for_node(&self) -> tera::TeraResult<tera::Context> {
+        let mut context = self.context()?;
+        if let Some(SharedNode { id, label }) = self.shared {
+            context.insert("id", id);
+            context.insert("label", label);
+            for name in OF_ONE_VERSION {
+                context.remove(name);
+            }
+        }
+        Ok(context)
+    }
 }
 
 /// A rendered template, which knows the source of each of its lines.
@@ -84,11 +130,10 @@ impl Templates {
         Ok(Self { tera, folder: folder.to_owned(), sources })
     }
 
-    pub fn render(&self, name: &str, facts: &Facts<'_>) -> Result<Rendered> {
+    pub fn render(&self, name: &str, context: tera::TeraResult<tera::Context>) -> Result<Rendered> {
         let path = self.folder.join(name);
         anyhow::ensure!(self.sources.contains_key(name), "there is no template {}", path.display());
-        let text =
-            tera::Context::from_serialize(facts).and_then(|context| templates::render(&self.tera, name, &context));
+        let text = context.and_then(|context| templates::render(&self.tera, name, &context));
         let text = text.map_err(|error| located(&path, &self.folder, &self.sources, &error))?;
         let origin = Origin::new(&self.sources, name, &text);
         let document = Document::read(text.as_bytes());

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use clap::ValueEnum;
+
 use crate::setup::Consent;
 use catalog::Overrides;
 
@@ -38,6 +40,9 @@ pub struct RecipeArgs {
     /// Set a switch of the manifest: vrf, or vrf=no
     #[arg(long = "switch", value_name = "NAME[=yes|no]", value_parser = switch)]
     pub switches: Vec<(String, bool)>,
+    /// Definitions for CML 2.9 or 2.10 [default: as the manifest says; for `upload`, as the server needs]
+    #[arg(long = "for", value_name = "CML", hide_possible_values = true)]
+    pub form: Option<CmlVersion>,
     /// The platform of the image [default: linux/amd64, CML's own]
     #[arg(long)]
     pub platform: Option<String>,
@@ -50,6 +55,17 @@ pub struct RecipeArgs {
     /// Install and start what is missing on this machine, without asking
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// The versions of CML for which definitions can differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CmlVersion {
+    /// Each version of a node has a node definition of its own
+    #[value(name = "2.9")]
+    V2_9,
+    /// Versions share a node definition, if the manifest names one
+    #[value(name = "2.10")]
+    V2_10,
 }
 
 impl NodeArgs {

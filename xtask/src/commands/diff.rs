@@ -64,12 +64,13 @@ impl Comparison<'_> {
         let mut found = None;
         for variant in &self.variants {
             let id = self.id(variant)?;
-            let paths = [dist.node_definition(&id), dist.image_definition(&id)];
+            let node_id = dist.node_id(&id);
+            let paths = [dist.node_definition(&node_id), dist.image_definition(&id)];
             if !paths.iter().any(|path| dist.has_file(path)) {
                 continue;
             }
             let old = paths.map(|path| (dist.read(&path).unwrap_or_default(), path));
-            let definitions = self.render(variant, &old[1].0)?;
+            let definitions = self.render(variant, &old[1].0, &node_id)?;
             for ((old, path), new) in old.iter().zip([&definitions.node, &definitions.image]) {
                 found = Some(show(ui, path, old, new, variant)? || found == Some(true));
             }
@@ -97,7 +98,8 @@ impl Comparison<'_> {
         };
         let variant = self.variants.iter().find(has_that_id).or(self.variants.first());
         let variant = variant.context("the node has no variant")?;
-        let definitions = self.render(variant, &old)?;
+        let of = document.as_image().map_or(id, |image| image.node_definition_id.as_ref());
+        let definitions = self.render(variant, &old, of.map_or("", |id| &id.value))?;
         let new = if document.as_image().is_some() { &definitions.image } else { &definitions.node };
         show(self.session.ui, file, &old, new, variant)
     }
@@ -106,12 +108,15 @@ impl Comparison<'_> {
         Ok(Names::of(self.node, variant, &variant.version)?.id)
     }
 
-    /// The definitions as they would be for the image ID in the image definition `old`.
-    fn render(&self, variant: &Variant, old: &str) -> Result<Definitions> {
+    /// The definitions as they would be for the image ID in the image definition `old`, in the form with this node
+    /// definition, else in that of the manifest.
+    fn render(&self, variant: &Variant, old: &str, node_id: &str) -> Result<Definitions> {
         let document = Document::read(old.as_bytes());
         let stated = document.as_image().and_then(|image| Digest::parse(&image.sha256.as_ref()?.value));
         let image_id = stated.unwrap_or_else(definitions::unknown_image_id);
-        Rendering::of(self.node, variant, &self.switches)?.render(&self.session.repository, &image_id)
+        let is_own = node_id == self.id(variant)?;
+        let shared = self.node.shared_node.as_ref().filter(|_| !is_own);
+        Rendering::of(self.node, variant, &self.switches, shared)?.render(&self.session.repository, &image_id)
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::commands::session::Session;
-use crate::commands::variant_definitions::Rendering;
+use crate::commands::variant_definitions::{Rendering, forms};
 use crate::engine::{Engine, Image};
 use catalog::Names;
 use catalog::planner::Network;
@@ -126,12 +126,20 @@ fn saved(session: &Session<'_>, id: &str, image: Option<&Image>, built: Presence
 
 /// Whether the definitions in dist/ are what would be rendered now.
 fn has_current_definitions(session: &Session<'_>, node: &Manifest, variant: &Variant) -> Result<bool> {
-    let (dist, rendering) = (&session.dist, Rendering::of(node, variant, &node.switches)?);
-    let id = &rendering.names.id;
+    let (dist, names) = (&session.dist, Names::of(node, variant, &variant.version)?);
+    let id = &names.id;
     let Some(record) = dist.record(id) else { return Ok(false) };
-    let definitions = rendering.render(&session.repository, &record.image_id)?;
-    Ok(dist.has(&dist.node_definition(id), &definitions.node)
-        && dist.has(&dist.image_definition(id), &definitions.image))
+    // In whichever form they were saved.
+    for shared in forms(node) {
+        let rendering = Rendering::of(node, variant, &node.switches, shared)?;
+        let definitions = rendering.render(&session.repository, &record.image_id)?;
+        if dist.has(&dist.node_definition(rendering.node_id()), &definitions.node)
+            && dist.has(&dist.image_definition(id), &definitions.image)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn print(session: &Session<'_>, rows: &[Row]) -> Result<()> {

@@ -31,7 +31,7 @@ struct Artefacts<'a> {
 }
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let Saved { built, bundle, written } = Saved::up_to_date(session, &args.node).await?;
+    let Saved { built, bundle, written, .. } = Saved::up_to_date(session, &args.node).await?;
     let artefacts = Artefacts {
         id: &bundle.id,
         image: &built.plan.names.image,
@@ -39,7 +39,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
         archive: bundle.archive.path.display().to_string(),
         size: bundle.archive.size,
         sha256: bundle.archive.digest.hex(),
-        node_definition: session.dist.node_definition(&bundle.id).display().to_string(),
+        node_definition: session.dist.node_definition(&bundle.node_id).display().to_string(),
         image_definition: session.dist.image_definition(&bundle.id).display().to_string(),
         sbom: session.dist.sbom(&bundle.id).display().to_string(),
         written,

@@ -3,25 +3,27 @@
 use anyhow::{Result, bail};
 
 use crate::commands::session::Session;
-use cml::Bundle;
+use cml::Forms;
 use cml::ssh::doctor::Needs;
 use definitions::container::Container;
 
 /// Every node that is saved completely, with artefacts that agree.
-pub fn bundles(session: &Session<'_>) -> Vec<Bundle> {
+pub fn all(session: &Session<'_>) -> Vec<Forms> {
     let dist = &session.dist;
-    let bundle = |id: &String| {
-        let (record, archive) = (dist.record(id)?, dist.whole_archive(id)?);
-        let definitions = [dist.read(&dist.node_definition(id)).ok()?, dist.read(&dist.image_definition(id)).ok()?];
-        dist.bundle(id, record.node, definitions, archive, record.image_id).ok()
+    let forms = |id: &String| {
+        let record = dist.record(id).filter(|_| dist.whole_archive(id).is_some())?;
+        let node = dist.read(&dist.node_definition(&dist.node_id(id))).ok()?;
+        let (asked, other) = dist.bundles(id, &record, [node, dist.read(&dist.image_definition(id)).ok()?]).ok()?;
+        Some(Forms::new(asked, other))
     };
-    dist.ids().iter().filter_map(bundle).collect()
+    dist.ids().iter().filter_map(forms).collect()
 }
 
 /// What these nodes need from a server.
-pub fn needs(bundles: &[Bundle]) -> Result<Needs> {
+pub fn needs(nodes: &[Forms]) -> Result<Needs> {
     let mut all = Needs::default();
-    for bundle in bundles {
+    // What they need is the same in each form.
+    for bundle in nodes.iter().map(Forms::asked) {
         let container = Container::read(&bundle.node_definition.text, &bundle.id)?;
         let config = &container.config;
         all = all.and(Needs::of(&config.docker.sysctls(), !config.day0cmd.is_empty(), bundle.archive.size));
@@ -42,4 +44,9 @@ pub fn id_of(session: &Session<'_>, node: &str) -> Result<String> {
     };
     definitions::id::check(id).map_err(anyhow::Error::msg)?;
     Ok(id.to_owned())
+}
+
+/// The IDs of the node definitions that versions of the nodes here share.
+pub fn shared_ids(session: &Session<'_>) -> Vec<String> {
+    session.repository.nodes().filter_map(|node| Some(node.shared_node.as_ref()?.id.clone())).collect()
 }

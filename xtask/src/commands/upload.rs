@@ -9,7 +9,7 @@ use crate::commands::saved_nodes;
 use crate::commands::servers::{self, ServerArgs};
 use crate::commands::session::Session;
 use cml::api::Controller;
-use cml::{Bundle, Options, Scheme, api, ssh};
+use cml::{Forms, Options, Scheme, api, ssh};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -38,19 +38,19 @@ pub struct Args {
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers).await?;
-    let bundles = saved(session, &args).await?;
-    let needs = saved_nodes::needs(&bundles)?;
+    let saved = saved(session, &args).await?;
+    let needs = saved_nodes::needs(&saved)?;
     let (install, restart) = (args.install, !args.no_restart);
     let options = Options { force: args.force, dry_run: args.dry_run, install, restart };
     let outcomes = servers::on_each(&servers, async |target, Outcome { version, nodes, .. }| {
         let _lock = target.lock().await?;
         if target.via == Scheme::Ssh {
-            (*version, *nodes) = ssh::deliver(target.access, &target.address, &bundles, needs, options).await?;
+            (*version, *nodes) = ssh::deliver(target.access, &target.address, &saved, needs, options).await?;
             return Ok(());
         }
         let work = async |controller: &Controller<'_>| {
-            for bundle in &bundles {
-                nodes.push(api::install(controller, bundle, options).await?);
+            for forms in &saved {
+                nodes.push(api::install(controller, forms, options).await?);
             }
             Ok(())
         };
@@ -60,11 +60,13 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 }
 
 /// Brings every node up to date before any server is contacted.
-async fn saved(session: &Session<'_>, args: &Args) -> Result<Vec<Bundle>> {
-    let mut bundles = Vec::new();
+async fn saved(session: &Session<'_>, args: &Args) -> Result<Vec<Forms>> {
+    let mut nodes = Vec::new();
     for node in session.repository.named(&args.nodes)? {
         let node = NodeArgs { recipe: args.recipe.clone(), ..NodeArgs::of(node.node.as_str()) };
-        bundles.push(Saved::up_to_date(session, &node).await?.bundle);
+        let Saved { bundle, other, .. } = Saved::up_to_date(session, &node).await?;
+        // With --for there is no choice.
+        nodes.push(Forms::new(bundle, other.filter(|_| args.recipe.form.is_none())));
     }
-    Ok(bundles)
+    Ok(nodes)
 }

@@ -89,7 +89,8 @@ pub(crate) async fn one(session: &Session<'_>, node: &NodeArgs) -> Result<Verify
 async fn subjects(session: &Session<'_>, args: &Args) -> Result<Vec<Subject>> {
     if let (Some(definition), Some(archive)) = (&args.definition, &args.archive) {
         let node = Shipped { container: Container::open(definition)?, archive: archive.clone() };
-        return Ok(vec![Subject { node, scenes: Vec::new(), context: tera::Context::new(), stop_seconds: None }]);
+        let id = node.container.id.clone();
+        return Ok(vec![Subject { id, node, scenes: Vec::new(), context: tera::Context::new(), stop_seconds: None }]);
     }
     let repository = &session.repository;
     let nodes = if args.all { repository.nodes().collect() } else { repository.named(&args.nodes)? };
@@ -115,7 +116,7 @@ async fn prove(
     let helper = helper_image(session, consent).await?;
     let mut reports = Vec::new();
     for subject in subjects {
-        session.ui.headline(format_args!("verifying {}", subject.node.container.id));
+        session.ui.headline(format_args!("verifying {}", subject.id));
         let lab = match Lab::open(&engine, session.ui, &session.cache, &helper, containers.host_access).await {
             Ok(lab) => lab,
             Err(error) => return Ok((reports, Err(error))),

@@ -16,7 +16,7 @@ use crate::proof::{scene, shipped};
 pub async fn prove(lab: &Lab<'_>, subject: &Subject) -> (VerifyReport, Result<()>) {
     let (mut rows, mut figures) = (Rows::new("as shipped"), Figures::default());
     let done = all(lab, subject, &mut rows, &mut figures).await;
-    (VerifyReport { id: subject.node.container.id.clone(), ok: false, error: None, figures, rows: rows.rows }, done)
+    (VerifyReport { id: subject.id.clone(), ok: false, error: None, figures, rows: rows.rows }, done)
 }
 
 async fn all(lab: &Lab<'_>, subject: &Subject, rows: &mut Rows, figures: &mut Figures) -> Result<()> {

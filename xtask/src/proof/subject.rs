@@ -19,6 +19,8 @@ pub struct Shipped {
 
 /// A node, and the scenes of its manifest.
 pub struct Subject {
+    /// Of the image definition.
+    pub id: String,
     pub node: Shipped,
     pub scenes: Vec<SceneSetup>,
     /// What patterns in scenes can use.

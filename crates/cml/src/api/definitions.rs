@@ -20,8 +20,9 @@ pub struct Image {
 }
 
 impl Controller<'_> {
-    pub async fn standing(&self, id: &str) -> Result<Standing> {
-        let node = self.definition(Kind::Node, id).await?;
+    /// Both definitions of a node whose image and node definition have these ids.
+    pub async fn standing(&self, id: &str, node_id: &str) -> Result<Standing> {
+        let node = self.definition(Kind::Node, node_id).await?;
         Ok(Standing { node, image: self.definition(Kind::Image, id).await? })
     }
 

@@ -3,16 +3,18 @@
 use anyhow::{Result, ensure};
 
 use crate::api::controller::Controller;
+use crate::api::labs::Use;
 use crate::bundle::means_the_same;
 use crate::{Definition, InstallRecord, Kind};
 
-pub async fn check_unused(controller: &Controller<'_>, id: &str, force: bool) -> Result<()> {
-    let nodes = if force { Vec::new() } else { controller.nodes_with(id).await? };
+pub async fn check_unused(controller: &Controller<'_>, what: Use<'_>, force: bool) -> Result<()> {
+    let nodes = if force { Vec::new() } else { controller.nodes_with(what).await? };
     let more = if nodes.len() > 5 { format!(", and {} more", nodes.len() - 5) } else { String::new() };
     ensure!(
         nodes.is_empty(),
-        "{id} is in use on {}: {}{more}\n\
+        "{} is in use on {}: {}{more}\n\
          Remove these nodes from their labs first, or pass --force to replace it under them, if CML allows that",
+        what.id(),
         controller.address,
         text::printable_line(&nodes[..nodes.len().min(5)].join(", "))
     );

@@ -11,11 +11,13 @@ use indicatif::ProgressBar;
 
 use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
+use crate::api::labs::Use;
 use crate::api::refusal::is_rejection;
 use crate::api::undo::{Undo, undo};
 use crate::bundle::{check_installed, means_the_same};
+use crate::known::MadeFrom;
 use crate::space;
-use crate::{Access, Bundle, InstallRecord, InstallState, Kind, NodeReport, Options, Standing};
+use crate::{Access, Bundle, Forms, InstallRecord, InstallState, Kind, NodeReport, Options, Standing};
 use ui::interrupt::Interrupted;
 
 struct Installation<'a> {
@@ -30,18 +32,25 @@ struct Installation<'a> {
     report: NodeReport,
 }
 
-/// Makes the controller have exactly this node. On failure the steps of this run are undone, and the error says so.
-pub async fn install(controller: &Controller<'_>, bundle: &Bundle, options: Options) -> Result<NodeReport> {
+/// Makes the controller have exactly this node, in the form that suits it. On failure the steps of this run are undone,
+/// and the error says so.
+pub async fn install(controller: &Controller<'_>, forms: &Forms, options: Options) -> Result<NodeReport> {
     controller.check_usable()?;
+    let (bundle, standing) = suiting(controller, forms).await?;
+    bundle.check_form(&controller.address, &controller.version, standing.image.as_ref())?;
     let (access, id) = (controller.access, &bundle.id);
-    let standing = controller.standing(id).await?;
-    let details = standing.differences(bundle);
-    let record = InstallRecord::open(&access.state_folder, &controller.address, id);
+    let mut details = standing.differences(bundle);
+    details.extend(other_versions(controller, bundle, &standing).await?);
+    let mut record = InstallRecord::open(&access.state_folder, &controller.address, id);
     let resumes = record.replacing.is_some();
     if details.is_empty() {
         if resumes {
             // An earlier run was interrupted after its last step, but before it recorded that.
             record.finish(standing)?;
+        } else if record.installed.is_some() && record.made_from.is_none() {
+            // An older version of this program has installed it.
+            record.made_from = Some(MadeFrom::of(bundle));
+            record.write()?;
         }
         return Ok(NodeReport::new(id, InstallState::Same));
     }
@@ -69,9 +78,31 @@ pub async fn install(controller: &Controller<'_>, bundle: &Bundle, options: Opti
     }
 }
 
-pub async fn status(controller: &Controller<'_>, bundle: &Bundle) -> Result<NodeReport> {
-    let standing = controller.standing(&bundle.id).await?;
-    Ok(NodeReport::compare(&bundle.id, standing.is_absent(), standing.differences(bundle)))
+pub async fn status(controller: &Controller<'_>, forms: &Forms) -> Result<NodeReport> {
+    let (bundle, standing) = suiting(controller, forms).await?;
+    // A node definition that other versions brought along is no sign of this one.
+    let is_absent = standing.image.is_none() && (standing.node.is_none() || bundle.is_shared());
+    Ok(NodeReport::compare(&bundle.id, is_absent, standing.differences(bundle)))
+}
+
+/// The form for this controller, and what it has of it.
+async fn suiting<'a>(controller: &Controller<'_>, forms: &'a Forms) -> Result<(&'a Bundle, Standing)> {
+    let image = controller.definition(Kind::Image, forms.id()).await?;
+    let bundle = forms.suiting(Some(&controller.version), image.as_ref());
+    let node = controller.definition(Kind::Node, &bundle.node_id).await?;
+    Ok((bundle, Standing { node, image }))
+}
+
+/// Which other versions a change of the node definition affects.
+async fn other_versions(controller: &Controller<'_>, bundle: &Bundle, standing: &Standing) -> Result<Option<String>> {
+    let Some(node) = standing.node.as_ref().filter(|_| bundle.is_shared()) else { return Ok(None) };
+    if means_the_same(Some(node), Some(&bundle.node_definition)) {
+        return Ok(None);
+    }
+    let images = controller.images_of(&bundle.node_id).await?.into_iter();
+    let others: Vec<String> = images.filter(|image| *image != bundle.id).collect();
+    let list = text::printable_line(&others.join(", "));
+    Ok((!others.is_empty()).then(|| format!("the node definition {} also serves {list}", bundle.node_id)))
 }
 
 impl Installation<'_> {
@@ -80,8 +111,11 @@ impl Installation<'_> {
         let (controller, id, force) = (self.controller, &self.bundle.id, self.options.force);
         for kind in Kind::BOTH {
             if let Some(theirs) = standing.definition(kind).filter(|_| self.is_different(kind, standing)) {
-                check_unused(controller, id, force).await?;
-                check_writable(controller, kind, id, theirs, &self.record, force)?;
+                let node = self.bundle.node_id.as_str();
+                let is_one_of_many = self.bundle.is_shared() && kind == Kind::Image;
+                let what = if is_one_of_many { Use::Image { id, node } } else { Use::Node(node) };
+                check_unused(controller, what, force).await?;
+                check_writable(controller, kind, self.bundle.id_of(kind), theirs, &self.record, force)?;
             }
         }
         if !self.has_archive(standing) {
@@ -97,6 +131,7 @@ impl Installation<'_> {
     /// sent. The answer to a definition is waited for: the controller may accept it even if this program does not wait.
     async fn run(&mut self, standing: &Standing) -> Result<Standing> {
         self.record.replacing.get_or_insert_with(|| standing.clone());
+        self.record.made_from = Some(MadeFrom::of(self.bundle));
         self.record.write()?;
         // A new node type is created in the order that CML's own client documents; one that is replaced changes late.
         if standing.node.is_none() {
@@ -109,7 +144,7 @@ impl Installation<'_> {
         self.check_uploaded(standing).await?;
         self.write(Kind::Image, standing).await?;
         self.check_archive_moved(standing).await?;
-        let now = self.controller.standing(&self.bundle.id).await?;
+        let now = self.controller.standing(&self.bundle.id, &self.bundle.node_id).await?;
         check_installed(&self.controller.address, &self.bundle.id, &now.differences(self.bundle))?;
         Ok(now)
     }
@@ -132,7 +167,7 @@ impl Installation<'_> {
             return Ok(());
         }
         self.check_interrupt()?;
-        let (controller, id) = (self.controller, self.bundle.id.as_str());
+        let (controller, id) = (self.controller, self.bundle.id_of(kind));
         let theirs = standing.definition(kind);
         match theirs {
             Some(theirs) => {

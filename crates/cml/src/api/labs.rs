@@ -82,8 +82,35 @@ pub struct Node {
     pub id: String,
     pub label: String,
     pub node_definition: String,
+    /// Without it, CML chooses one of the node definition's.
+    pub image_definition: Option<String>,
     #[serde(deserialize_with = "or_default")]
     pub tags: Vec<String>,
+}
+
+/// What a node of a lab can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use<'a> {
+    /// A node definition with any of its images.
+    Node(&'a str),
+    /// One image definition of a node definition.
+    Image { id: &'a str, node: &'a str },
+}
+
+impl Use<'_> {
+    pub fn id(&self) -> &str {
+        let (Self::Node(id) | Self::Image { id, .. }) = self;
+        id
+    }
+
+    /// Whether this node uses it, or may do so: which image CML chooses for a node without one is not documented.
+    fn is_by(&self, node: &Node) -> bool {
+        let chosen = node.image_definition.as_deref().filter(|image| !image.is_empty());
+        match self {
+            Self::Node(id) => node.node_definition == *id,
+            Self::Image { id, node: of } => chosen.map_or(node.node_definition == *of, |chosen| chosen == *id),
+        }
+    }
 }
 
 /// CML writes `null` for some values that are absent.
@@ -92,14 +119,50 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserial
 }
 
 impl Topology {
-    /// The nodes with a node definition, as messages name them.
-    fn nodes_with<'a>(&'a self, node_definition: &'a str) -> impl Iterator<Item = String> + 'a {
-        let nodes = self.nodes.iter().filter(move |node| node.node_definition == node_definition);
+    /// The nodes that use something, as messages name them.
+    fn nodes_with(&self, what: Use<'_>) -> impl Iterator<Item = String> {
+        let nodes = self.nodes.iter().filter(move |node| what.is_by(node));
         nodes.map(|node| format!("`{}` in the lab `{}`", node.label, self.lab.title))
     }
 }
 
+/// What all labs of all users use.
+pub struct Usage(Vec<Topology>);
+
+impl Usage {
+    /// The nodes that use something, as messages name them.
+    pub fn of(&self, what: Use<'_>) -> Vec<String> {
+        self.0.iter().flat_map(|topology| topology.nodes_with(what)).collect()
+    }
+}
+
+/// Who is logged in. [docs/cml.md 2]
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Login {
+    admin: bool,
+}
+
 impl Controller<'_> {
+    /// What all labs of all users use.
+    ///
+    /// # Errors
+    /// If this user may not see every lab.
+    pub async fn usage(&self) -> Result<Usage> {
+        let login: Login = self.get("authentication", Expected::Little, "asking who is logged in").await?;
+        ensure!(
+            login.admin,
+            "{}: only an administrator sees the labs of all users, and so what no lab uses; log in as one",
+            self.address
+        );
+        let labs: Vec<String> = self.get("labs?show_all=true", Expected::List, "listing the labs").await?;
+        let mut all = Vec::new();
+        for lab in labs {
+            all.extend(self.topology(&lab).await.context("it is not known what all labs use")?);
+        }
+        Ok(Usage(all))
+    }
+
     /// The IDs of this user's labs; those of others are left alone.
     pub async fn labs(&self) -> Result<Vec<String>> {
         self.get("labs", Expected::List, "listing the labs").await
@@ -119,13 +182,13 @@ impl Controller<'_> {
         self.find(&path, Expected::List, "reading a lab's nodes").await
     }
 
-    /// The nodes with this node definition in all labs that this user may see, as messages name them.
-    pub async fn nodes_with(&self, node_definition: &str) -> Result<Vec<String>> {
+    /// The nodes that use something in all labs that this user may see, as messages name them.
+    pub async fn nodes_with(&self, what: Use<'_>) -> Result<Vec<String>> {
         let labs: Vec<String> = self.get("labs?show_all=true", Expected::List, "listing the labs").await?;
         let mut nodes = Vec::new();
         for lab in labs {
             match self.topology(&lab).await {
-                Ok(topology) => nodes.extend(topology.unwrap_or_default().nodes_with(node_definition)),
+                Ok(topology) => nodes.extend(topology.unwrap_or_default().nodes_with(what)),
                 // It belongs to another user.
                 Err(error) if error.is::<Refused>() => {}
                 Err(error) => return Err(error),
@@ -254,9 +317,17 @@ mod tests {
     fn nodes_with_a_definition_are_found_in_topologies() {
         let topology = serde_json::json!({"lab": {"title": "L"}, "nodes": [
             {"id": "n0", "label": "r1", "node_definition": "frr-10-4"},
-            {"id": "n1", "label": "pc", "node_definition": "alpine", "tags": null}]});
+            {"id": "n1", "label": "pc", "node_definition": "alpine", "tags": null},
+            {"id": "n2", "label": "r2", "node_definition": "frr", "image_definition": "frr-10-4"},
+            {"id": "n3", "label": "r3", "node_definition": "frr", "image_definition": null}]});
         let topology: Topology = serde_json::from_value(topology).unwrap();
-        assert_eq!(topology.nodes_with("frr-10-4").collect::<Vec<_>>(), ["`r1` in the lab `L`"]);
+        let users = |what| topology.nodes_with(what).collect::<Vec<_>>();
+        let [r1, r2, r3] = ["r1", "r2", "r3"].map(|name| format!("`{name}` in the lab `L`"));
+        assert_eq!(users(Use::Node("frr-10-4")), [r1]);
+        assert_eq!(users(Use::Node("frr")), [r2.clone(), r3.clone()]);
+        // CML may choose any image for a node that names none.
+        assert_eq!(users(Use::Image { id: "frr-10-4", node: "frr" }), [r2, r3.clone()]);
+        assert_eq!(users(Use::Image { id: "frr-10-3", node: "frr" }), [r3]);
     }
 
     #[test]

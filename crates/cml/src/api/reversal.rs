@@ -1,81 +1,138 @@
 //! Removes a node from a controller, or restores what it replaced.
+//!
+//! A node definition that other versions share stays as long as one of them, or a lab, uses it.
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
-use crate::{InstallRecord, InstallState, Kind, NodeReport, Options, Reversal, Standing};
+use crate::api::labs::Use;
+use crate::bundle::means_the_same;
+use crate::{Definition, InstallRecord, InstallState, Kind, NodeReport, Options, Reversal, Standing};
 
+/// Removes or restores the node whose image definition has this ID. `shared` are the IDs of the node definitions that
+/// versions of the nodes here share.
 pub async fn reverse(
     controller: &Controller<'_>,
     reversal: Reversal,
     id: &str,
+    shared: &[String],
     options: Options,
 ) -> Result<NodeReport> {
     match reversal {
-        Reversal::Remove => remove(controller, id, options).await,
-        Reversal::Rollback => rollback(controller, id, options).await,
+        Reversal::Remove => remove(controller, id, shared, options).await,
+        Reversal::Rollback => rollback(controller, id, shared, options).await,
     }
 }
 
-/// Removes both definitions, and with them the archive.
-async fn remove(controller: &Controller<'_>, id: &str, options: Options) -> Result<NodeReport> {
-    let standing = controller.standing(id).await?;
-    let mut record = InstallRecord::open(&controller.access.state_folder, &controller.address, id);
+/// What a controller has of a node, and what this machine knows of it.
+pub(super) struct Installed {
+    pub record: InstallRecord,
+    pub standing: Standing,
+    pub node_id: String,
+}
+
+impl Installed {
+    pub async fn read(controller: &Controller<'_>, id: &str) -> Result<Self> {
+        let record = InstallRecord::open(&controller.access.state_folder, &controller.address, id);
+        let image = controller.definition(Kind::Image, id).await?;
+        let known = [&record.replacing, &record.installed].into_iter().flatten().find_map(|known| known.image.as_ref());
+        let node_id = image.as_ref().or(known).and_then(Definition::node_of_image).unwrap_or(id).to_owned();
+        let node = controller.definition(Kind::Node, &node_id).await?;
+        Ok(Self { record, standing: Standing { node, image }, node_id })
+    }
+
+    pub fn is_shared(&self, id: &str) -> bool {
+        self.node_id != id
+    }
+
+    /// What a lab must not use if the image definition changes or goes.
+    pub fn image_use<'a>(&'a self, id: &'a str) -> Use<'a> {
+        if self.is_shared(id) { Use::Image { id, node: &self.node_id } } else { Use::Node(id) }
+    }
+}
+
+/// Removes the image definition, and with it the archive; and the node definition, unless it serves others.
+pub(super) async fn remove(
+    controller: &Controller<'_>,
+    id: &str,
+    shared: &[String],
+    options: Options,
+) -> Result<NodeReport> {
+    let mut there = Installed::read(controller, id).await?;
     let archive = format!("{id}.tar.gz");
-    let is_uploaded = record.uploaded.is_some() && controller.drop_folder().await?.contains(&archive);
-    if standing.is_absent() && !is_uploaded {
+    let is_uploaded = there.record.uploaded.is_some() && controller.drop_folder().await?.contains(&archive);
+    // A node definition that is shared goes with the last version, not on its own.
+    let is_absent = there.standing.image.is_none() && (there.standing.node.is_none() || there.is_shared(id));
+    if is_absent && !is_uploaded {
         return Ok(NodeReport::new(id, InstallState::Absent));
     }
-    check_removable(controller, id, &standing, &record, options.force).await?;
+    let kept = check_removable(controller, id, &there, shared, options.force).await?;
     if options.dry_run {
-        return Ok(NodeReport::dry_run(id, Reversal::Remove));
+        let mut report = NodeReport::dry_run(id, Reversal::Remove);
+        report.details.extend(kept);
+        return Ok(report);
     }
     // Ctrl-C waits for the end: the node must not be left half removed.
     let _hold = controller.access.ui.interrupt().hold();
     // The image definition first, because it names the node definition.
-    for kind in [Kind::Image, Kind::Node] {
-        controller.delete_definition(kind, id).await?;
+    controller.delete_definition(Kind::Image, id).await?;
+    if kept.is_none() {
+        controller.delete_definition(Kind::Node, &there.node_id).await?;
     }
     if is_uploaded {
         controller.remove_from_drop_folder(&archive).await?;
     }
-    record.replacing = Some(standing);
-    record.finish(Standing::default())?;
-    Ok(NodeReport::new(id, InstallState::Removed))
+    there.record.replacing = Some(there.standing);
+    there.record.finish(Standing::default())?;
+    Ok(NodeReport::new(id, InstallState::Removed).with(kept.into_iter().collect()))
 }
 
+/// Fails if the node must not be removed. Returns why its node definition must stay, if so.
 async fn check_removable(
     controller: &Controller<'_>,
     id: &str,
-    standing: &Standing,
-    record: &InstallRecord,
+    there: &Installed,
+    shared: &[String],
     force: bool,
-) -> Result<()> {
-    check_unused(controller, id, force && standing.node.is_none()).await?;
-    for kind in [Kind::Image, Kind::Node] {
-        if let Some(there) = standing.definition(kind) {
-            check_writable(controller, kind, id, there, record, force)?;
-        }
+) -> Result<Option<String>> {
+    let (standing, node_id) = (&there.standing, &there.node_id);
+    check_unused(controller, there.image_use(id), force && standing.node.is_none()).await?;
+    if let Some(image) = &standing.image {
+        check_writable(controller, Kind::Image, id, image, &there.record, force)?;
     }
-    if standing.node.is_some() {
-        // The controller would refuse to delete the node definition, but only after our image definition is gone.
-        let others: Vec<String> = controller.images_of(id).await?.into_iter().filter(|image| image != id).collect();
-        ensure!(
-            others.is_empty(),
-            "other image definitions on {} belong to the node definition {id}: {}; remove them first",
-            controller.address,
-            text::printable_line(&others.join(", "))
-        );
+    let Some(node) = &standing.node else { return Ok(None) };
+    let others: Vec<String> = controller.images_of(node_id).await?.into_iter().filter(|image| image != id).collect();
+    let list = text::printable_line(&others.join(", "));
+    if there.is_shared(id) {
+        let installed = there.record.installed.as_ref().and_then(|installed| installed.node.as_ref());
+        let is_ours = installed.is_some() || shared.contains(node_id);
+        let why = if !others.is_empty() {
+            format!("also serves {list}")
+        } else if !is_ours {
+            "was not installed from here".to_owned()
+        } else if !controller.nodes_with(Use::Node(node_id)).await?.is_empty() {
+            "is in use".to_owned()
+        } else {
+            check_writable(controller, Kind::Node, node_id, node, &there.record, force)?;
+            return Ok(None);
+        };
+        return Ok(Some(format!("the node definition {} stays: it {why}", text::printable_line(node_id))));
     }
-    Ok(())
+    check_writable(controller, Kind::Node, id, node, &there.record, force)?;
+    // The controller would refuse to delete the node definition, but only after our image definition is gone.
+    ensure!(
+        others.is_empty(),
+        "other image definitions on {} belong to the node definition {id}: {list}; remove them first",
+        controller.address,
+    );
+    Ok(None)
 }
 
 /// Restores what this machine's last installation replaced.
-async fn rollback(controller: &Controller<'_>, id: &str, options: Options) -> Result<NodeReport> {
+async fn rollback(controller: &Controller<'_>, id: &str, shared: &[String], options: Options) -> Result<NodeReport> {
     let at = &controller.address;
-    let mut record = InstallRecord::open(&controller.access.state_folder, at, id);
-    let standing = controller.standing(id).await?;
+    let Installed { mut record, standing, node_id } = Installed::read(controller, id).await?;
     let before = record.replaced.clone().with_context(|| {
         format!(
             "this machine has no record of what {id} replaced on {at}; \
@@ -88,9 +145,12 @@ async fn rollback(controller: &Controller<'_>, id: &str, options: Options) -> Re
         "{id} on {at} has changed since this machine installed it; --force rolls it back anyway"
     );
     let Some(image) = &before.image else {
-        if before.node.is_none() {
-            let report = remove(controller, id, options).await?;
-            return Ok(NodeReport { state: InstallState::RolledBack, ..report });
+        if before.node.is_none() || node_id != id {
+            // What somebody has changed since is not restored.
+            let installed = record.installed.as_ref().and_then(|installed| installed.node.as_ref());
+            let is_ours = means_the_same(standing.node.as_ref(), installed);
+            let before = before.node.as_ref().filter(|_| is_ours);
+            return forget_version(controller, id, &node_id, shared, before, options).await;
         }
         bail!("{id} had no image definition on {at} before; to remove the node: `cargo xtask cml remove {id}`")
     };
@@ -101,20 +161,63 @@ async fn rollback(controller: &Controller<'_>, id: &str, options: Options) -> Re
     );
     if !options.dry_run {
         let _hold = controller.access.ui.interrupt().hold();
-        restore(controller, id, &standing, &before).await?;
+        restore(controller, id, &node_id, &standing, &before).await?;
         record.replacing = Some(standing);
-        record.finish(controller.standing(id).await?)?;
+        record.finish(controller.standing(id, &node_id).await?)?;
     }
     Ok(NodeReport::new(id, InstallState::RolledBack))
 }
 
-async fn restore(controller: &Controller<'_>, id: &str, standing: &Standing, before: &Standing) -> Result<()> {
-    for kind in Kind::BOTH {
-        let (Some(definition), there) = (before.definition(kind), standing.definition(kind)) else { continue };
-        if there.is_some_and(|there| there.is_read_only(kind)) {
-            controller.set_read_only(kind, id, false).await?;
+/// Undoes the installation of a version that was not there; `node` is the node definition that others had before.
+async fn forget_version(
+    controller: &Controller<'_>,
+    id: &str,
+    node_id: &str,
+    shared: &[String],
+    node: Option<&Definition>,
+    options: Options,
+) -> Result<NodeReport> {
+    let report = remove(controller, id, shared, options).await?;
+    let mut report = NodeReport { state: InstallState::RolledBack, ..report };
+    let there = controller.definition(Kind::Node, node_id).await?;
+    let changed = there.as_ref().zip(node).filter(|(there, before)| !means_the_same(Some(there), Some(before)));
+    if let Some((there, before)) = changed {
+        let shown = text::printable_line(node_id);
+        let is_used = !controller.nodes_with(Use::Node(node_id)).await?.is_empty();
+        if is_used && !options.force {
+            report.details.push(format!("the node definition {shown} keeps what was changed, since it is in use"));
+        } else if !options.dry_run {
+            let _hold = controller.access.ui.interrupt().hold();
+            restore_one(controller, Kind::Node, node_id, before, Some(there)).await?;
+            report.details.push(format!("the node definition {shown} is as it was before"));
         }
-        controller.write_definition(kind, id, definition, there.is_some()).await?;
+    }
+    Ok(report)
+}
+
+async fn restore(
+    controller: &Controller<'_>,
+    id: &str,
+    node_id: &str,
+    standing: &Standing,
+    before: &Standing,
+) -> Result<()> {
+    for (kind, id) in [(Kind::Node, node_id), (Kind::Image, id)] {
+        let (Some(definition), there) = (before.definition(kind), standing.definition(kind)) else { continue };
+        restore_one(controller, kind, id, definition, there).await?;
     }
     Ok(())
+}
+
+async fn restore_one(
+    controller: &Controller<'_>,
+    kind: Kind,
+    id: &str,
+    before: &Definition,
+    there: Option<&Definition>,
+) -> Result<()> {
+    if there.is_some_and(|there| there.is_read_only(kind)) {
+        controller.set_read_only(kind, id, false).await?;
+    }
+    controller.write_definition(kind, id, before, there.is_some()).await
 }

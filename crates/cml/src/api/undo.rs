@@ -71,17 +71,18 @@ async fn is_archive_replaced(steps: &[Undo], controller: &Controller<'_>, bundle
 }
 
 async fn undo_step(step: Undo, controller: &Controller<'_>, bundle: &Bundle, record: &mut InstallRecord) -> Result<()> {
-    let (id, archive) = (bundle.id.as_str(), &bundle.archive.name);
+    let archive = &bundle.archive.name;
     match step {
-        Undo::Delete(kind) => controller.delete_definition(kind, id).await,
+        Undo::Delete(kind) => controller.delete_definition(kind, bundle.id_of(kind)).await,
         Undo::Restore(kind, before) => {
+            let id = bundle.id_of(kind);
             if means_the_same(controller.definition(kind, id).await?.as_ref(), Some(&before)) {
                 return Ok(());
             }
             controller.write_definition(kind, id, &before, true).await
         }
         // The restored text may say `false`: CML has the flag in a call of its own.
-        Undo::SetReadOnly(kind) => controller.set_read_only(kind, id, true).await,
+        Undo::SetReadOnly(kind) => controller.set_read_only(kind, bundle.id_of(kind), true).await,
         Undo::RemoveUpload => {
             if controller.drop_folder().await?.contains(archive) {
                 controller.remove_from_drop_folder(archive).await?;

@@ -16,7 +16,7 @@ use crate::ssh::script;
 use crate::ssh::session::Ssh;
 use crate::ssh::transfer;
 use crate::version;
-use crate::{Access, Address, Bundle, InstallState, NodeReport, Options};
+use crate::{Access, Address, Bundle, Forms, InstallState, NodeReport, Options};
 
 const RECONNECTS: u32 = 2;
 
@@ -28,11 +28,11 @@ struct Pending<'a> {
 }
 
 /// Copies what the server does not have, and installs it if that is wanted; returns CML's version and a report for each
-/// bundle. If anything fails, the server has what it had before.
+/// node. If anything fails, the server has what it had before.
 pub async fn deliver(
     access: &Access,
     address: &Address,
-    bundles: &[Bundle],
+    nodes: &[Forms],
     needs: Needs,
     options: Options,
 ) -> Result<(Option<String>, Vec<NodeReport>)> {
@@ -40,9 +40,10 @@ pub async fn deliver(
     let about = About::read(&ssh).await?;
     version::check(address, about.version.as_deref())?;
     let (mut reports, mut pending) = (Vec::new(), Vec::new());
-    for bundle in bundles {
-        let installed = Installed::read(&ssh, &bundle.id).await?;
+    for forms in nodes {
+        let (bundle, installed) = Installed::like(&ssh, forms).await?;
         let differences = installed.differences(bundle);
+        check_own_node(address, bundle, differences.is_empty())?;
         let state = match (differences.is_empty(), options.dry_run) {
             (true, _) => InstallState::Same,
             (false, true) => InstallState::WouldInstall,
@@ -63,8 +64,19 @@ pub async fn deliver(
     Ok((about.version, reports))
 }
 
-pub async fn status(ssh: &Ssh<'_>, bundle: &Bundle) -> Result<NodeReport> {
-    let installed = Installed::read(ssh, &bundle.id).await?;
+/// The install script replaces a node definition with its only image. Another image of it would lose its definition.
+fn check_own_node(address: &Address, Bundle { id, node_id, .. }: &Bundle, is_same: bool) -> Result<()> {
+    ensure!(
+        is_same || id == node_id,
+        "{id} belongs to the node definition {node_id}, which versions share; that is installed by the API alone: pass \
+         `--via api` for {}",
+        address.host
+    );
+    Ok(())
+}
+
+pub async fn status(ssh: &Ssh<'_>, forms: &Forms) -> Result<NodeReport> {
+    let (bundle, installed) = Installed::like(ssh, forms).await?;
     Ok(NodeReport::compare(&bundle.id, installed.is_absent(), installed.differences(bundle)))
 }
 
@@ -117,7 +129,7 @@ async fn transfer_and_install(
         script::wait_until_ready(ssh).await?;
     }
     for node in pending {
-        let installed = Installed::read(ssh, &node.bundle.id).await?;
+        let installed = Installed::read(ssh, node.bundle).await?;
         check_installed(&ssh.address, &node.bundle.id, &installed.differences(node.bundle))?;
         reports[node.report].state = InstallState::Installed;
     }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::bundle::{Bundle, Definition, Standing};
+use crate::forms::Forms;
 use crate::ssh::exchange::Kind;
 use crate::ssh::session::Ssh;
 
@@ -26,15 +27,36 @@ pub struct Installed {
 }
 
 impl Installed {
-    pub async fn read(ssh: &Ssh<'_>, id: &str) -> Result<Self> {
+    /// What is there, and the form of the node that it is compared with: the one that is there. By ssh a node is
+    /// installed with a node definition of its own, which every CML understands.
+    pub async fn like<'a>(ssh: &Ssh<'_>, forms: &'a Forms) -> Result<(&'a Bundle, Self)> {
+        let mut like = forms.asked();
+        let choose = |image: Option<&Definition>| {
+            like = forms.like(image);
+            like.node_id.as_str()
+        };
+        let installed = Self::read_as(ssh, forms.id(), choose).await?;
+        Ok((like, installed))
+    }
+
+    pub async fn read(ssh: &Ssh<'_>, bundle: &Bundle) -> Result<Self> {
+        Self::read_as(ssh, &bundle.id, |_| &bundle.node_id).await
+    }
+
+    /// `node_of` tells the ID of the node definition, by the image definition that is there.
+    async fn read_as<'a>(
+        ssh: &Ssh<'_>,
+        id: &str,
+        node_of: impl FnOnce(Option<&Definition>) -> &'a str,
+    ) -> Result<Self> {
         let text = ssh
             .read(Kind::Digest, LOOK, &[id])
             .await
             .with_context(|| format!("{} is not a CML server, or its files cannot be read", ssh.address))?;
         let mut lines = text.lines().map(|line| Some(line.to_owned()).filter(|line| line != "-"));
         let (archive, is_interrupted) = (lines.next().flatten(), lines.next().flatten().is_some());
-        let node = definition(ssh, &format!("node-definitions/{id}.yaml")).await?;
         let image = definition(ssh, &format!("virl-base-images/{id}/{id}.yaml")).await?;
+        let node = definition(ssh, &format!("node-definitions/{}.yaml", node_of(image.as_ref()))).await?;
         Ok(Self { definitions: Standing { node, image }, archive, is_interrupted })
     }
 

@@ -36,7 +36,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     ensure!(!args.servers.is_by_api(), "doctor needs ssh; leave out --via api");
     args.servers.check_fingerprint(true)?;
     let servers = servers::open(session.ui, &args.servers).await?;
-    let needs = saved_nodes::needs(&saved_nodes::bundles(session))?;
+    let needs = saved_nodes::needs(&saved_nodes::all(session))?;
     let outcomes = servers::on_each(&servers, async |target, outcome| examine(target, outcome, needs, &args).await);
     conclude(session.ui, outcomes.await, args.json)
 }

@@ -32,13 +32,15 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, reversal: Reversal, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers).await?;
     let id = saved_nodes::id_of(session, &args.node)?;
+    let shared = saved_nodes::shared_ids(session);
     let options = Options { force: args.force, dry_run: args.dry_run, install: true, restart: !args.no_restart };
     let outcomes = servers::on_each(&servers, async |target, outcome| {
         let _lock = target.lock().await?;
         let report = if target.via == Scheme::Ssh {
             ssh::reverse(target.access, &target.address, reversal, &id, options).await?
         } else {
-            let work = async |controller: &Controller<'_>| api::reverse(controller, reversal, &id, options).await;
+            let work =
+                async |controller: &Controller<'_>| api::reverse(controller, reversal, &id, &shared, options).await;
             target.logged_in(&mut outcome.version, work).await?
         };
         outcome.nodes.push(report);

@@ -9,7 +9,7 @@ use crate::commands::session::Session;
 use cml::api::Controller;
 use cml::ssh::Ssh;
 use cml::ssh::about::About;
-use cml::{Bundle, Scheme, api, ssh};
+use cml::{Forms, Scheme, api, ssh};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -22,25 +22,25 @@ pub struct Args {
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let servers = servers::open(session.ui, &args.servers).await?;
-    let bundles = saved_nodes::bundles(session);
-    if bundles.is_empty() {
+    let saved = saved_nodes::all(session);
+    if saved.is_empty() {
         session.ui.note("no node is saved here; save one with `cargo xtask save`");
     }
     let outcomes = servers::on_each(&servers, async |target, outcome| match target.via {
-        Scheme::Ssh => ask_by_ssh(target, outcome, &bundles, args.json).await,
-        Scheme::Api => ask_by_api(target, outcome, &bundles, args.json).await,
+        Scheme::Ssh => ask_by_ssh(target, outcome, &saved, args.json).await,
+        Scheme::Api => ask_by_api(target, outcome, &saved, args.json).await,
     });
     conclude(session.ui, outcomes.await, args.json)
 }
 
-async fn ask_by_api(target: &Target<'_>, outcome: &mut Outcome, bundles: &[Bundle], json: bool) -> Result<()> {
+async fn ask_by_api(target: &Target<'_>, outcome: &mut Outcome, saved: &[Forms], json: bool) -> Result<()> {
     let mut version = None;
     let work = async |controller: &Controller<'_>| {
         outcome.version = Some(controller.version.clone());
         (outcome.ready, outcome.free) = (Some(controller.ready), controller.free_space().await?);
         print_headline(target, outcome, json)?;
-        for bundle in bundles {
-            outcome.nodes.push(api::status(controller, bundle).await?);
+        for forms in saved {
+            outcome.nodes.push(api::status(controller, forms).await?);
         }
         Ok(())
     };
@@ -49,13 +49,13 @@ async fn ask_by_api(target: &Target<'_>, outcome: &mut Outcome, bundles: &[Bundl
     result
 }
 
-async fn ask_by_ssh(target: &Target<'_>, outcome: &mut Outcome, bundles: &[Bundle], json: bool) -> Result<()> {
+async fn ask_by_ssh(target: &Target<'_>, outcome: &mut Outcome, saved: &[Forms], json: bool) -> Result<()> {
     let ssh = Ssh::open(target.access, &target.address).await?;
     let about = About::read(&ssh).await?;
     (outcome.version, outcome.ready, outcome.free) = (about.version, Some(about.ready), Some(about.free));
     print_headline(target, outcome, json)?;
-    for bundle in bundles {
-        outcome.nodes.push(ssh::status(&ssh, bundle).await?);
+    for forms in saved {
+        outcome.nodes.push(ssh::status(&ssh, forms).await?);
     }
     Ok(())
 }

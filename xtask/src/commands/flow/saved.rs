@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 
 use crate::commands::args::NodeArgs;
 use crate::commands::flow::built::Built;
-use crate::commands::flow::inspected::{Inspected, render};
+use crate::commands::flow::inspected::{Inspected, Rendered, render};
 use crate::commands::session::Session;
 use crate::dist::{ArchiveRecord, archive_name};
 use archive::Archive;
@@ -22,6 +22,8 @@ pub struct Saved {
     pub built: Built,
     /// What is shipped: the definitions byte for byte as they are in dist/, and the archive's file.
     pub bundle: Bundle,
+    /// The same for servers that need the other form, if the node has two.
+    pub other: Option<Bundle>,
     /// False if there was nothing to do.
     pub written: bool,
 }
@@ -29,7 +31,7 @@ pub struct Saved {
 impl Saved {
     /// Brings image, definitions and archive up to date.
     pub async fn up_to_date(session: &Session<'_>, args: &NodeArgs) -> Result<Self> {
-        let (built, rendered) = Built::after(session, args, |plan| render(session, plan)).await?;
+        let (built, rendered) = Built::after(session, args, |plan| render(session, plan, args.recipe.form)).await?;
         let lock = session.dist.lock(session.ui).await?;
         let id = built.plan.names.id.clone();
         let record = session.dist.record(&id);
@@ -57,10 +59,10 @@ impl Saved {
     }
 
     fn new(session: &Session<'_>, inspected: Inspected, archive: ArchiveRecord, written: bool) -> Result<Self> {
-        let Inspected { built, definitions: Definitions { node, image, .. }, image_id } = inspected;
-        let (id, of) = (&built.plan.names.id, built.plan.node.clone());
-        let bundle = session.dist.bundle(id, of, [node, image], archive, image_id)?;
-        Ok(Self { built, bundle, written })
+        let record = inspected.record(Some(archive));
+        let Inspected { built, definitions: Rendered { asked: Definitions { node, image, .. }, .. }, .. } = inspected;
+        let (bundle, other) = session.dist.bundles(&built.plan.names.id, &record, [node, image])?;
+        Ok(Self { built, bundle, other, written })
     }
 }
 
@@ -128,7 +130,7 @@ fn check(plan: &BuildPlan, wanted: Option<&Digest>, archive: &Archive) -> Result
     );
     anyhow::ensure!(
         contents.tags.contains(image),
-        "the archive does not have the tag {image}, which the node definition names; it has {:?}",
+        "the archive does not have the tag {image}, which its definitions name; it has {:?}",
         contents.tags
     );
     check_size(plan, archive.size)

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use anyhow::{Result, bail};
 
 use crate::commands::args::{NodeArgs, RecipeArgs};
-use crate::commands::flow::inspected::render;
+use crate::commands::flow::inspected::render_as;
 use crate::commands::flow::saved::Saved;
 use crate::commands::session::Session;
 use crate::proof::{SceneSetup, Shipped, Subject};
@@ -40,7 +40,7 @@ impl<'a> Subjects<'a> {
         let mut context = plan.check_context();
         context.insert("id", &plan.names.id);
         let node = self.shipped(&own, &BTreeMap::new())?;
-        Ok(Subject { node, scenes, context, stop_seconds: plan.limits.stop_seconds })
+        Ok(Subject { id: own.bundle.id.clone(), node, scenes, context, stop_seconds: plan.limits.stop_seconds })
     }
 
     async fn set_up(&mut self, scene: &Scene, own: &Rc<Saved>) -> Result<SceneSetup> {
@@ -74,9 +74,11 @@ impl<'a> Subjects<'a> {
             Container::read(&node_definition.text, id)?
         } else {
             let mut plan = saved.built.plan.clone();
-            self.session.repository.node(Some(&plan.node))?.switches_with(switches)?;
+            let node = self.session.repository.node(Some(&plan.node))?;
+            node.switches_with(switches)?;
             plan.switches.extend(switches.clone());
-            Container::read(&render(self.session, &plan)?.with_image_id(image_id)?.node, id)?
+            let shared = node.shared_node.as_ref().filter(|_| saved.bundle.is_shared());
+            Container::read(&render_as(self.session, &plan, shared)?.with_image_id(image_id)?.node, id)?
         };
         Ok(Shipped { container, archive: archive.path.clone() })
     }

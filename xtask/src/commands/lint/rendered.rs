@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::commands::lint::report::Report;
 use crate::commands::session::Session;
-use crate::commands::variant_definitions::Rendering;
+use crate::commands::variant_definitions::{Rendering, forms};
 use catalog::{Manifest, Repository};
 use definitions::finding::Finding;
 use definitions::lint::ImageFile;
@@ -25,9 +25,9 @@ pub(super) fn lint(session: &Session<'_>) -> Result<Vec<Report>> {
     let mut failed = Vec::new();
     for node in repository.nodes() {
         let files = image_files(repository, node)?;
-        for variant in &node.variants {
+        for (variant, shared) in node.variants.iter().flat_map(|variant| forms(node).map(move |form| (variant, form))) {
             for switches in settings(&node.switches) {
-                let added = Rendering::of(node, variant, &switches)
+                let added = Rendering::of(node, variant, &switches, shared)
                     .and_then(|rendering| collected.add(repository, &rendering, &files))
                     .with_context(|| format!("node {}, variant {}", node.node, variant.name));
                 failed.extend(added.err());
@@ -141,8 +141,11 @@ impl Template {
 }
 
 /// `node frr, variant debian, --switch vrf`
-fn describe(Rendering { node, variant, switches, .. }: &Rendering<'_>) -> String {
+fn describe(Rendering { node, variant, switches, shared, .. }: &Rendering<'_>) -> String {
     let mut text = format!("node {}, variant {variant}", node.node);
+    if node.shared_node.is_some() {
+        text += if shared.is_some() { ", --for 2.10" } else { ", --for 2.9" };
+    }
     for (name, answer) in switches.iter().filter(|(name, answer)| node.switches.get(*name) != Some(answer)) {
         text += &format!(", --switch {name}{}", if *answer { "" } else { "=no" });
     }

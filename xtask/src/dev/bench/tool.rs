@@ -34,7 +34,7 @@ pub async fn lint(session: &Session<'_>, rounds: u32) -> Result<Figure> {
     let node = session.repository.nodes().next().context("there is no node")?;
     let variant = node.variants.first().context("the node has no variant")?;
     let image_id = Digest::of("any");
-    let definitions = Rendering::of(node, variant, &node.switches)?.render(&session.repository, &image_id)?;
+    let definitions = Rendering::of(node, variant, &node.switches, None)?.render(&session.repository, &image_id)?;
     let id = Names::of(node, variant, &variant.version)?.id;
     for number in 0..COUNT {
         let text = definitions.node.replacen(&format!("id: {id}"), &format!("id: {id}-{number}"), 1);

@@ -47,6 +47,7 @@ fn the_definitions_of_every_variant_render_with_every_switch() {
                     title: &node.title,
                     description: &node.description,
                     switches: &switches,
+                    shared: None,
                 };
                 let template = |named: Option<&str>, default: String| named.map_or(default, str::to_owned);
                 let node_template =

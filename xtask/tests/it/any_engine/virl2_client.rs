@@ -17,7 +17,9 @@ const SCRIPT: &str = concat!(include_str!("../common/cml/session.py"), include_s
 const LABS: &str = concat!(include_str!("../common/cml/session.py"), include_str!("../common/cml/labs.py"));
 
 fn client(stage: &Stage, controller: &Controller, work: &str) -> String {
-    let files = [stage.repo.node_definition(), stage.repo.archive(), stage.repo.image_definition()];
+    let folder = stage.repo.path("dist/node-definitions");
+    let node = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let files = [node, stage.repo.archive(), stage.repo.image_definition()];
     let files = files.map(|path| path.to_str().unwrap().to_owned());
     let id = stage.repo.id();
     let words = [work, &id, &files[0], &files[1], &files[2]];
@@ -54,6 +56,23 @@ fn the_client_accepts_the_stand_in_and_sees_what_this_program_uploads() {
         assert!(left.0.is_empty() && left.1.is_empty() && left.2.is_empty() && left.3.is_empty(), "{version}");
     }
     stage.repo.xtask(&["upload"]).success();
+    client(&stage, &controller, "check");
+}
+
+#[test]
+fn the_client_accepts_a_node_definition_that_versions_share() {
+    let controller = Controller::start();
+    controller.state().version = "2.10.0".to_owned();
+    let stage = Stage::of(&controller);
+    let node = stage.repo.node();
+    stage.repo.edit_manifest("variants:\n", &format!("shared_node: {{id: {node}, label: Tiny}}\nvariants:\n"));
+    stage.repo.xtask(&["save"]).success();
+    client(&stage, &controller, "everything");
+    client(&stage, &controller, "upload");
+    let outcome = stage.repo.xtask(&["upload"]).success();
+    assert!(outcome.stdout.contains("the same"), "{outcome}");
+    stage.repo.xtask(&["upload", "--version", "2.0"]).success();
+    stage.repo.xtask(&["save"]).success();
     client(&stage, &controller, "check");
 }
 

@@ -79,13 +79,15 @@ pub const CONFIGURATION: &str = r#"configuration:
       - name: config.json
         editable: false
         content: |
-          {"docker": {"image": "{{ image }}"}}
+          {"docker": { {%- if not shared %}"image": "{{ image }}"{% endif -%} }}
 "#;
 
 const IMAGE_DEFINITION: &str = "id: {{ id }}
 label: {{ title | json }}
-node_definition_id: {{ id }}
+node_definition_id: {{ node_id }}
 disk_image: {{ archive }}
+{% if shared %}docker_tag: {{ image }}
+{% endif -%}
 sha256: {{ image_id }}
 ";
 

@@ -37,6 +37,8 @@ pub struct Controller {
 pub struct State {
     pub version: String,
     pub ready: bool,
+    /// Whether the user is an administrator.
+    pub admin: bool,
     pub free: u64,
     pub node_definitions: BTreeMap<String, Value>,
     pub image_definitions: BTreeMap<String, Value>,
@@ -182,6 +184,14 @@ impl Controller {
         self.state().labs.add(title, node_definition);
     }
 
+    /// A lab with one node of this definition that has chosen an image definition.
+    pub fn add_lab_with_image(&self, title: &str, node_definition: &str, image_definition: &str) {
+        let mut state = self.state();
+        let id = state.labs.add(title, node_definition);
+        let lab = state.labs.all.get_mut(&id).expect("the new lab");
+        lab.nodes[0].says.insert("image_definition".to_owned(), image_definition.into());
+    }
+
     /// An image definition that came with the server.
     pub fn add_image(&self, id: &str, node_definition: &str) {
         let image = json!({"id": id, "node_definition_id": node_definition, "label": id, "read_only": true,
@@ -219,6 +229,7 @@ impl State {
         Self {
             version: "2.9.0+build.3".to_owned(),
             ready: true,
+            admin: true,
             free: 50_000_000_000,
             node_definitions: BTreeMap::new(),
             image_definitions: BTreeMap::new(),
@@ -445,7 +456,7 @@ impl State {
             (&Method::DELETE, ["logout"]) => Ok(json_answer(&json!(self.tokens.remove(token)))),
             (&Method::GET, ["authok"]) => Ok(json_answer(&json!("OK"))),
             (&Method::GET, ["authentication"]) => {
-                Ok(json_answer(&json!({"id": "u0", "username": USER, "admin": true})))
+                Ok(json_answer(&json!({"id": "u0", "username": USER, "admin": self.admin})))
             }
             (&Method::GET, ["system_stats"]) => {
                 let disk = json!({"total": 100_000_000_000_u64, "free": self.free, "used": 1});
@@ -533,6 +544,9 @@ impl State {
 
     fn write_image_definition(&mut self, body: &[u8], replace: bool) -> Result<Answer, Refusal> {
         let definition = check_image_definition(body)?;
+        if self.version.starts_with("2.9.") && definition.get("docker_tag").is_some() {
+            return no(400, "Schema validation failed: unknown key `docker_tag`");
+        }
         let (id, node) = (text(&definition, "id")?, text(&definition, "node_definition_id")?);
         let there = self.image_definitions.get(&id);
         check_existence("Image", &id, there.is_some(), replace)?;
@@ -597,7 +611,7 @@ impl State {
         if there["read_only"] == true {
             return no(403, format!("Image definition {id} is read-only."));
         }
-        if self.is_used("node_definition", there["node_definition_id"].as_str().unwrap_or_default()) {
+        if self.labs.uses_image(id, there["node_definition_id"].as_str().unwrap_or_default()) {
             return no(403, format!("Image definition {id} is in use."));
         }
         self.image_definitions.remove(id);

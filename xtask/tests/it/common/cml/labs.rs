@@ -76,6 +76,15 @@ impl Labs {
         self.all.values().flat_map(|lab| &lab.nodes).any(|node| node.says.get(key).is_some_and(|value| value == id))
     }
 
+    /// Whether a node has chosen this image, or none, so that it may be this one.
+    pub fn uses_image(&self, id: &str, node_definition: &str) -> bool {
+        let mut nodes = self.all.values().flat_map(|lab| &lab.nodes);
+        nodes.any(|node| match node.says.get("image_definition").and_then(Value::as_str) {
+            Some(chosen) => chosen == id,
+            None => node.says.get("node_definition").is_some_and(|of| of == node_definition),
+        })
+    }
+
     /// The only lab.
     pub fn only(&mut self) -> (&String, &mut Lab) {
         assert_eq!(self.all.len(), 1, "{:?}", self.all.keys());
