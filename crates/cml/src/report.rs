@@ -25,6 +25,8 @@ pub enum InstallState {
     /// Copied to the server, to be installed by hand.
     Transferred,
     WouldInstall,
+    WouldRemove,
+    Kept,
     Removed,
     RolledBack,
 }
@@ -38,6 +40,8 @@ impl std::fmt::Display for InstallState {
             Self::Installed => "installed",
             Self::Transferred => "transferred, not installed yet",
             Self::WouldInstall => "would be installed",
+            Self::WouldRemove => "would be removed",
+            Self::Kept => "stays",
             Self::Removed => "removed",
             Self::RolledBack => "rolled back",
         })

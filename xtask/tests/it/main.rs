@@ -54,6 +54,7 @@ mod any_engine {
 
     mod waiting {
         mod builder;
+        mod prune;
         mod shared_nodes;
         mod upload_api;
 

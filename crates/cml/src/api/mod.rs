@@ -8,6 +8,7 @@ pub mod http;
 pub mod install;
 pub mod labs;
 pub mod proxy;
+pub mod prune;
 pub mod refusal;
 pub mod reversal;
 pub mod trust;

@@ -1,6 +1,7 @@
 //! `cargo xtask cml …`: what is installed on servers, and removing or restoring it.
 
 mod doctor;
+mod prune;
 mod reverse;
 mod status;
 
@@ -18,6 +19,8 @@ pub enum Command {
     Remove(reverse::Args),
     /// Restore what the last installation replaced
     Rollback(reverse::Args),
+    /// Remove old versions that no lab uses
+    Prune(prune::Args),
     /// Check that servers are ready for the nodes here; --fix fixes what it can
     Doctor(doctor::Args),
 }
@@ -27,6 +30,7 @@ pub async fn run(session: &Session<'_>, command: Command) -> Result<()> {
         Command::Status(args) => status::run(session, args).await,
         Command::Remove(args) => reverse::run(session, Reversal::Remove, args).await,
         Command::Rollback(args) => reverse::run(session, Reversal::Rollback, args).await,
+        Command::Prune(args) => prune::run(session, args).await,
         Command::Doctor(args) => doctor::run(session, args).await,
     }
 }

@@ -21,10 +21,11 @@ const GUARD: Duration = Duration::from_secs(20);
 const BETWEEN: Duration = Duration::from_millis(500);
 
 /// What talks to a server by the API.
-const BY_API: [&[&str]; 8] = [
+const BY_API: [&[&str]; 9] = [
     &["cml", "status"],
     &["cml", "remove", "tiny"],
     &["cml", "rollback", "tiny"],
+    &["cml", "prune"],
     &["builder", "create", "--server-address", "192.0.2.1", "--generate-password"],
     &["builder", "start"],
     &["builder", "stop"],

@@ -10,7 +10,7 @@ use crate::common::{Outcome, Repo};
 const NOWHERE: &str = "https://127.0.0.1:1";
 
 /// Calls that fail before they have a result, and what is said; at least one of each command that knows `--json`.
-const FAILING: [(&[&str], &str); 13] = [
+const FAILING: [(&[&str], &str); 14] = [
     (&["save"], "127.0.0.1:1"),
     (&["save", "nobody"], "there is no node `nobody`"),
     (&["verify"], "127.0.0.1:1"),
@@ -22,6 +22,7 @@ const FAILING: [(&[&str], &str); 13] = [
     (&["cml", "status", "--cml", "127.0.0.1:99999"], "`99999` is not a port"),
     (&["cml", "remove", "a b", "--cml", NOWHERE], "is not an id"),
     (&["cml", "rollback", "a b", "--cml", NOWHERE], "is not an id"),
+    (&["cml", "prune", "--cml", "127.0.0.1:99999"], "`99999` is not a port"),
     (&["builder", "status", "--cml", NOWHERE], "127.0.0.1:1"),
     (&["list", "--root", "/none"], "/none"),
 ];
