@@ -51,6 +51,28 @@ fn assert_fault(outcome: &Outcome, check: &str, words: &[&str]) {
     }
 }
 
+#[test]
+fn a_node_is_proved_in_each_form_of_its_definitions() {
+    let repo = node();
+    define(&repo, r#""image": "{{ image }}","#, r#"{% if not shared %}"image": "{{ image }}",{% endif %}"#);
+    let shared = format!("shared_node: {{id: {}, label: Tiny}}\nvariants:\n", repo.node());
+    repo.edit_manifest("variants:\n", &shared);
+    for (form, node_id) in [(&["--for", "2.9"][..], repo.id()), (&[], repo.node().to_owned())] {
+        let outcome = repo.xtask(&[&["verify", "--json"], form].concat()).success();
+        assert_eq!(outcome.json()[0]["id"], repo.id(), "{outcome}");
+        assert!(repo.path(&format!("dist/node-definitions/{node_id}.yaml")).is_file(), "{outcome}");
+    }
+    // The image definition names the tag, and no other must.
+    let definition = std::fs::read_to_string(repo.image_definition()).unwrap();
+    let without = definition.replace("docker_tag: ", "description: ");
+    assert_ne!(definition, without);
+    std::fs::write(repo.image_definition(), without).unwrap();
+    let node = repo.path(&format!("dist/node-definitions/{}.yaml", repo.node()));
+    let files = ["--definition", node.to_str().unwrap(), "--archive", &repo.archive().display().to_string()];
+    let outcome = repo.xtask(&[&["verify", "--json"], &files[..]].concat()).failure();
+    assert!(outcome.stdout.contains("neither docker_tag nor docker.image"), "{outcome}");
+}
+
 /// The labs that this repository's commands have open or have left behind.
 fn labs(repo: &Repo) -> Vec<String> {
     let entries = std::fs::read_dir(repo.cache.path().join("cml-nodes/labs")).into_iter().flatten().flatten();
