@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// A short lower-case name of a node, variant or source. Safe in paths, tags and labels.
@@ -84,6 +84,11 @@ impl Pattern {
         self.0.is_empty()
     }
 
+    /// The text itself, if there is nothing to fill in.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        Some(self.0.as_str()).filter(|text| !text.contains("{{") && !text.contains("{#"))
+    }
+
     /// The pattern filled in. It fails if `context` lacks a variable.
     pub fn render(&self, context: &tera::Context) -> Result<String> {
         filled(&self.0, context, LARGEST_NAME)
@@ -162,14 +167,15 @@ impl TryFrom<String> for Content {
 
 fn parses(text: &str) -> Result<(), String> {
     tera::Tera::new().add_raw_template("", text).map_err(|error| {
-        let error: String = error.to_string().chars().take(LONGEST_LINE).collect();
-        format!("`{}` is not a Tera pattern: {error}", quote(text))
+        let why = text::excerpt(&templates::sentence(&error), LONGEST_LINE);
+        format!("`{}` is not a Tera pattern: {why}", quote(text))
     })
 }
 
 fn filled(text: &str, context: &tera::Context, most: usize) -> Result<String> {
     let what = format!("{MANIFEST}, the pattern `{}`", quote(text));
-    Ok(templates::watched(&what, || templates::fill(text, context, most))??)
+    let filled = templates::watched(&what, || templates::fill(text, context, most))?;
+    filled.map_err(|error| anyhow!("{what}: {}", templates::sentence(&error)))
 }
 
 /// A version as part of an id, by Cisco's rule: in lower case, with `-` for each of `~ . + :` (`10.4` → `10-4`).

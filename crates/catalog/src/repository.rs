@@ -25,12 +25,15 @@ pub struct Repository {
     /// The folder that holds the folder [`COMMON`].
     shared: Tree,
     nodes: BTreeMap<String, Manifest>,
+    /// Why the other nodes cannot be used.
+    broken: BTreeMap<String, String>,
     /// Whether its images are the program's own tools.
     is_own: bool,
 }
 
 impl Repository {
-    /// Reads every manifest below `root`; refuses two nodes that claim one id or tag.
+    /// Reads every manifest below `root`. A node whose manifest is wrong, or claims an id or tag of another, is refused
+    /// by whatever needs that node; the others can be worked on.
     pub fn open(root: &Path) -> Result<Self> {
         Self::open_sharing(root, &root.join("docker"))
     }
@@ -44,23 +47,37 @@ impl Repository {
             "{} is not a repository of nodes: it has no folder docker/",
             root.display()
         );
-        let mut nodes = BTreeMap::new();
+        let (mut nodes, mut broken) = (BTreeMap::new(), BTreeMap::new());
         for (name, _) in tree.entries(&docker)? {
-            let path = docker.join(name).join(MANIFEST);
-            if tree.kind(&path)?.is_some() {
-                let manifest = Manifest::read(&tree, &path)?;
-                Self::check_name(manifest.node.as_str()).with_context(|| path.display().to_string())?;
-                nodes.insert(manifest.node.to_string(), manifest);
+            // What is wrong with the shared files is found for each node that takes some.
+            if name == COMMON && tree.kind(docker.join(COMMON).join(MANIFEST)).is_err() {
+                continue;
+            }
+            match read_manifest(&tree, &docker.join(&name)) {
+                Ok(None) => {}
+                Ok(Some(manifest)) => drop(nodes.insert(manifest.node.to_string(), manifest)),
+                Err(error) => drop(broken.insert(text::excerpt(&name.to_string_lossy(), 100), format!("{error:#}"))),
             }
         }
-        anyhow::ensure!(!nodes.is_empty(), "{} has no nodes: no file docker/<node>/{MANIFEST}", root.display());
+        let has_none = nodes.is_empty() && broken.is_empty();
+        anyhow::ensure!(!has_none, "{} has no nodes: no file docker/<node>/{MANIFEST}", root.display());
         let shared = shared.canonicalize().with_context(|| format!("could not open {}", shared.display()))?;
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(TOOLS).canonicalize();
         let is_own = own.is_ok_and(|own| own == root);
-        let repository = Self { root, tree, shared: Tree::at(shared), nodes, is_own };
-        repository.check_claims()?;
-        repository.check_common()?;
+        let mut repository = Self { root, tree, shared: Tree::at(shared), nodes, broken, is_own };
+        for (node, why) in repository.wrong_claims() {
+            repository.refuse(&node, why);
+        }
+        let refused = |(name, node): (&String, &Manifest)| Some((name.clone(), repository.check_common(node).err()?));
+        let wrong: Vec<(String, anyhow::Error)> = repository.nodes.iter().filter_map(refused).collect();
+        wrong.into_iter().for_each(|(node, why)| repository.refuse(&node, format!("{why:#}")));
         Ok(repository)
+    }
+
+    /// Lets nothing be done with this node.
+    pub fn refuse(&mut self, node: &str, why: String) {
+        self.nodes.remove(node);
+        self.broken.entry(node.to_owned()).or_insert(why);
     }
 
     /// The repository around the working folder, else the one that this program was built from.
@@ -86,13 +103,16 @@ impl Repository {
 
     /// The node of that name; without a name `DEFAULT_NODE`, or the only one there is.
     pub fn node(&self, name: Option<&str>) -> Result<&Manifest> {
-        let only = self.nodes.keys().next().filter(|_| self.nodes.len() == 1);
+        let only = self.node_names().next().filter(|_| self.node_names().count() == 1);
         let name = match (name, only) {
             (Some(name), _) => name,
-            (None, _) if self.nodes.contains_key(DEFAULT_NODE) => DEFAULT_NODE,
+            (None, _) if self.node_names().any(|name| name == DEFAULT_NODE) => DEFAULT_NODE,
             (None, Some(only)) => only,
             (None, None) => bail!("which node? {}", text::near("", self.node_names())),
         };
+        if let Some(why) = self.broken.get(name) {
+            bail!("{why}");
+        }
         self.nodes.get(name).with_context(|| {
             let folder = self.root.join("docker");
             format!("there is no node `{name}` in {}: {}", folder.display(), text::near(name, self.node_names()))
@@ -108,12 +128,28 @@ impl Repository {
         names.iter().filter(|name| seen.insert(*name)).map(|name| self.node(Some(name))).collect()
     }
 
+    /// All nodes that can be worked on.
     pub fn nodes(&self) -> impl Iterator<Item = &Manifest> {
         self.nodes.values()
     }
 
+    /// Every node.
+    ///
+    /// # Errors
+    /// If one of them cannot be worked on.
+    pub fn all(&self) -> Result<Vec<&Manifest>> {
+        let reasons: Vec<&str> = self.broken().map(|(_, why)| why).collect();
+        anyhow::ensure!(reasons.is_empty(), "{}", reasons.join("\n"));
+        Ok(self.nodes().collect())
+    }
+
+    /// The names of the other nodes, those of their folders, and why nothing can be done with them.
+    pub fn broken(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.broken.iter().map(|(name, why)| (name.as_str(), why.as_str()))
+    }
+
     fn node_names(&self) -> impl Iterator<Item = &str> {
-        self.nodes.keys().map(String::as_str)
+        self.nodes.keys().chain(self.broken.keys()).map(String::as_str)
     }
 
     pub fn folder(&self, node: &Manifest) -> PathBuf {
@@ -176,58 +212,78 @@ impl Repository {
         })
     }
 
-    /// Two variants with one id would overwrite each other on the server. CML accepts ids that differ only in case,
-    /// but a person confuses them.
-    fn check_claims(&self) -> Result<()> {
-        let mut claimed: BTreeMap<String, String> = BTreeMap::new();
-        let claim = |claimed: &mut BTreeMap<String, String>, claim: String, claimant: &str| {
-            let other = claimed.insert(claim.to_lowercase(), claimant.to_owned());
-            other.map_or(Ok(()), |other| bail!("two nodes claim the {claim}: {other}, and {claimant}"))
+    /// The nodes whose names are not allowed, or claimed by another one, which is then among them. Two variants with
+    /// one id would overwrite each other on the server. CML accepts ids that differ only in case, but a person
+    /// confuses them.
+    fn wrong_claims(&self) -> Vec<(String, String)> {
+        let (mut claimed, mut wrong) = (BTreeMap::<String, (String, String)>::new(), Vec::new());
+        let mut claim = |claim: String, node: &Manifest, claimant: &str, wrong: &mut Vec<(String, String)>| {
+            let by = (node.node.to_string(), claimant.to_owned());
+            if let Some((other, place)) = claimed.insert(claim.to_lowercase(), by.clone()) {
+                let why = format!("two nodes claim the {claim}: {place}, and {claimant}");
+                wrong.extend([other, by.0].map(|node| (node, why.clone())));
+            }
         };
         for node in self.nodes() {
             if let Some(shared) = &node.shared_node {
                 let claimant = format!("docker/{}/{MANIFEST}, shared_node", node.node);
-                claim(&mut claimed, format!("id `{}`", shared.id), &claimant)?;
+                claim(format!("id `{}`", shared.id), node, &claimant, &mut wrong);
             }
             for variant in &node.variants {
                 let claimant = format!("docker/{}/{MANIFEST}, variant {}", node.node, variant.name);
-                let names = self
-                    .names(node, variant, &variant.version)
-                    .with_context(|| self.root.join(&claimant).display().to_string())?;
+                let names = match self.names(node, variant, &variant.version) {
+                    Ok(names) => names,
+                    Err(error) => {
+                        let why = format!("{}: {error:#}", self.root.join(&claimant).display());
+                        wrong.push((node.node.to_string(), why));
+                        continue;
+                    }
+                };
                 for what in [format!("id `{}`", names.id), format!("image `{}`", names.image)] {
-                    claim(&mut claimed, what, &claimant)?;
+                    claim(what, node, &claimant, &mut wrong);
                 }
             }
         }
-        Ok(())
+        wrong
     }
 
     /// What a manifest takes from `docker/common` is there, and nothing of the node's own is in its place.
-    fn check_common(&self) -> Result<()> {
-        let folder = self.shared.root().join(COMMON);
-        for node in self.nodes().filter(|node| !node.common.is_empty()) {
-            let own = self.folder(node);
-            let manifest = own.join(MANIFEST).display().to_string();
-            for entry in &node.common {
-                let path = folder.join(entry.as_str());
-                self.shared.refuse_links(&path).with_context(|| format!("{manifest}: common"))?;
-                if self.shared.kind(&path)?.is_none() {
-                    let entries = self.shared.entries(&folder).unwrap_or_default();
-                    let names: Vec<String> = entries.iter().map(|(name, _)| name.display().to_string()).collect();
-                    let near = text::near(entry.as_str(), names.iter().map(String::as_str));
-                    bail!("{manifest}: common: there is no {}: {near}", path.display());
-                }
-            }
-            let own = own.join(COMMON);
-            anyhow::ensure!(
-                self.tree.kind(&own)?.is_none(),
-                "{manifest}: common: the build finds the shared files in {COMMON}/, but the node has a folder of that \
-                 name: rename {}",
-                own.display()
-            );
+    fn check_common(&self, node: &Manifest) -> Result<()> {
+        if node.common.is_empty() {
+            return Ok(());
         }
+        let (folder, own) = (self.shared.root().join(COMMON), self.folder(node));
+        let manifest = own.join(MANIFEST).display().to_string();
+        for entry in &node.common {
+            let path = folder.join(entry.as_str());
+            self.shared.refuse_links(&path).with_context(|| format!("{manifest}: common"))?;
+            if self.shared.kind(&path)?.is_none() {
+                let entries = self.shared.entries(&folder).unwrap_or_default();
+                let names: Vec<String> = entries.iter().map(|(name, _)| name.display().to_string()).collect();
+                let near = text::near(entry.as_str(), names.iter().map(String::as_str));
+                bail!("{manifest}: common: there is no {}: {near}", path.display());
+            }
+        }
+        let own = own.join(COMMON);
+        anyhow::ensure!(
+            self.tree.kind(&own)?.is_none(),
+            "{manifest}: common: the build finds the shared files in {COMMON}/, but the node has a folder of that \
+             name: rename {}",
+            own.display()
+        );
         Ok(())
     }
+}
+
+/// The manifest in a folder, if it is that of a node.
+fn read_manifest(tree: &Tree, folder: &Path) -> Result<Option<Manifest>> {
+    let path = folder.join(MANIFEST);
+    if tree.kind(&path)?.is_none() {
+        return Ok(None);
+    }
+    let manifest = Manifest::read(tree, &path)?;
+    Repository::check_name(manifest.node.as_str()).with_context(|| path.display().to_string())?;
+    Ok(Some(manifest))
 }
 
 /// Whether an engine reads this file of a build context before the build, or the build finds files of this program's at
@@ -265,7 +321,9 @@ pub(crate) mod tests {
     }
 
     fn error(root: &Path) -> String {
-        format!("{:#}", Repository::open(root).err().unwrap())
+        let repository = Repository::open(root).unwrap();
+        let reasons: Vec<&str> = repository.broken().map(|(_, why)| why).collect();
+        reasons.join("\n")
     }
 
     #[test]
@@ -285,7 +343,7 @@ pub(crate) mod tests {
             assert!(error.contains("docker/two/node.yaml, variant only") && error.contains(why), "{image}: {error}");
         }
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(TOOLS);
-        assert!(Repository::open(&tools).is_ok(), "the program's own");
+        assert_eq!(error(&tools), "", "the program's own");
     }
 
     #[test]
@@ -330,7 +388,36 @@ pub(crate) mod tests {
         // A node that shares nothing may call its folders as it likes.
         let folder = repository();
         write(folder.path(), "two/common/links.sh", "own");
-        assert!(Repository::open(folder.path()).is_ok());
+        assert_eq!(error(folder.path()), "");
+    }
+
+    #[test]
+    fn a_broken_node_leaves_the_others_usable() {
+        let folder = repository();
+        write(folder.path(), "one/node.yaml", "node: [\n");
+        let repository = Repository::open(folder.path()).unwrap();
+        assert!(repository.node(Some("two")).is_ok());
+        assert_eq!(repository.nodes().count(), 1);
+        for refused in [repository.node(Some("one")).err(), repository.all().err()] {
+            assert!(refused.unwrap().to_string().contains("one/node.yaml:2:1: "));
+        }
+        assert!(repository.node(None).unwrap_err().to_string().contains("which node?"), "there are two");
+    }
+
+    #[test]
+    fn both_nodes_that_claim_one_id_are_refused() {
+        let folder = repository();
+        let text = GOOD.replace("node: tiny", "node: two").replace("tiny:", "two:").replace("id: tiny", "id: ONE");
+        write(folder.path(), "two/node.yaml", &text);
+        let repository = Repository::open(folder.path()).unwrap();
+        assert_eq!(repository.nodes().count(), 0);
+        for node in ["one", "two"] {
+            let why = repository.node(Some(node)).unwrap_err().to_string();
+            assert!(
+                why.contains("two nodes claim the id") && why.contains("docker/one/node.yaml, variant only"),
+                "{why}"
+            );
+        }
     }
 
     #[test]

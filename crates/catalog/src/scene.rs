@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::names::{Content, Name, Pattern, line, one_line};
+use crate::names::{Content, Name, Pattern, line, one_line, quote};
 
 /// A few nodes, the links between them, and steps in order.
 #[derive(Clone, Debug, Deserialize)]
@@ -230,8 +230,8 @@ impl RawStep {
             (None, Some(true)) => Exit::Failure,
             (Some(_), Some(true)) => return Err("`exits` and `fails` contradict each other".to_owned()),
         };
-        if self.matches.as_ref().is_some_and(Pattern::is_empty) {
-            return Err("`matches` is empty, which every output matches".to_owned());
+        if let Some(text) = self.matches.as_ref().and_then(Pattern::literal) {
+            line_expression(text)?;
         }
         let (prints, lacks) = (texts(self.prints.take(), "prints")?, texts(self.lacks.take(), "lacks")?);
         Ok(Expectation { prints, lacks, matches: self.matches.take(), exit })
@@ -251,6 +251,22 @@ impl RawStep {
 
 fn required<T>(value: &mut Option<T>, key: &str) -> Result<T, String> {
     value.take().ok_or_else(|| format!("this step needs the key `{key}`"))
+}
+
+/// The regular expression that an output must match; `^` and `$` match at every line.
+///
+/// # Errors
+/// If it is none, or every output matches it, so that it checks nothing.
+pub fn line_expression(text: &str) -> Result<regex_lite::Regex, String> {
+    let expression = regex_lite::RegexBuilder::new(text).multi_line(true).build();
+    let shown = quote(text);
+    let expression = expression.map_err(|error| format!("`{shown}` is not a regular expression: {error}"))?;
+    // An output of nothing, and one of a long line with whatever a line may have.
+    let line: String = ('\u{1}'..='~').filter(|c| *c != '\n').chain(['é']).collect();
+    if expression.is_match("") && expression.is_match(&line.repeat(20)) {
+        return Err(format!("`{shown}` is a pattern that every output matches, so it checks nothing"));
+    }
+    Ok(expression)
 }
 
 /// The texts of an expectation. An empty one is in every output.
@@ -331,12 +347,19 @@ mod tests {
     fn what_would_check_nothing_is_refused() {
         let crash = step("{crash: c, on: r1, times: 0, run: [a], once: now, within_ms: 5}");
         assert!(crash.unwrap_err().contains("`times` must be at least 1"));
-        for (key, value) in
-            [("matches", "''"), ("prints", "''"), ("prints", "[]"), ("prints", "[a, '']"), ("lacks", "''")]
-        {
+        for (key, value) in [("prints", "''"), ("prints", "[]"), ("prints", "[a, '']"), ("lacks", "''")] {
             let error = step(&format!("{{check: a, on: r1, run: [x], {key}: {value}}}")).unwrap_err();
             assert!(error.contains(&format!("`{key}` ")) && error.contains("empty"), "{key}: {value}: {error}");
         }
+        for matches in ["", ".*", "^.*$", "x?", "(a|)", "[a-z]*"] {
+            let error = step(&format!("{{check: a, on: r1, run: [x], matches: '{matches}'}}")).unwrap_err();
+            assert!(error.contains(&format!("`{matches}` is a pattern that every output matches")), "{error}");
+        }
+        for matches in [".", ".+", "^$", "^[^x]*$", "^.{0,80}$", "{{ version }}"] {
+            assert!(step(&format!("{{check: a, on: r1, run: [x], matches: '{matches}'}}")).is_ok(), "{matches}");
+        }
+        let error = step("{check: a, on: r1, run: [x], matches: '('}").unwrap_err();
+        assert!(error.contains("`(` is not a regular expression"), "{error}");
         let once = step("{crash: c, on: r1, times: 1, run: [a], once: '', within_ms: 5}");
         assert!(once.unwrap_err().contains("`once` must not be empty"));
         let scene: Scene = serde_yaml::from_str("{name: s, nodes: {left: {}}, steps: []}").unwrap();

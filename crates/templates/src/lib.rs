@@ -6,7 +6,7 @@ mod watch;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tera::{Context, Error, Kwargs, State, Tera, TeraResult};
+use tera::{Context, Error, ErrorKind, Kwargs, State, Tera, TeraResult};
 
 pub use watch::watched;
 
@@ -39,6 +39,16 @@ pub fn render(tera: &Tera, name: &str, context: &Context) -> TeraResult<String> 
 /// If the template is wrong, or its text would be larger.
 pub fn fill(template: &str, context: &Context, most: usize) -> TeraResult<String> {
     bounded(most, |text| engine().render_str_to(template, context, false, text))
+}
+
+/// What is wrong with a template that has no file, as one sentence without its place: Tera would show the template with
+/// a name that it made up.
+pub fn sentence(error: &Error) -> String {
+    let text = match error.kind() {
+        ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report) => report.message().to_owned(),
+        _ => error.to_string(),
+    };
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn bounded(most: usize, render: impl FnOnce(&mut Bounded) -> TeraResult<()>) -> TeraResult<String> {
@@ -123,6 +133,19 @@ mod tests {
         assert!(filled("{% for i in range(end=100000) %}{% endfor %}").is_ok());
         let nested = "{% for a in range(end=1000) %}{% for b in range(end=1000) %}{% endfor %}{% endfor %}";
         assert!(filled(nested).unwrap_err().contains("`range` makes more than 100000 elements"));
+    }
+
+    #[test]
+    fn an_error_is_one_sentence_without_a_made_up_name() {
+        for (template, said) in [
+            ("{{ verison }}", "verison"),
+            ("{{ a", "Unexpected end of input"),
+            ("{{ range(end=1, step_by=0) }}", "leads"),
+        ] {
+            let sentence = sentence(&fill(template, &Context::new(), 1000).unwrap_err());
+            assert!(sentence.contains(said) && !sentence.contains(['\n', '^']), "{sentence}");
+            assert!(!sentence.contains("one_off") && !sentence.contains("error:"), "{sentence}");
+        }
     }
 
     #[test]

@@ -13,7 +13,6 @@ mod tail;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -36,8 +35,14 @@ pub struct Ui {
     colour_result: bool,
     bars: MultiProgress,
     interrupt: Interrupt,
-    /// Whether stdout has a result in JSON.
-    has_json: Arc<AtomicBool>,
+}
+
+/// Whether stdout has a result in JSON.
+static HAS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process has printed a result as JSON.
+pub fn has_json() -> bool {
+    HAS_JSON.load(Ordering::Relaxed)
 }
 
 impl Ui {
@@ -47,8 +52,7 @@ impl Ui {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour_result = io::stdout().is_terminal() && !plain;
         let (colour, bars) = (terminal && !plain, MultiProgress::new());
-        let (interrupt, has_json) = (Interrupt::default(), Arc::default());
-        Self { verbose, quiet: false, terminal, colour, colour_result, bars, interrupt, has_json }
+        Self { verbose, quiet: false, terminal, colour, colour_result, bars, interrupt: Interrupt::default() }
     }
 
     /// The same for a step that the user did not ask for: without its notes, unless `--verbose` was given.
@@ -122,13 +126,8 @@ impl Ui {
 
     /// JSON as a result: its texts are not changed, but no terminal acts on them either.
     pub fn json(&self, json: &str) -> Result<()> {
-        self.has_json.store(true, Ordering::Relaxed);
+        HAS_JSON.store(true, Ordering::Relaxed);
         self.result_as_it_is(&text::printable_json(json))
-    }
-
-    /// Whether a result was printed as JSON.
-    pub fn has_json(&self) -> bool {
-        self.has_json.load(Ordering::Relaxed)
     }
 
     /// A spinner with the elapsed time; in a pipe, one line.

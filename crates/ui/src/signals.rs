@@ -21,6 +21,17 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// What [`end`] restores.
 static TERMINAL: OnceLock<TerminalSettings> = OnceLock::new();
 
+/// What [`end`] prints on stdout.
+static LAST_RESULT: OnceLock<LastResult> = OnceLock::new();
+
+/// Makes a result of the last message, if stdout needs one.
+pub type LastResult = fn(&str) -> Option<String>;
+
+/// Lets [`end`] print a result, too. The first call counts.
+pub fn set_last_result(make: LastResult) {
+    LAST_RESULT.get_or_init(|| make);
+}
+
 /// The settings of the terminal as they were when the program started, if it has one.
 #[derive(Clone, Debug)]
 pub struct TerminalSettings(Option<Termios>);
@@ -74,10 +85,13 @@ pub fn end(message: &str, code: i32) -> ! {
     if let Some(terminal) = TERMINAL.get() {
         terminal.restore();
     }
+    let result = LAST_RESULT.get().and_then(|make| make(message));
     let message = text::printable(message);
-    // Another thread may hold the lock of stderr for ever, if nobody reads that.
+    // Other threads may hold the locks of stdout and stderr for ever, if nobody reads those.
     #[expect(clippy::print_stderr, reason = "the usual way to stderr may have to wait")]
     std::thread::spawn(move || eprintln!("{message}"));
+    #[expect(clippy::print_stdout, reason = "the usual way to stdout may have to wait")]
+    std::thread::spawn(move || result.iter().for_each(|json| println!("{}", text::printable_json(json))));
     std::thread::sleep(LAST_WORDS);
     std::process::exit(code);
 }

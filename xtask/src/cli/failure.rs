@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use crate::commands::{Ended, WrongUsage};
-use ui::Ui;
+use ui::{Ui, signals};
 
 /// The exit code of a command that Ctrl-C ended, as in shells.
 pub(super) const INTERRUPTED: u8 = 130;
@@ -39,6 +39,10 @@ pub(super) struct Failure {
 impl Failure {
     /// Of the command line of this process, which may be one that cannot be parsed.
     pub fn of_this_process() -> Self {
+        signals::set_last_result(|message| {
+            let message = message.strip_prefix("error: ").unwrap_or(message);
+            Self::of_this_process().document(&anyhow!(message.to_owned()))
+        });
         Self { json: asks_for_json(std::env::args_os().skip(1)) }
     }
 
@@ -79,14 +83,15 @@ impl Failure {
         std::process::exit(message.exit_code())
     }
 
-    /// Prints the document, unless stdout has one already, such as the results of a command with findings.
     fn print(&self, ui: &Ui, error: &anyhow::Error) {
-        if !self.json || ui.has_json() {
-            return;
-        }
+        // It can fail only where nothing can be printed.
+        self.document(error).map(|json| ui.json(&json));
+    }
+
+    /// The document, unless stdout has one already, such as the results of a command with findings.
+    fn document(&self, error: &anyhow::Error) -> Option<String> {
         let document = Document { error: Reasons { what: &error.to_string(), because: ui::reasons(error) } };
-        // Both can fail only where nothing can be printed.
-        let _ = serde_json::to_string_pretty(&document).map(|json| ui.json(&json));
+        (self.json && !ui::has_json()).then(|| serde_json::to_string_pretty(&document).ok()).flatten()
     }
 }
 

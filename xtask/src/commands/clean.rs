@@ -26,7 +26,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let names: Vec<String> = match &args.node {
         Some(name) => vec![session.repository.node(Some(name))?.node.to_string()],
         None => {
-            let nodes = session.repository.nodes().map(|node| node.node.to_string());
+            let nodes = session.repository.all()?.into_iter().map(|node| node.node.to_string());
             nodes.chain([running_nodes::HELPER.to_owned()]).collect()
         }
     };

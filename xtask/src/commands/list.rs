@@ -1,8 +1,9 @@
 //! `cargo xtask list`
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 
+use crate::commands::outcome;
 use crate::commands::session::Session;
 use crate::commands::variant_definitions::{Rendering, forms};
 use crate::engine::{Engine, Image};
@@ -33,6 +34,18 @@ struct Row {
     saved: Presence,
 }
 
+/// An element of the list.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry {
+    Row(Row),
+    /// A node that cannot be worked on, and why.
+    Broken {
+        node: String,
+        error: String,
+    },
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Presence {
@@ -58,20 +71,28 @@ impl Presence {
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine_if_any().await;
     let planner = session.planner()?;
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for node in session.repository.nodes() {
         for variant in &node.variants {
-            rows.push(row(session, &planner, engine.as_ref().ok(), node, variant).await?);
+            match row(session, &planner, engine.as_ref().ok(), node, variant).await {
+                Ok(row) => rows.push(Entry::Row(row)),
+                Err(error) => failed.push((node.node.to_string(), error)),
+            }
         }
     }
+    failed.extend(session.repository.broken().map(|(node, why)| (node.to_owned(), anyhow!("{why}"))));
+    let broken =
+        |(node, error): &(String, anyhow::Error)| Entry::Broken { node: node.clone(), error: format!("{error:#}") };
     if args.json {
-        return session.ui.json(&serde_json::to_string_pretty(&rows)?);
+        rows.extend(failed.iter().map(broken));
+        session.ui.json(&serde_json::to_string_pretty(&rows)?)?;
+        return outcome::all(session.ui, failed.into_iter().map(|(_, error)| error));
     }
     print(session, &rows)?;
     if let Err(unreachable) = engine {
         session.ui.warn(format_args!("what is built is unknown: {:#}", unreachable.explain()));
     }
-    Ok(())
+    outcome::all(session.ui, failed.into_iter().map(|(_, error)| error))
 }
 
 async fn row(
@@ -142,7 +163,12 @@ fn has_current_definitions(session: &Session<'_>, node: &Manifest, variant: &Var
     Ok(false)
 }
 
-fn print(session: &Session<'_>, rows: &[Row]) -> Result<()> {
+fn print(session: &Session<'_>, rows: &[Entry]) -> Result<()> {
+    let rows = rows.iter().filter_map(|entry| if let Entry::Row(row) = entry { Some(row) } else { None });
+    let rows: Vec<&Row> = rows.collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
     let head = ["NODE", "VARIANT", "VERSION", "IMAGE", "BUILT", "SAVED", "WHAT IT IS"].map(str::to_owned);
     let cells = rows.iter().map(|row| {
         let untested = if row.untested { " (untested)" } else { "" };

@@ -47,7 +47,7 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let all: Vec<&Copy> = files.iter().chain(&shared).collect();
     let written = all.iter().try_for_each(|(path, content)| write(tree, path, content));
     // The program must be able to read what it wrote, or no command would work.
-    if let Err(error) = written.and_then(|()| Repository::open(&session.repository.root).map(drop)) {
+    if let Err(error) = written.and_then(|()| usable(&session.repository.root, name.as_str())) {
         all.iter().try_for_each(|(path, _)| undo(tree, path))?;
         return Err(error.context(format!("the node {name} cannot be made, and nothing of it was kept")));
     }
@@ -59,6 +59,11 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     session.ui.note(format_args!("  run `cargo xtask lint`, which checks its definitions"));
     session.ui.note(format_args!("  run `cargo xtask verify {name}`, which builds, saves, boots and checks it"));
     Ok(())
+}
+
+/// Fails if nothing could be done with the node.
+fn usable(root: &Path, name: &str) -> Result<()> {
+    Repository::open(root)?.node(Some(name)).map(drop)
 }
 
 /// A file to be written: where, and what.

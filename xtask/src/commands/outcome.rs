@@ -1,4 +1,4 @@
-//! What a command did on each server: collected, printed, and turned into its result.
+//! What a command did on each server, or with each node: collected, printed, and turned into its result.
 
 use std::time::Duration;
 
@@ -77,4 +77,15 @@ pub fn conclude(ui: &Ui, outcomes: Vec<Outcome>, json: bool) -> Result<()> {
         ui.error(&error.context(format!("{server} failed")));
     }
     if count == 0 { Ok(()) } else { Err(anyhow!("{count} of {all} servers failed; the others succeeded")) }
+}
+
+/// Fails if anything did: the last of the errors is the command's, the others are printed before it.
+pub fn all(ui: &Ui, errors: impl IntoIterator<Item = anyhow::Error>) -> Result<()> {
+    let mut before = None;
+    for error in errors {
+        if let Some(before) = before.replace(error) {
+            ui.error(&before);
+        }
+    }
+    before.map_or(Ok(()), Err)
 }

@@ -11,7 +11,7 @@ use crate::engine::connect::find::Finder;
 use crate::engine::{Engine, Unreachable};
 use crate::setup;
 use crate::setup::Consent;
-use catalog::{Planner, Repository, manifest};
+use catalog::{Manifest, Planner, Repository, manifest};
 use definitions::{lint, yaml};
 use ui::Ui;
 
@@ -29,8 +29,10 @@ impl<'a> Session<'a> {
     /// Opens the repository at `root`, else the one around the working directory.
     pub fn open(ui: &'a Ui, root: Option<&Path>, finder: &Finder) -> Result<Self> {
         let root = root.map_or_else(Repository::find_root, |root| Ok(root.to_owned()))?;
-        let repository = Repository::open(&root)?;
-        check_silenced(&repository)?;
+        let mut repository = Repository::open(&root)?;
+        for (node, why) in wrongly_silenced(&repository) {
+            repository.refuse(&node, why);
+        }
         let dist = Dist::at(repository.root.join("dist"));
         dist.refuse_links()?;
         let (cache, finder) = (finder.cache.clone(), finder.clone());
@@ -86,9 +88,9 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Refuses manifests that silence a rule which does not exist, or which CML itself enforces.
-fn check_silenced(repository: &Repository) -> Result<()> {
-    for node in repository.nodes() {
+/// The nodes whose manifests silence a rule which does not exist, or which CML itself enforces.
+fn wrongly_silenced(repository: &Repository) -> Vec<(String, String)> {
+    let check = |node: &Manifest| -> Result<()> {
         for (index, silenced) in node.silenced.iter().enumerate() {
             let path = repository.folder(node).join("node.yaml");
             let place = || place(repository, &path, index);
@@ -97,8 +99,10 @@ fn check_silenced(repository: &Repository) -> Result<()> {
                 bail!("{}: `{}` cannot be silenced: CML refuses such a definition", place(), rule.id);
             }
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    let wrong = |node: &Manifest| Some((node.node.to_string(), check(node).err()?.to_string()));
+    repository.nodes().filter_map(wrong).collect()
 }
 
 /// Where the manifest names the rule: file, line, column and key.

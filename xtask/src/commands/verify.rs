@@ -93,7 +93,7 @@ async fn subjects(session: &Session<'_>, args: &Args) -> Result<Vec<Subject>> {
         return Ok(vec![Subject { id, node, scenes: Vec::new(), context: tera::Context::new(), stop_seconds: None }]);
     }
     let repository = &session.repository;
-    let nodes = if args.all { repository.nodes().collect() } else { repository.named(&args.nodes)? };
+    let nodes = if args.all { repository.all()? } else { repository.named(&args.nodes)? };
     let mut all = Subjects::new(session, &args.recipe);
     let mut subjects = Vec::new();
     for node in nodes {

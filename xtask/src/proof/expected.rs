@@ -1,13 +1,13 @@
 //! Whether a command printed and exited as expected.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::engine::containers::exec::Output;
 use catalog::names::Pattern;
-use catalog::scene::{Exit, Expectation};
+use catalog::scene::{Exit, Expectation, line_expression};
 
 /// [`Expectation`] with its patterns filled in.
-pub(super) struct Expected {
+pub struct Expected {
     prints: Vec<String>,
     lacks: Vec<String>,
     matches: Option<(String, regex_lite::Regex)>,
@@ -15,17 +15,17 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    pub(super) fn of(expectation: &Expectation, context: &tera::Context) -> Result<Self> {
+    /// # Errors
+    /// If a pattern lacks a variable, is no regular expression, or would check nothing.
+    pub fn of(expectation: &Expectation, context: &tera::Context) -> Result<Self> {
         let read = |pattern: &Pattern| {
             let text = pattern.render(context)?;
-            // `^` and `$` match at every line.
-            let expression = regex_lite::RegexBuilder::new(&text).multi_line(true).build();
-            let expression = expression.with_context(|| format!("`{text}` is not a regular expression"))?;
+            let expression = line_expression(&text).map_err(anyhow::Error::msg)?;
             anyhow::Ok((text, expression))
         };
         let matches = expectation.matches.as_ref().map(read).transpose()?;
         let (prints, lacks) = (fill_all(&expectation.prints, context)?, fill_all(&expectation.lacks, context)?);
-        let mut texts = prints.iter().chain(&lacks).chain(matches.iter().map(|(text, _)| text));
+        let mut texts = prints.iter().chain(&lacks);
         anyhow::ensure!(texts.all(|text| !text.is_empty()), "a text to look for becomes empty, so it checks nothing");
         Ok(Self { prints, lacks, matches, exit: expectation.exit })
     }
@@ -51,7 +51,9 @@ impl Expected {
     }
 }
 
-pub(super) fn fill_all(patterns: &[Pattern], context: &tera::Context) -> Result<Vec<String>> {
+/// # Errors
+/// If a pattern lacks a variable.
+pub fn fill_all(patterns: &[Pattern], context: &tera::Context) -> Result<Vec<String>> {
     patterns.iter().map(|pattern| pattern.render(context)).collect()
 }
 

@@ -13,6 +13,7 @@ mod shipped;
 mod subject;
 mod topology;
 
+pub use expected::{Expected, fill_all};
 pub use prove::prove;
 pub use report::{Figures, Outcome, Row, VerifyReport};
 pub use subject::{SceneSetup, Shipped, Subject};

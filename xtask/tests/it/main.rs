@@ -28,6 +28,7 @@ mod no_engine {
     mod hostile_templates;
     mod json;
     mod links;
+    mod manifests;
     mod ssh_questions;
     mod tidy;
     mod unprintable;

@@ -3,18 +3,19 @@
 mod files;
 mod rendered;
 mod report;
+mod scenes;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::commands::Ended;
 use crate::commands::session::Session;
+use crate::commands::{Ended, outcome};
 use crate::engine::connect::find::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::machine;
-use report::Report;
+use report::{Judged, Report};
 use ui::Ui;
 
 pub(super) use rendered::refuse_errors;
@@ -42,33 +43,41 @@ enum Deny {
 /// cannot be read or has no definitions.
 pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     let (templates, files) = args.paths.iter().cloned().partition(|path| repository_of_template(path).is_some());
-    let reports = if args.paths.is_empty() {
-        rendered::lint(&Session::open(ui, root, &no_engine()?)?)?
+    let judged = if args.paths.is_empty() {
+        rendered::lint(&Session::open(ui, root, &no_engine()?)?)
     } else {
         lint_paths(ui, templates, files).await?
     };
     let failed = |report: &Report| report.fails(args.deny == Some(Deny::Warnings));
     if args.json {
-        ui.json(&report::json(&reports, failed)?)?;
+        ui.json(&report::json(&judged, failed)?)?;
     } else {
-        report::print(ui, &reports)?;
+        report::print(ui, &judged.reports)?;
     }
-    report::summarize(ui, &reports);
+    let Judged { reports, failures } = judged;
+    if !reports.is_empty() || failures.is_empty() {
+        report::summarize(ui, &reports);
+    }
+    outcome::all(ui, failures.into_iter().map(|failure| failure.error))?;
     if reports.iter().any(failed) { Err(Ended(1).into()) } else { Ok(()) }
 }
 
 /// Files are judged as they are, templates of a repository as they are rendered.
-async fn lint_paths(ui: &Ui, templates: Vec<PathBuf>, files: Vec<PathBuf>) -> Result<Vec<Report>> {
+async fn lint_paths(ui: &Ui, templates: Vec<PathBuf>, files: Vec<PathBuf>) -> Result<Judged> {
     // On a separate thread, so that Ctrl-C works while a large archive is read.
     let linting = tokio::task::spawn_blocking(move || files::lint(&files));
-    let mut reports = linting.await.context("reading the definitions")??;
+    let reports = linting.await.context("reading the definitions")??;
+    let mut judged = Judged { reports, ..Judged::default() };
     for path in templates {
         let root = repository_of_template(&path).context("the repository around the template is gone")?;
         let (session, path) = (Session::open(ui, Some(&root), &no_engine()?)?, path.canonicalize()?);
         let is_asked_for = |report: &Report| session.repository.root.join(&report.path).starts_with(&path);
-        reports.extend(rendered::lint(&session)?.into_iter().filter(is_asked_for));
+        let of_repository = rendered::lint(&session);
+        judged.reports.extend(of_repository.reports.into_iter().filter(is_asked_for));
+        // What a template becomes for a node that cannot be rendered is not known.
+        judged.failures.extend(of_repository.failures);
     }
-    Ok(reports)
+    Ok(judged)
 }
 
 /// The repository that a template, or folder of templates, belongs to.

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
-use crate::commands::lint::report::Report;
+use crate::commands::lint::report::{Failure, Judged, Report};
+use crate::commands::lint::scenes;
 use crate::commands::session::Session;
 use crate::commands::variant_definitions::{Rendering, forms};
+use catalog::manifest::MANIFEST;
 use catalog::{Manifest, Repository};
 use definitions::finding::Finding;
 use definitions::lint::ImageFile;
@@ -18,25 +20,29 @@ const MOST_COMBINED: usize = 4;
 /// A larger file is not a script that prints something on the console.
 const LARGEST_IMAGE_FILE: u64 = 1 << 20;
 
-/// The findings in all renderings. Fails if something cannot be rendered, after trying everything else.
-pub(super) fn lint(session: &Session<'_>) -> Result<Vec<Report>> {
+/// The findings in all renderings, and in what the manifests' checks and scenes name. What cannot be rendered or read
+/// is a failure of that node; all others are judged.
+pub(super) fn lint(session: &Session<'_>) -> Judged {
     let repository = &session.repository;
-    let mut collected = Collected::default();
-    let mut failed = Vec::new();
+    let (mut collected, mut failures) = (Collected::default(), Vec::new());
     for node in repository.nodes() {
-        let files = image_files(repository, node)?;
-        for (variant, shared) in node.variants.iter().flat_map(|variant| forms(node).map(move |form| (variant, form))) {
-            for switches in settings(&node.switches) {
-                let added = Rendering::of(node, variant, &switches, shared)
-                    .and_then(|rendering| collected.add(repository, &rendering, &files))
-                    .with_context(|| format!("node {}, variant {}", node.node, variant.name));
-                failed.extend(added.err());
-            }
+        let path = manifest_of(node.node.as_str());
+        let mut fail = |error| failures.push(Failure { path: path.clone(), error });
+        for error in collected.add_all(repository, node) {
+            fail(error);
+        }
+        match scenes::judge(repository, node) {
+            Ok(wrong) => wrong.into_iter().for_each(|line| fail(anyhow!(line))),
+            Err(error) => fail(error),
         }
     }
-    let Some(last) = failed.pop() else { return Ok(collected.reports()) };
-    failed.iter().for_each(|error| session.ui.error(error));
-    Err(last)
+    let broken = |(node, why): (&str, &str)| Failure { path: manifest_of(node), error: anyhow!("{why}") };
+    failures.extend(repository.broken().map(broken));
+    Judged { reports: collected.reports(), failures }
+}
+
+fn manifest_of(node: &str) -> String {
+    format!("docker/{node}/{MANIFEST}")
 }
 
 fn settings(defaults: &BTreeMap<String, bool>) -> Vec<BTreeMap<String, bool>> {
@@ -72,6 +78,7 @@ struct Collected(BTreeMap<String, Template>);
 #[derive(Default)]
 struct Template {
     kind: &'static str,
+    /// Of the template itself; none of a file that others include.
     renderings: usize,
     findings: Vec<Seen>,
     silenced: BTreeSet<(String, &'static str)>,
@@ -83,6 +90,25 @@ struct Seen {
 }
 
 impl Collected {
+    /// Adds each variant of a node with each setting of its switches. Returns what is wrong with those that cannot be
+    /// rendered.
+    fn add_all(&mut self, repository: &Repository, node: &Manifest) -> Vec<anyhow::Error> {
+        let files = match image_files(repository, node) {
+            Ok(files) => files,
+            Err(error) => return vec![error],
+        };
+        let mut errors = Vec::new();
+        for (variant, shared) in node.variants.iter().flat_map(|variant| forms(node).map(move |form| (variant, form))) {
+            for switches in settings(&node.switches) {
+                let added = Rendering::of(node, variant, &switches, shared)
+                    .and_then(|rendering| self.add(repository, &rendering, &files))
+                    .with_context(|| format!("node {}, variant {}", node.node, variant.name));
+                errors.extend(added.err());
+            }
+        }
+        errors
+    }
+
     fn add(&mut self, repository: &Repository, rendering: &Rendering<'_>, files: &[ImageFile]) -> Result<()> {
         let definitions = rendering.render(repository, &definitions::unknown_image_id())?;
         let name = |path: &Path| path.strip_prefix(&repository.root).unwrap_or(path).display().to_string();
@@ -127,11 +153,12 @@ impl Template {
         }
     }
 
-    /// In the order of the text. A finding that only some renderings have names the first of them.
+    /// In the order of the text. A finding that only some renderings have names the first of them, and so does each in
+    /// a file that templates include: it is not known which of them do.
     fn findings(mut self) -> Vec<Finding> {
         self.findings.sort_by_key(|seen| seen.finding.at);
         let findings = self.findings.into_iter().map(|Seen { mut finding, renderings }| {
-            if renderings.len() < self.renderings {
+            if self.renderings == 0 || renderings.len() < self.renderings {
                 finding.message += &format!(" ({})", renderings[0]);
             }
             finding

@@ -14,6 +14,19 @@ pub(super) struct Report {
     pub silenced: usize,
 }
 
+/// What keeps a node from being judged, or is wrong in its manifest.
+pub(super) struct Failure {
+    /// The manifest.
+    pub path: String,
+    pub error: anyhow::Error,
+}
+
+#[derive(Default)]
+pub(super) struct Judged {
+    pub reports: Vec<Report>,
+    pub failures: Vec<Failure>,
+}
+
 impl Report {
     pub fn fails(&self, warnings_too: bool) -> bool {
         self.findings.iter().any(|finding| warnings_too || finding.is_error())
@@ -26,6 +39,8 @@ struct FileObject<'a> {
     kind: &'static str,
     ok: bool,
     findings: Vec<FindingObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -39,12 +54,16 @@ struct FindingObject<'a> {
     help: Option<&'a str>,
 }
 
-pub(super) fn json(reports: &[Report], failed: impl Fn(&Report) -> bool) -> Result<String> {
-    let files = reports.iter().map(|report| {
+pub(super) fn json(judged: &Judged, failed: impl Fn(&Report) -> bool) -> Result<String> {
+    let files = judged.reports.iter().map(|report| {
         let Report { path, kind, findings, .. } = report;
-        FileObject { path, kind, ok: !failed(report), findings: findings.iter().map(object).collect() }
+        FileObject { path, kind, ok: !failed(report), findings: findings.iter().map(object).collect(), error: None }
     });
-    Ok(serde_json::to_string_pretty(&files.collect::<Vec<_>>())?)
+    let failures = judged.failures.iter().map(|Failure { path, error }| {
+        let error = Some(format!("{error:#}"));
+        FileObject { path, kind: "manifest", ok: false, findings: Vec::new(), error }
+    });
+    Ok(serde_json::to_string_pretty(&files.chain(failures).collect::<Vec<_>>())?)
 }
 
 fn object(finding: &Finding) -> FindingObject<'_> {

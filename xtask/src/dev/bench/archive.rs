@@ -34,6 +34,23 @@ pub async fn against_gzip(session: &Session<'_>, node: &NodeArgs, rounds: u32) -
     ])
 }
 
+/// Reading a saved archive whole, as `lint`, `verify` and `save` judge it, in turns with unpacking it and nothing else.
+pub async fn reading(session: &Session<'_>, node: &NodeArgs, rounds: u32) -> Result<Vec<Figure>> {
+    let saved = Saved::up_to_date(session, node).await?;
+    let path = &saved.bundle.archive.path;
+    let [mut judged, mut unpacked] = <[Times; 2]>::default();
+    for _ in 0..rounds {
+        unpacked.measure(async { Ok(std::io::copy(&mut archive::open(path)?, &mut std::io::sink())?) }).await?;
+        judged.measure(async { archive::examine_file(path) }).await?;
+    }
+    let more = judged.median().saturating_sub(unpacked.median()).as_secs_f64();
+    Ok(vec![
+        figure(format!("reading {}, each layer compared", saved.bundle.id), judged, ""),
+        figure("  unpacking it alone", unpacked, ""),
+        figure("  what the comparison adds", format!("{more:.2} s"), "at most 1 s"),
+    ])
+}
+
 /// The sizes of image and archive, next to the limits of the manifest.
 pub async fn sizes(session: &Session<'_>, node: &NodeArgs) -> Result<Vec<Figure>> {
     let built = Built::up_to_date(session, node).await?;

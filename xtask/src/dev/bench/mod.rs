@@ -35,6 +35,8 @@ pub struct Args {
 enum What {
     /// `save` against `docker save | gzip` and against the bare export
     Archive,
+    /// Reading an archive whole with each layer compared, against unpacking it
+    Read,
     /// The sizes of image and archive
     Size,
     /// A build without any cache, against one stage and plain `make`
@@ -65,6 +67,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     for what in what {
         match what {
             What::Archive => figures.extend(archive::against_gzip(session, &node, args.rounds).await?),
+            What::Read => figures.extend(archive::reading(session, &node, args.rounds).await?),
             What::Size => figures.extend(archive::sizes(session, &node).await?),
             What::Build => figures.extend(build::against_one_stage(session, &node).await?),
             What::Engines => figures.extend(build::on_both_engines(session, &node, args.rounds).await?),

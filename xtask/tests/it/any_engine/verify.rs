@@ -24,6 +24,9 @@ fn fails_at(repo: &Repo, check: &str, words: &[&str]) {
     let outcome = repo.xtask(&["verify", "--json"]);
     assert_eq!(outcome.code, Some(1), "{outcome}");
     assert_fault(&outcome, check, words);
+    // The last lines name it, too.
+    let last = outcome.stderr.split("error: ").last().unwrap();
+    assert!(last.starts_with(&repo.id()) && last.contains(&format!(": {check}\n")), "{outcome}");
     assert_eq!(nothing_left(repo), (0, 0, 0));
 }
 
@@ -110,6 +113,22 @@ fn a_node_that_works_is_proved_with_its_figures() {
     assert_eq!(nothing_left(&repo), (0, 0, 0));
     let table = repo.xtask(&["verify"]).success();
     assert!(table.stdout.contains("SCENE") && table.stdout.contains("create to READY"), "{table}");
+}
+
+#[test]
+fn the_last_lines_name_the_failed_checks_of_every_node() {
+    let mut repo = node_that("echo broken; exit 3");
+    let (first, twin) = (repo.node().to_owned(), repo.add_twin());
+    let outcome = repo.xtask(&["verify", &first, &twin]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let last = outcome.stderr.split("error: ").last().unwrap();
+    for node in [&first, &twin] {
+        let of_node = format!("{node}-1-0: 1 of 4 checks failed\n  as shipped: boots within boot.timeout\n    ");
+        assert!(last.contains(&of_node), "{outcome}");
+    }
+    assert!(last.matches("ended with exit code 3").count() == 2, "{outcome}");
+    assert!(last.lines().all(|line| line.chars().count() <= 80), "{outcome}");
+    assert_eq!(outcome.stdout.matches("boots within boot.timeout").count(), 2, "the tables are whole: {outcome}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn a_manifest_without_variants_or_dockerfile_is_refused() {
     )
     .says(["node.yaml:8:1: `variants` is empty"]);
     listed_with("    base:\n", "    dockerfile: Dockerfile.none\n    base:\n")
-        .says(["variants[0].dockerfile: there is no file ", "/Dockerfile.none"]);
+        .says(["variants[0]: dockerfile: there is no file ", "/Dockerfile.none"]);
 }
 
 #[test]

@@ -408,7 +408,12 @@ impl Outcome {
     pub fn failure(self) -> Self {
         assert_eq!(self.code, Some(1), "it should have failed:\n{self}");
         assert!(self.stderr.contains("error: "), "it should say why it failed:\n{self}");
-        let has_no_result = self.stdout.is_empty() || self.json()["error"]["what"].is_string();
+        let is_error = |value: &serde_json::Value| !value["error"].is_null();
+        let has_no_result = self.stdout.is_empty()
+            || match self.json() {
+                serde_json::Value::Array(list) => list.iter().all(is_error),
+                document => is_error(&document),
+            };
         assert!(has_no_result, "a failure has no result:\n{self}");
         self
     }

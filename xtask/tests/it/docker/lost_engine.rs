@@ -60,7 +60,10 @@ fn an_engine_that_dies_while_a_node_runs_is_reported() {
     wait_until("the node runs", || client.labelled("cml-nodes.actor").1 == 1);
     engine.kill();
     // Refused, or reset if it was open.
-    verify.end().failure().says(["listing the engine's containers", "Connection re"]);
+    let outcome = verify.end().says(["listing the engine's containers", "Connection re"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let found = outcome.stdout.lines().find(|line| line.contains("archive and definitions agree"));
+    assert!(found.is_some_and(|line| line.contains(" ok ")), "what was found before is not lost: {outcome}");
     repo.unset("DOCKER_HOST");
 }
 

@@ -27,6 +27,9 @@ fn fails(repo: &Repo, args: &[&str], said: &[&str]) {
     let outcome = repo.start_within(&["prlimit", LIMIT], args).end_within(GUARD);
     assert!(matches!(outcome.code, Some(1 | 2)), "{outcome}");
     assert!(outcome.stderr.len() + outcome.stdout.len() < 8192, "{outcome}");
+    if args.contains(&"--json") {
+        outcome.json();
+    }
     let text = format!("{}{}", outcome.stdout, outcome.stderr);
     for part in said {
         assert!(text.contains(part), "it should say `{part}`: {outcome}");
@@ -138,7 +141,7 @@ fn patterns_of_the_manifest_are_refused_with_their_place() {
 #[test]
 fn files_of_scenes_may_have_statements() {
     let repo = repository();
-    let scene = "scenes:\n  - name: s\n    nodes: {a: {files: {f: \"{% if version %}x{% endif %}\"}}}\n    \
+    let scene = "scenes:\n  - name: s\n    nodes: {a: {files: {config.json: \"{% if version %}x{% endif %}\"}}}\n    \
                  steps:\n      \
                  - {check: c, on: a, run: [cat]}\nvariants:";
     repo.edit_manifest("variants:", scene);
