@@ -193,7 +193,7 @@ async fn dispatch(ui: &Ui, cli: Cli, finder: &Finder) -> anyhow::Result<()> {
         Command::Logs(args) => commands::consoles::logs(&session()?, args).await,
         Command::Stop(args) => commands::stop::run(&session()?, args).await,
         Command::Verify(args) => commands::verify::run(&session()?, args).await,
-        Command::New(args) => commands::new::run(&session()?, args),
+        Command::New(args) => commands::new::run(&session()?, args).await,
         Command::Lint(args) => commands::lint::run(ui, cli.root.as_deref(), args).await,
         Command::Diff(args) => commands::diff::run(&session()?, args),
         Command::Upload(args) => commands::upload::run(&session()?, args).await,

@@ -40,9 +40,9 @@ impl Definitions {
         Ok(self)
     }
 
-    /// The findings of `lint` in both, given the files that the image is made of.
-    pub fn lint(&self, image_files: Vec<ImageFile>) -> Vec<Placed> {
-        let mut files = Some(image_files);
+    /// The findings of `lint` in both, given the files that the image is made of, if they are known.
+    pub fn lint(&self, image_files: Option<Vec<ImageFile>>) -> Vec<Placed> {
+        let mut files = image_files;
         let subjects = self.rendered.each_ref().map(|rendered| Subject {
             document: &rendered.document,
             around: Surroundings { image_files: files.take(), ..Surroundings::default() },

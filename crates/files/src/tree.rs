@@ -192,6 +192,22 @@ impl Tree {
         self.unlink(path.as_ref(), AtFlags::empty())
     }
 
+    /// Removes a file, and the folders around it that are empty without it.
+    ///
+    /// # Errors
+    /// If a folder on the way is a link.
+    pub fn remove_with_folders(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        self.remove(path)?;
+        for folder in path.ancestors().skip(1).take_while(|folder| *folder != self.root()) {
+            if !self.entries(folder).is_ok_and(|entries| entries.is_empty()) {
+                break;
+            }
+            self.remove_folder(folder)?;
+        }
+        Ok(())
+    }
+
     /// Removes an empty folder. Returns whether it was there.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! One file per subcommand, with its `Args` and its `run`; and what they share: `args`, `session`, `flow`, `servers`,
 //!, `running_nodes` and `variant_definitions`.
 
+mod any_image;
 pub mod args;
 pub mod build;
 pub mod builder;

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::commands::any_image::{self, ImageArgs};
 use crate::commands::session::Session;
 use catalog::context::{self, ContextFile};
 use catalog::manifest::MANIFEST;
@@ -22,19 +23,29 @@ pub struct Args {
     /// Name of the new node: a-z, 0-9 and `-`
     node: String,
     /// Node of this repository to copy from [default: a host on Debian with a shell]
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", conflicts_with = "image")]
     from: Option<String>,
+    #[command(flatten)]
+    image: Option<ImageArgs>,
 }
 
 /// The keys of a manifest that contain the node's name.
 const NAMED: [&str; 6] = ["node:", "image:", "id:", "label:", "title:", "node_definition:"];
 
-pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
+pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let name = Name::try_from(args.node).map_err(anyhow::Error::msg)?;
     Repository::check_name(name.as_str())?;
+    match &args.image {
+        Some(image) => any_image::run(session, &name, image).await,
+        None => copy(session, &name, args.from.as_deref()),
+    }
+}
+
+/// A node whose files are those of another.
+fn copy(session: &Session<'_>, name: &Name, from: Option<&str>) -> Result<()> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR"));
     let own = Repository::open_sharing(&program.join("scaffold"), &program.join("../docker"))?;
-    let (from, source) = match &args.from {
+    let (from, source) = match from {
         Some(node) => (&session.repository, session.repository.node(Some(node))?),
         None => (&own, own.node(None)?),
     };
@@ -48,7 +59,7 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let written = all.iter().try_for_each(|(path, content)| write(tree, path, content));
     // The program must be able to read what it wrote, or no command would work.
     if let Err(error) = written.and_then(|()| usable(&session.repository.root, name.as_str())) {
-        all.iter().try_for_each(|(path, _)| undo(tree, path))?;
+        all.iter().try_for_each(|(path, _)| tree.remove_with_folders(path))?;
         return Err(error.context(format!("the node {name} cannot be made, and nothing of it was kept")));
     }
     for (path, _) in &all {
@@ -183,18 +194,6 @@ fn write(tree: &Tree, path: &Path, content: &Content) -> Result<()> {
         Content::Bytes(text) => tree.write(path, if text.starts_with(b"#!") { 0o755 } else { 0o644 }, text),
         Content::Link(target) => tree.write_link(path, target),
     }
-}
-
-/// Removes a file and the folders that are empty without it.
-fn undo(tree: &Tree, path: &Path) -> Result<()> {
-    tree.remove(path)?;
-    for folder in path.ancestors().skip(1).take_while(|folder| *folder != tree.root()) {
-        if !tree.entries(folder).is_ok_and(|entries| entries.is_empty()) {
-            break;
-        }
-        tree.remove_folder(folder)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

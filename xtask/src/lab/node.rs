@@ -237,11 +237,11 @@ impl Lab<'_> {
     /// Whether the memory of a running node was enough so far.
     pub async fn memory_use(&self, node: &Node) -> Result<MemoryUse> {
         let Some(mib) = node.container.ram else { return Ok(MemoryUse::Unknown) };
-        let shown = self.exec(node, &ram::command()).await?;
+        let shown = self.cat(node, &ram::COUNTERS).await?;
         Ok(ram::judge(&shown.text, mib))
     }
 
-    async fn ended(&self, node: &Node, console: &str) -> anyhow::Error {
+    pub(super) async fn ended(&self, node: &Node, console: &str) -> anyhow::Error {
         let code = match self.engine.end_of(&node.id).await {
             Ok(Err(code)) => format!("with exit code {code}"),
             Ok(Ok(_)) => "its console, but keeps running".to_owned(),

@@ -1,8 +1,9 @@
 //! Whether a node needs more memory than its definition gives it: `ram` is a limit in CML, and it is one here.
 
 /// What a container sees of its own control group, in version 2 and in version 1: the limit in bytes, and how often the
-/// kernel has killed a process because of it. [Linux: admin-guide/cgroup-v2, cgroup-v1/memory]
-const COUNTERS: [&str; 4] = [
+/// kernel has killed a process because of it. Those of the other version are missing.
+/// [Linux: admin-guide/cgroup-v2, cgroup-v1/memory]
+pub(super) const COUNTERS: [&str; 4] = [
     "/sys/fs/cgroup/memory.max",
     "/sys/fs/cgroup/memory.events",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -16,13 +17,8 @@ pub enum MemoryUse {
     Enough,
     /// Processes were killed; the text says it.
     Outgrown(String),
-    /// The node cannot say: it has no `cat`, or the engine could not set the limit.
+    /// It cannot be read, or the engine could not set the limit.
     Unknown,
-}
-
-/// The command that shows these files. Those of the other version are missing, which is no failure.
-pub(super) fn command() -> Vec<String> {
-    ["cat"].into_iter().chain(COUNTERS).map(str::to_owned).collect()
 }
 
 /// What the files say of a node that gets so many MiB.

@@ -87,7 +87,9 @@ pub(super) async fn examine(
     rows.add("its interfaces exist", interfaces_problem(lab, node).await?, None);
     let sysctls = testbed.subject.node.container.config.docker.sysctls();
     if !sysctls.is_empty() {
-        rows.add("each --sysctl is in effect", sysctls_problem(lab, node, &sysctls).await?, describe(left_out));
+        let Sysctls { wrong, unknown } = read_sysctls(lab, node, &sysctls).await?;
+        let unprovable = joined(describe(left_out).into_iter().chain(unknown).collect());
+        rows.add("each --sysctl is in effect", wrong, unprovable);
     }
     if let Some(shell) = &config.shell {
         rows.add("the second console's shell runs", shell_problem(lab, node, shell).await, None);
@@ -161,17 +163,25 @@ async fn interfaces_problem(lab: &Lab<'_>, node: &Node) -> Result<Option<String>
     Ok((!missing.is_empty()).then(|| format!("missing: {}", missing.join(", "))))
 }
 
-async fn sysctls_problem(lab: &Lab<'_>, node: &Node, sysctls: &[(String, String)]) -> Result<Option<String>> {
+/// What is wrong with the kernel settings of a node, and which cannot be read.
+struct Sysctls {
+    wrong: Option<String>,
+    unknown: Option<String>,
+}
+
+async fn read_sysctls(lab: &Lab<'_>, node: &Node, sysctls: &[(String, String)]) -> Result<Sysctls> {
     let checks = sysctls.iter().map(async |(name, wanted)| {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));
         anyhow::Ok(match read_inside(lab, node, &path).await? {
             // Some settings are several numbers, separated by any white space.
-            Some(value) if value.split_whitespace().eq(wanted.split_whitespace()) => None,
-            Some(value) => Some(format!("{name} is {}, not {wanted}", value.trim())),
-            None => Some(format!("{name}: {UNREADABLE}")),
+            Some(value) if value.split_whitespace().eq(wanted.split_whitespace()) => (None, None),
+            Some(value) => (Some(format!("{name} is {}, not {wanted}", value.trim())), None),
+            None => (None, Some(format!("{name}: {UNREADABLE}"))),
         })
     });
-    Ok(joined(try_join_all(checks).await?.into_iter().flatten().collect()))
+    let (wrong, unknown): (Vec<_>, Vec<_>) = try_join_all(checks).await?.into_iter().unzip();
+    let joined = |lines: Vec<Option<String>>| joined(lines.into_iter().flatten().collect());
+    Ok(Sysctls { wrong: joined(wrong), unknown: joined(unknown) })
 }
 
 const UNSEEN: &str = "the link helper cannot see the node's processes (is /proc of the engine's host mounted with \
@@ -181,10 +191,10 @@ const NO_LIMIT: &str = "the node cannot show that its memory is limited to `sim.
      or the definition's own arguments set another limit (`--memory`), or the engine (an ordinary user's, without \
      control groups of its own) cannot limit it";
 
-const UNREADABLE: &str = "unknown: `cat` does not work in the node";
+const UNREADABLE: &str = "unknown: the image has no `cat` that could read it in the node";
 
 async fn read_inside(lab: &Lab<'_>, node: &Node, path: &str) -> Result<Option<String>> {
-    let read = lab.exec(node, &["cat".to_owned(), path.to_owned()]).await?;
+    let read = lab.cat(node, &[path]).await?;
     Ok((read.code == 0).then_some(read.text))
 }
 

@@ -36,6 +36,7 @@ mod no_engine {
 
 mod any_engine {
     mod a_node_is_data;
+    pub mod any_image;
     mod archives;
     mod failing_builds;
     mod host_access;
@@ -83,6 +84,7 @@ mod docker {
     mod install_script;
     mod lost_engine;
     mod power_failure;
+    mod registry;
     mod untrusted_files;
 
     mod waiting {

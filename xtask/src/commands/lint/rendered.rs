@@ -99,9 +99,11 @@ impl Collected {
         };
         let mut errors = Vec::new();
         for (variant, shared) in node.variants.iter().flat_map(|variant| forms(node).map(move |form| (variant, form))) {
+            // What is in an image that was made elsewhere is unknown.
+            let files = variant.prebuilt.is_none().then_some(&*files);
             for switches in settings(&node.switches) {
                 let added = Rendering::of(node, variant, &switches, shared)
-                    .and_then(|rendering| self.add(repository, &rendering, &files))
+                    .and_then(|rendering| self.add(repository, &rendering, files))
                     .with_context(|| format!("node {}, variant {}", node.node, variant.name));
                 errors.extend(added.err());
             }
@@ -109,7 +111,7 @@ impl Collected {
         errors
     }
 
-    fn add(&mut self, repository: &Repository, rendering: &Rendering<'_>, files: &[ImageFile]) -> Result<()> {
+    fn add(&mut self, repository: &Repository, rendering: &Rendering<'_>, files: Option<&[ImageFile]>) -> Result<()> {
         let definitions = rendering.render(repository, &definitions::unknown_image_id())?;
         let name = |path: &Path| path.strip_prefix(&repository.root).unwrap_or(path).display().to_string();
         for (path, kind) in definitions.templates().into_iter().zip(["node_definition", "image_definition"]) {
@@ -118,7 +120,7 @@ impl Collected {
             template.renderings += 1;
         }
         let (node, description) = (rendering.node, describe(rendering));
-        for Placed { file, kind, finding } in definitions.lint(files.to_vec()) {
+        for Placed { file, kind, finding } in definitions.lint(files.map(<[ImageFile]>::to_vec)) {
             let template = self.0.entry(name(&file)).or_default();
             template.kind = kind;
             if is_silenced(node, &finding) {
@@ -186,7 +188,7 @@ fn is_silenced(node: &Manifest, finding: &Finding) -> bool {
 /// Refuses definitions with errors that the manifest does not silence, and names the place of each: CML would refuse
 /// them, or the node not work. Warns of errors that it does silence.
 pub(in crate::commands) fn refuse_errors(session: &Session<'_>, node: &Manifest, rendered: &Definitions) -> Result<()> {
-    let mut placed = rendered.lint(image_files(&session.repository, node)?);
+    let mut placed = rendered.lint(Some(image_files(&session.repository, node)?));
     for silenced in &node.silenced {
         let applies = |placed: &Placed| placed.finding.is_error() && placed.finding.rule.id == silenced.rule;
         if placed.iter().any(applies) {

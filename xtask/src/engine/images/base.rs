@@ -122,7 +122,7 @@ pub async fn ensure(engine: &Engine, ui: &Ui, origin: Origin, platform: &str, sc
 }
 
 /// Fetches an image from its registry. A build would do so by itself, but then nobody could tell which image it was.
-pub(super) async fn fetch(engine: &Engine, image: &str, platform: &str) -> Result<()> {
+pub async fn fetch(engine: &Engine, image: &str, platform: &str) -> Result<()> {
     let is_complete = image.rsplit('/').next().is_some_and(|name| name.contains([':', '@']));
     // Without a tag, Docker would fetch every tag there is.
     let name = if is_complete { image.to_owned() } else { format!("{image}:latest") };

@@ -75,17 +75,41 @@ pub async fn take(
     before: Option<&str>,
 ) -> Result<Image> {
     let prebuilt = plan.prebuilt.as_ref().context("the plan builds its image")?;
-    let name = bring(engine, ui, tree, plan, &prebuilt.image_id, &place).await?;
-    let taken = check(engine, ui, plan, &prebuilt.image_id, &name, before).await;
-    if name.starts_with(CANDIDATE) {
-        // Without a tag of its own, a wrong image goes with it.
-        engine.remove_image(&name).await?;
+    let candidate = Candidate::of(engine, &prebuilt.image_id);
+    let name = bring(engine, ui, tree, plan, &candidate, &place).await?;
+    check(engine, ui, plan, &prebuilt.image_id, &name, before).await
+}
+
+/// The name of an image while it is loaded and examined. It is removed when this is dropped, also because of Ctrl-C; an
+/// image that has no other name by then goes with it.
+pub struct Candidate<'a> {
+    engine: &'a Engine,
+    pub name: String,
+}
+
+impl<'a> Candidate<'a> {
+    pub fn of(engine: &'a Engine, id: &Digest) -> Self {
+        // Of this command alone: another may be loading the same image.
+        Self { engine, name: format!("{CANDIDATE}:{}-{:x}", id.short(), fastrand::u32(..)) }
     }
-    taken
+}
+
+impl Drop for Candidate<'_> {
+    fn drop(&mut self) {
+        let name = std::mem::take(&mut self.name);
+        self.engine.finish(|engine| async move { engine.remove_image(&name).await });
+    }
 }
 
 /// The name or ID that the image has in the engine, into which it is brought if necessary.
-async fn bring(engine: &Engine, ui: &Ui, tree: &Tree, plan: &BuildPlan, id: &Digest, place: &Place) -> Result<String> {
+async fn bring(
+    engine: &Engine,
+    ui: &Ui,
+    tree: &Tree,
+    plan: &BuildPlan,
+    candidate: &Candidate<'_>,
+    place: &Place,
+) -> Result<String> {
     match &place.kind {
         PlaceKind::Engine(name) => Ok(name.clone()),
         PlaceKind::Registry(name) => {
@@ -95,13 +119,12 @@ async fn bring(engine: &Engine, ui: &Ui, tree: &Tree, plan: &BuildPlan, id: &Dig
             fetched.map(|()| name.clone())
         }
         PlaceKind::Archive(path) => {
-            let candidate = format!("{CANDIDATE}:{}", id.short());
             let (tree, inner, file) = (tree.clone(), path.clone(), tree.root().join(path));
             let open = move || Ok(archive::unpacked(BufReader::new(tree.open(&inner)?))?);
             let spinner = ui.spinner(format!("loading {}", file.display()));
-            let loaded = engine.load(&file, open, &candidate).await;
+            let loaded = engine.load(&file, open, &candidate.name).await;
             spinner.finish_and_clear();
-            loaded.map(|()| candidate)
+            loaded.map(|()| candidate.name.clone())
         }
     }
 }

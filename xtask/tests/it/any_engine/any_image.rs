@@ -1,0 +1,180 @@
+//! Any image becomes a node by one command: linted, saved and proved as it is.
+
+use std::process::Command;
+
+use crate::common::Repo;
+use crate::common::engine::Engine;
+
+/// Says what it does, and ends on SIGTERM. What it prints first is never the same.
+const PROGRAM: &str = r#"
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+static void end(int signal) { _exit(0); }
+int main(void) {
+  struct timespec now;
+  signal(SIGTERM, end);
+  clock_gettime(CLOCK_REALTIME, &now);
+  printf("started at %ld.%09ld\n", (long) now.tv_sec, now.tv_nsec);
+  printf("serving \"everything\" {{ soon }}\n");
+  fflush(stdout);
+  for (;;) pause();
+}
+"#;
+
+/// The repository's templates, an image that was built from `node` in the engine, and the name of a new node.
+struct Given {
+    repo: Repo,
+    image: String,
+    new: String,
+}
+
+/// Adds what the real repository's templates share.
+pub fn add_partials(repo: &Repo) {
+    for folder in ["node-definitions/partials", "node-definitions/partials/capabilities", "image-definitions"] {
+        for entry in std::fs::read_dir(crate::common::real_root().join(folder)).unwrap().flatten() {
+            if entry.path().is_file() {
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                repo.write(&format!("{folder}/{}", entry.file_name().display()), &text);
+            }
+        }
+    }
+}
+
+impl Given {
+    /// An image of this Dockerfile, with the files of [`Repo::with_shell`] or others beside it.
+    fn image(mut repo: Repo, options: &[&str]) -> Self {
+        add_partials(&repo);
+        repo.xtask(&[&["build"], options].concat()).success();
+        let (image, new) = (repo.image(), format!("{}-any", repo.node()));
+        repo.own(&new);
+        Self { repo, image, new }
+    }
+
+    fn new_node(&self, options: &[&str]) -> crate::common::Outcome {
+        self.repo.xtask(&[&["new", &self.new, "--image", &self.image], options].concat())
+    }
+
+    /// The node is as good as any other: without a finding, saved, and proved, and the image is still the same.
+    fn is_proved(&self) -> crate::common::Outcome {
+        let engine = Engine::here();
+        let tag = format!("{}:{}", self.new, "1.0");
+        assert_eq!(engine.id(&tag), engine.id(&self.image), "the image is taken as it is");
+        drop(engine);
+        self.repo.xtask(&["lint", "--deny", "warnings"]).success();
+        self.repo.xtask(&["save", &self.new]).success();
+        self.repo.xtask(&["verify", &self.new]).success()
+    }
+
+    fn definition(&self) -> String {
+        self.repo.read(&format!("dist/node-definitions/{}-1-0.yaml", self.new))
+    }
+
+    fn is_not_there(&self) {
+        assert!(!self.repo.path(&format!("docker/{}", self.new)).exists());
+        assert!(!self.repo.path(&format!("node-definitions/{}.yaml", self.new)).exists());
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        Engine::here().remove(&format!("{}:1.0", self.new));
+    }
+}
+
+/// An image with nothing but one static program.
+fn without_shell() -> Repo {
+    let mut repo = Repo::empty();
+    let node = repo.add_node(
+        "FROM scratch\nCOPY program /program\nLABEL org.opencontainers.image.title=\"{{ id }} % \\\" x: y\"\n\
+         EXPOSE 80\nENTRYPOINT [\"/program\"]\n",
+    );
+    repo.write("program.c", PROGRAM);
+    let (source, program) = (repo.path("program.c"), repo.path(&format!("docker/{node}/program")));
+    let compiled = Command::new("cc").arg("-static").arg("-o").args([&program, &source]).status().unwrap();
+    assert!(compiled.success());
+    repo
+}
+
+#[test]
+fn an_image_without_a_shell_becomes_a_node_that_is_proved() {
+    let given = Given::image(without_shell(), &[]);
+    let archive = given.repo.cache.path().join("vendor.tar");
+    Engine::here().save(&given.image, &archive);
+    let made = given.repo.xtask(&["new", &given.new, "--image", archive.to_str().unwrap(), "--interfaces", "2"]);
+    let made = made.success().says(["it has no shell", "waits for `serving \"everything\" {{ soon }}`"]);
+    assert!(made.stdout.contains("images/vendor.tar\n"), "{made}");
+    let definition = given.definition();
+    assert!(definition.contains("    - \"serving \\\"everything\\\" {{ soon }}\"\n"), "{definition}");
+    assert!(definition.contains("serial_ports: 1\n") && !definition.contains("\"shell\""), "{definition}");
+    assert!(!definition.contains("day0cmd") && definition.contains("- eth1\n"), "{definition}");
+    given.is_proved();
+    assert!(given.repo.read("images/.gitignore").ends_with("*\n"));
+    // Another clone has the archive alone.
+    Engine::here().remove(&format!("{}:1.0", given.new));
+    Engine::here().remove(&given.image);
+    given.repo.xtask(&["build", &given.new]).success().says(["loading"]);
+}
+
+#[test]
+fn an_image_of_another_user_with_a_health_check_becomes_a_node_that_is_proved() {
+    let entry = r#"["/bin/sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"]"#;
+    let given = Given::image(
+        Repo::with_shell(&format!("HEALTHCHECK CMD [\"/bin/sh\", \"-c\", \"true\"]\nUSER 1000\nENTRYPOINT {entry}\n")),
+        &[],
+    );
+    given.new_node(&["--label", "A \"label\""]).success().says(["it runs as the user 1000", "/bin/sh runs boot.sh"]);
+    let definition = given.definition();
+    assert!(definition.contains("\"CAP_NET_BIND_SERVICE\"") && !definition.contains("SETUID"), "{definition}");
+    assert!(definition.contains("\"day0cmd\": [\"/bin/sh\", \"/config/boot.sh\"]"), "{definition}");
+    let proved = given.is_proved();
+    assert!(proved.stdout.contains("day0cmd succeeds") && proved.stdout.contains("second console"), "{proved}");
+}
+
+#[test]
+fn a_text_that_never_comes_and_an_image_that_ends_leave_nothing_behind() {
+    let given = Given::image(without_shell(), &[]);
+    let late = given.new_node(&["--ready", "never printed", "--timeout", "1"]).failure();
+    late.says(["did not print `never printed` within 1 s", "serving \"everything\"", "does not run by itself"]);
+    given.is_not_there();
+    given.new_node(&["--console", "sh"]).failure().says(["has no shell for a second console"]);
+    given.is_not_there();
+    given.new_node(&["--env", "KEY"]).failure().says(["is not KEY=VALUE"]);
+    given.repo.xtask(&["new", &given.new, "--image", "nothing.tar.gz"]).failure().says(["there is no file"]);
+    given.new_node(&["--ready", "serving", "--console", "none"]).success();
+    assert!(given.repo.read(&format!("node-definitions/{}.yaml", given.new)).contains("completed = [\"serving\"]"));
+    given.new_node(&[]).failure().says(["already exists: choose another name"]);
+    let ending = Given::image(Repo::with_shell("CMD [\"/bin/sh\", \"-c\", \"echo no licence; exit 3\"]\n"), &[]);
+    ending.new_node(&[]).failure().says(["with exit code 3", "no licence", "--env KEY=VALUE"]);
+    ending.is_not_there();
+}
+
+#[test]
+fn nginx_of_debian_becomes_a_node_that_is_proved() {
+    let mut repo = Repo::empty();
+    let node = repo.add_node(
+        "ARG BASE\nFROM ${BASE}\nRUN apt-get update && apt-get install --yes --no-install-recommends nginx-light\n\
+         EXPOSE 80\nSTOPSIGNAL SIGQUIT\nCMD [\"nginx\", \"-g\", \"daemon off;\"]\n",
+    );
+    let base = "image: debian:trixie-slim\n      bootstrap: {suite: trixie}\n";
+    repo.edit(&format!("docker/{node}/node.yaml"), "image: scratch\n", base);
+    let given = Given::image(repo, &["--yes"]);
+    given.new_node(&[]).success().says(["CML waits for READY", "/bin/bash runs boot.sh"]);
+    let manifest = format!("docker/{}/node.yaml", given.new);
+    assert!(given.repo.read(&manifest).contains("ports 80/tcp"));
+    let scene = "
+scenes:
+  - name: web
+    nodes: {www: {}}
+    steps:
+      - check: it answers
+        on: www
+        run: [bash, -c, \"exec 3<> /dev/tcp/127.0.0.1/80; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; head -n 1 <&3\"]
+        prints: 200 OK
+        within: 30
+";
+    given.repo.write(&manifest, &(given.repo.read(&manifest) + scene));
+    let proved = given.is_proved();
+    assert!(proved.stdout.contains("it answers"), "{proved}");
+}
