@@ -15,6 +15,15 @@ use crate::yaml::{self, Mark, Node, Problem, Text};
 /// Keys that a controller adds itself.
 const ADDED: [&str; 2] = ["image_definitions", "schema_version"];
 
+/// What is meant where a definition does not say, if that is not nothing. [docs/cml.md 3] [docs/cml.md 4]
+fn default_of(path: &str) -> Option<Value> {
+    match path {
+        "sim.linux_native.enable_rng" | "pyats.use_in_testbed" => Some(true.into()),
+        "schema_version" => Some("0.0.1".into()),
+        _ => None,
+    }
+}
+
 /// The normal form of a definition in YAML or JSON. Fails if it is neither.
 pub fn normal_form(text: &str) -> Result<Value> {
     anyhow::ensure!(text.len() <= yaml::LARGEST, "expected at most {} bytes, found {}", yaml::LARGEST, text.len());
@@ -143,12 +152,15 @@ fn walk(path: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>) {
             for (key, value) in ours {
                 match theirs.get(key) {
                     Some(other) => walk(&inner(key), value, other, found),
-                    None if is_nothing(value) => {}
+                    None if may_be_absent(&inner(key), value) => {}
                     None => found.push(inner(key)),
                 }
             }
-            let added = theirs.iter().filter(|(key, value)| !ours.contains_key(*key) && !is_nothing(value));
-            found.extend(added.filter(|(key, _)| !ADDED.contains(&key.as_str())).map(|(key, _)| inner(key)));
+            let added = theirs.iter().filter(|(key, _)| !ours.contains_key(*key) && !ADDED.contains(&key.as_str()));
+            found.extend(added.map(|(key, value)| (inner(key), value)).filter_map(|(path, value)| {
+                let is_meant_anyway = may_be_absent(&path, value);
+                (!is_meant_anyway).then_some(path)
+            }));
         }
         (Value::Array(ours), Value::Array(theirs)) if ours.len() == theirs.len() => {
             for (index, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
@@ -164,6 +176,14 @@ fn walk(path: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>) {
 }
 
 /// Whether a controller may add or leave out this value without changing the meaning.
+fn may_be_absent(path: &str, value: &Value) -> bool {
+    match (default_of(path), value) {
+        (Some(default), value) => value.is_null() || *value == default,
+        (None, Value::Object(map)) => map.iter().all(|(key, value)| may_be_absent(&format!("{path}.{key}"), value)),
+        (None, value) => is_nothing(value),
+    }
+}
+
 fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -206,6 +226,17 @@ mod tests {
             "image_definitions": ["x"]}"#;
         assert!(compared("id: a\nui: {label: A}\n", theirs).is_empty());
         assert!(compared("ram: 256", "ram: 256.0").is_empty());
+    }
+
+    #[test]
+    fn a_default_that_is_not_nothing_may_be_left_out_and_nothing_else_in_its_place() {
+        let node = |value: &str| format!("id: a\nsim: {{linux_native: {{driver: server{value}}}}}\n");
+        assert!(compared(&node(""), &node(", enable_rng: true, enable_tpm: false")).is_empty());
+        assert!(compared(&node(", enable_rng: yes"), &node("")).is_empty());
+        assert_eq!(compared(&node(", enable_rng: false"), &node("")), ["sim.linux_native.enable_rng"]);
+        assert_eq!(compared(&node(""), &node(", enable_rng: false")), ["sim.linux_native.enable_rng"]);
+        assert!(compared("pyats: {os: x}", "pyats: {os: x, use_in_testbed: true, model: null}").is_empty());
+        assert!(compared("schema_version: 0.0.1", "{}").is_empty());
     }
 
     #[test]
