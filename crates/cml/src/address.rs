@@ -14,6 +14,11 @@ pub enum Scheme {
     Ssh,
 }
 
+/// What stands where an address should be; the words for the user, without a password. Wrong usage.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongAddress(pub String);
+
 /// A server's address. What it leaves out is decided by the way in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -32,14 +37,12 @@ impl Address {
     /// # Errors
     ///
     /// If it is not an address, or has a part that others read differently. The error repeats no password.
-    pub fn parse(text: &str) -> Result<Self> {
-        let (scheme, rest) = match text.split_once("://") {
-            Some(("https", rest)) => (Some(Scheme::Api), rest),
-            Some(("ssh" | "sftp", rest)) => (Some(Scheme::Ssh), rest),
-            Some(("http", _)) => bail!("`{}`: CML is reached by https only", hidden(text)),
-            Some((other, _)) => bail!("`{}://` is neither https:// nor ssh://", hidden(other)),
-            None => (None, text),
-        };
+    pub fn parse(text: &str) -> Result<Self, WrongAddress> {
+        Self::read(text).map_err(|error| WrongAddress(format!("{error:#}")))
+    }
+
+    fn read(text: &str) -> Result<Self> {
+        let (scheme, rest) = scheme(text)?;
         let (authority, path) = match rest.split_once('/') {
             Some((authority, path)) => (authority, Some(format!("/{path}")).filter(|path| path != "/")),
             None => (rest, None),
@@ -56,6 +59,7 @@ impl Address {
         };
         let wrong = || format!("`{}` is not a server address", hidden(text));
         let (host, port) = host_and_port(place).with_context(wrong)?;
+        check_host(host, place, scheme).with_context(wrong)?;
         ensure!(is_host(host) && path.as_deref().is_none_or(|path| is_path(path, scheme)), wrong());
         user.as_deref().map_or(Ok(()), check_user).with_context(wrong)?;
         Ok(Self { scheme, user, host: host.to_owned(), port, path })
@@ -82,6 +86,46 @@ impl fmt::Display for Address {
         f.write_str(&self.url_host())?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
+}
+
+/// The way in that an address names, in whatever case, and the rest of it.
+fn scheme(text: &str) -> Result<(Option<Scheme>, &str)> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return match scheme.to_ascii_lowercase().as_str() {
+            "https" => Ok((Some(Scheme::Api), rest)),
+            "ssh" | "sftp" => Ok((Some(Scheme::Ssh), rest)),
+            "http" => bail!("`{}`: CML is reached by https only", hidden(text)),
+            _ => bail!("`{}://` is neither https:// nor ssh://", hidden(scheme)),
+        };
+    }
+    let lower = text.to_ascii_lowercase();
+    for scheme in ["https", "http", "ssh", "sftp"] {
+        // A name with a port, such as `ssh:22`, is none of these.
+        let rest = lower.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("//").or(rest.strip_prefix(":/")));
+        if rest.is_some() {
+            bail!("`{}` is not a server address: `{scheme}` needs `://` after it", hidden(text));
+        }
+    }
+    Ok((None, text))
+}
+
+/// Fails for a host that looks like one, and that no connection would be made to.
+fn check_host(host: &str, place: &str, scheme: Option<Scheme>) -> Result<()> {
+    ensure!(
+        host.is_ascii(),
+        "a name with other letters than those of ASCII is written as DNS has it, such as `xn--bcher-kva.example` for \
+         `b\u{fc}cher.example`"
+    );
+    if host.contains(':') || place.starts_with('[') {
+        // Behind `%` is an interface of this machine.
+        let address = host.split_once('%').map_or(host, |(address, _)| address);
+        ensure!(address.parse::<std::net::Ipv6Addr>().is_ok(), "it has several colons, but is not an IPv6 address");
+        ensure!(
+            scheme.is_none() || place.starts_with('['),
+            "in a URL an IPv6 address stands in brackets, as in https://[::1]:443"
+        );
+    }
+    Ok(())
 }
 
 fn host_and_port(place: &str) -> Result<(&str, Option<u16>)> {
@@ -172,6 +216,34 @@ mod tests {
     }
 
     #[test]
+    fn a_scheme_counts_in_any_case_and_an_ipv6_address_without_brackets() {
+        assert_eq!(parts("HTTPS://Cml:8443").0, Some(Scheme::Api));
+        assert_eq!(parts("Ssh://me@cml").0, Some(Scheme::Ssh));
+        assert_eq!(parts("::1"), (None, None, "::1".into(), None, None));
+        assert_eq!(parts("me@fe80::1%eth0").2, "fe80::1%eth0");
+        assert_eq!(parts("https:8443"), (None, None, "https".into(), Some(8443), None));
+    }
+
+    #[test]
+    fn what_looks_like_an_address_and_is_none_is_refused_with_the_reason() {
+        for (wrong, why) in [
+            ("https//cml", "`https` needs `://` after it"),
+            ("HTTPS:/cml", "`https` needs `://` after it"),
+            ("ssh//me@cml", "`ssh` needs `://` after it"),
+            ("b\u{fc}cher.example", "xn--bcher-kva.example"),
+            ("https://b\u{fc}cher.example", "xn--bcher-kva.example"),
+            ("cml:1122:33", "not an IPv6 address"),
+            ("ssh://[cml]", "not an IPv6 address"),
+            ("https://::1", "in brackets"),
+            ("https://::1:8443", "in brackets"),
+        ] {
+            let message = Address::parse(wrong).unwrap_err().to_string();
+            assert!(message.contains("is not a server address") && message.contains(why), "{wrong}: {message}");
+        }
+        assert!(!Address::parse("https//me:s3cret@cml").unwrap_err().to_string().contains("s3cret"));
+    }
+
+    #[test]
     fn an_invalid_address_is_refused() {
         for wrong in [
             "", "-oProxyCommand=x", "me@-x", "cml:port", "cml:0", "cml:99999", "[::1", "http://cml", "ftp://cml",
@@ -193,9 +265,7 @@ mod tests {
             assert!(message.contains("is not a server address"), "{message}");
             assert!(!message.contains(char::is_control), "{message:?}");
         }
-        for right in
-            ["ssh://me@cml/x;id;", "ssh://cml/a b/it's $HOME/\"-rf\"/\u{fc}", "m\u{fc}ller@b\u{fc}cher.example"]
-        {
+        for right in ["ssh://me@cml/x;id;", "ssh://cml/a b/it's $HOME/\"-rf\"/\u{fc}", "m\u{fc}ller@cml.example"] {
             assert!(Address::parse(right).is_ok(), "{right}");
         }
         assert_eq!(Address::parse("fe80::1%eth0").unwrap().host, "fe80::1%eth0");

@@ -20,7 +20,7 @@ mod version;
 mod virlrc;
 
 pub use access::{Access, Options};
-pub use address::{Address, Scheme};
+pub use address::{Address, Scheme, WrongAddress};
 pub use archive_file::ArchiveFile;
 pub use bundle::{Bundle, Definition, Kind, Standing};
 pub use forms::Forms;

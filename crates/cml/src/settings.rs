@@ -9,7 +9,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 
 use crate::Address;
 use crate::virlrc::{NAME, Virlrc};
@@ -65,9 +65,12 @@ impl Settings {
 
     fn servers(&self, named: &[String]) -> Result<Vec<Address>> {
         let mut found: Vec<Address> = Vec::new();
-        let named: Vec<&String> = if named.is_empty() { self.url.iter().collect() } else { named.iter().collect() };
-        for text in named {
-            let address = Address::parse(text)?;
+        let words: Vec<&String> = if named.is_empty() { self.url.iter().collect() } else { named.iter().collect() };
+        for text in words {
+            let address = Address::parse(text).map_err(|error| match named.is_empty() {
+                true => anyhow!("VIRL2_URL: {error}"),
+                false => error.into(),
+            })?;
             let is_repeated = found.iter().any(|other| (&other.host, other.port) == (&address.host, address.port));
             ensure!(!is_repeated, "{address} is named twice");
             found.push(address);

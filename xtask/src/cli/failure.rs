@@ -57,7 +57,8 @@ impl Failure {
             return ExitCode::from(*code);
         }
         ui.error(error);
-        if error.is::<WrongUsage>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
+        let is_wrong_usage = error.is::<WrongUsage>() || error.is::<cml::WrongAddress>();
+        if is_wrong_usage { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
     }
 
     pub fn interruption(&self, ui: &Ui) -> ExitCode {

@@ -132,8 +132,9 @@ impl Server {
         let stream = connecting.await.unwrap_or_else(|_| Err("it does not accept the connection".to_owned()));
         let stream = stream.map_err(|why| self.unreachable(&why))?;
         let _ = stream.set_nodelay(true);
-        let name =
-            ServerName::try_from(self.address.host.clone()).map_err(|error| self.unreachable(&error.to_string()))?;
+        // The interface behind `%` is this machine's, and in no certificate.
+        let host = self.address.host.split('%').next().unwrap_or_default();
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| self.unreachable(&error.to_string()))?;
         let config = self.verifier.client_config().map_err(|error| RequestError::Failed(format!("{error:#}")))?;
         let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
         match tokio::time::timeout(self.idle_timeout, handshake).await {
