@@ -18,6 +18,8 @@ pub struct Options {
     /// By ssh: install what was transferred.
     pub install: bool,
     pub restart: bool,
+    /// The ID is one of the repository's, so that it is no mistake if the server does not have it.
+    pub is_known: bool,
 }
 
 pub struct Access {

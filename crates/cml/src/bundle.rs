@@ -147,6 +147,10 @@ impl Standing {
         self.image.as_ref().is_some_and(|theirs| image.has_archive_of(theirs))
     }
 
+    pub fn is_the_same_as(&self, other: &Self) -> bool {
+        self.is_between(other, other)
+    }
+
     /// Whether each definition is that of one of these two: an interrupted rollback leaves one of each.
     pub fn is_between(&self, one: &Self, other: &Self) -> bool {
         let is = |kind, of: &Self| means_the_same(self.definition(kind), of.definition(kind));

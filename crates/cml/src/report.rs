@@ -29,6 +29,7 @@ pub enum InstallState {
     Kept,
     Removed,
     RolledBack,
+    WouldRollBack,
 }
 
 impl std::fmt::Display for InstallState {
@@ -44,6 +45,7 @@ impl std::fmt::Display for InstallState {
             Self::Kept => "stays",
             Self::Removed => "removed",
             Self::RolledBack => "rolled back",
+            Self::WouldRollBack => "would be rolled back",
         })
     }
 }
@@ -74,8 +76,20 @@ impl NodeReport {
 
     /// A removal or rollback that was only planned.
     pub fn dry_run(id: &str, reversal: Reversal) -> Self {
-        Self::new(id, reversal.result()).with(vec!["nothing was done (--dry-run)".to_owned()])
+        let state = match reversal {
+            Reversal::Remove => InstallState::WouldRemove,
+            Reversal::Rollback => InstallState::WouldRollBack,
+        };
+        Self::new(id, state)
     }
+}
+
+/// The message about a node that is neither on a server nor here; `there` are the IDs of those that are.
+pub fn no_such_node(server: impl std::fmt::Display, id: &str, there: &[String]) -> String {
+    // A server may have hundreds: only the one that may have been meant is shown.
+    let near = text::nearest(id, there.iter().map(String::as_str));
+    let near = near.map(|near| format!("; did you mean `{}`?", text::printable_line(near))).unwrap_or_default();
+    format!("there is no node {id} on {server}, and none is saved here{near}")
 }
 
 /// Removing a node from a server, or restoring what it replaced.

@@ -31,6 +31,11 @@ pub fn needs(nodes: &[Forms]) -> Result<Needs> {
     Ok(all)
 }
 
+/// Whether a node is saved here under this ID.
+pub fn is_known(session: &Session<'_>, id: &str) -> bool {
+    session.dist.ids().iter().any(|saved| saved == id)
+}
+
 /// The ID for the argument NODE: an ID itself, or the only one that is saved of a node.
 pub fn id_of(session: &Session<'_>, node: &str) -> Result<String> {
     let ids = session.dist.ids();

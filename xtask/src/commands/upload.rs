@@ -41,7 +41,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let saved = saved(session, &args).await?;
     let needs = saved_nodes::needs(&saved)?;
     let (install, restart) = (args.install, !args.no_restart);
-    let options = Options { force: args.force, dry_run: args.dry_run, install, restart };
+    let options = Options { force: args.force, dry_run: args.dry_run, install, restart, is_known: true };
     let outcomes = servers::on_each(&servers, async |target, Outcome { version, nodes, .. }| {
         let _lock = target.lock().await?;
         if target.via == Scheme::Ssh {
@@ -49,6 +49,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
             return Ok(());
         }
         let work = async |controller: &Controller<'_>| {
+            controller.check_administrator().await?;
             for forms in &saved {
                 nodes.push(api::install(controller, forms, options).await?);
             }

@@ -29,9 +29,11 @@ mod no_engine {
     mod json;
     mod links;
     mod manifests;
+    mod server_answers;
     mod ssh_questions;
     mod tidy;
     mod unprintable;
+    mod uploads;
 }
 
 mod any_engine {

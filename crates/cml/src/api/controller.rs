@@ -11,6 +11,7 @@ use hyper::http::HeaderValue;
 use hyper::http::request::Builder;
 use indicatif::ProgressBar;
 use retry::Retry;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
@@ -45,6 +46,14 @@ pub struct Controller<'a> {
     pub version: String,
     pub ready: bool,
     token: Mutex<Option<Secret>>,
+}
+
+/// What CML says about the user who is logged in. [docs/cml.md 2]
+#[derive(Deserialize)]
+struct UserInformation {
+    username: Option<String>,
+    /// Unknown if it is not there.
+    admin: Option<bool>,
 }
 
 /// What is asked for, below `/api/v0/`.
@@ -140,6 +149,20 @@ impl<'a> Controller<'a> {
     /// Logs in now, so that a wrong password is found before anything has changed.
     pub async fn log_in(&self) -> Result<()> {
         self.token(None).await.map(drop)
+    }
+
+    /// Fails for a user who is known not to be an administrator: only administrators change definitions.
+    /// [docs/cml.md 2]
+    pub async fn check_administrator(&self) -> Result<()> {
+        let user: Option<UserInformation> =
+            self.find("authentication", Expected::Little, "asking who is logged in").await?;
+        let Some(UserInformation { username, admin: Some(false) }) = user else { return Ok(()) };
+        let (name, at) = (excerpt(&username.unwrap_or_default(), 64), &self.address);
+        bail!(
+            "`{name}` is not an administrator of {at}, and CML lets only administrators change node and image \
+             definitions; nothing was sent\n\
+             Log in as an administrator (VIRL2_USER, VIRL2_PASS), or upload by ssh: --via ssh"
+        );
     }
 
     /// Ends the session, unless the token came from the settings. Without an answer the session expires later.

@@ -6,9 +6,11 @@ use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::api::cause::explained;
 use crate::api::controller::{Content, Controller, Request};
 use crate::api::http::{Expected, segment};
-use crate::api::refusal::if_present;
+use crate::api::labs::Use;
+use crate::api::refusal::{if_present, is_rejection};
 use crate::{ArchiveFile, Definition, Kind, Standing};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -44,7 +46,18 @@ impl Controller<'_> {
     pub async fn write_definition(&self, kind: Kind, id: &str, definition: &Definition, replace: bool) -> Result<()> {
         let (method, verb) = if replace { (Method::PUT, "replacing") } else { (Method::POST, "creating") };
         let what = format!("{verb} the {kind} {id}");
-        self.change(method, collection(kind), Content::Yaml(&definition.text), &what).await
+        self.change_of(kind, id, method, collection(kind), Content::Yaml(&definition.text), &what).await
+    }
+
+    /// Writes back what the controller has given, over what is there now. A controller may give what it does not take:
+    /// nulls for whatever a node definition does not say. [docs/cml.md 4]
+    pub async fn write_back(&self, kind: Kind, id: &str, definition: &Definition) -> Result<()> {
+        let refused = match self.write_definition(kind, id, definition, true).await {
+            Err(error) if is_rejection(&error) => error,
+            done => return done,
+        };
+        let said = Definition::read(without_nulls(&definition.value).to_string())?;
+        self.write_definition(kind, id, &said, true).await.map_err(|_| refused)
     }
 
     /// Deletes a definition if it exists, even if it is read-only.
@@ -54,13 +67,53 @@ impl Controller<'_> {
             self.set_read_only(kind, id, false).await?;
         }
         let what = format!("deleting the {kind} {id}");
-        self.change(Method::DELETE, &path(kind, id), Content::Nothing, &what).await
+        let deleted = self.change_of(kind, id, Method::DELETE, &path(kind, id), Content::Nothing, &what).await;
+        if let Err(error) = deleted {
+            if definition.is_read_only(kind) {
+                return Err(self.locked_again(kind, id, error).await);
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Switches `read_only` on again where it was switched off for something that failed; returns the reason for that.
+    pub async fn locked_again(&self, kind: Kind, id: &str, reason: anyhow::Error) -> anyhow::Error {
+        match if_present(self.set_read_only(kind, id, true).await) {
+            Ok(_) => reason,
+            Err(error) => {
+                reason.context(format!("the {kind} {id} of {} is no longer read-only: {error:#}", self.address))
+            }
+        }
     }
 
     pub async fn set_read_only(&self, kind: Kind, id: &str, read_only: bool) -> Result<()> {
         let path = format!("{}/read_only", path(kind, id));
         let what = format!("setting `read_only` of the {kind} {id} to {read_only}");
-        self.change(Method::PUT, &path, Content::Json(read_only.to_string()), &what).await
+        self.change_of(kind, id, Method::PUT, &path, Content::Json(read_only.to_string()), &what).await
+    }
+
+    /// A change of a node, whose refusal is explained.
+    async fn change_of(
+        &self,
+        kind: Kind,
+        id: &str,
+        method: Method,
+        path: &str,
+        content: Content<'_>,
+        what: &str,
+    ) -> Result<()> {
+        match self.change(method, path, content, what).await {
+            Err(error) => {
+                let users = match kind {
+                    Kind::Node => Use::Node(id),
+                    // Which node definition it belongs to is not known here, if not to that of the same name.
+                    Kind::Image => Use::Image { id, node: id },
+                };
+                Err(explained(self, users, error).await)
+            }
+            done => done,
+        }
     }
 
     pub async fn images_of(&self, id: &str) -> Result<Vec<String>> {
@@ -90,12 +143,39 @@ impl Controller<'_> {
         self.change(Method::DELETE, &path, Content::Nothing, &what).await
     }
 
-    /// Free bytes on the controller's disk, if the controller reports them.
+    /// The IDs of all nodes that have an image there.
+    pub async fn ids(&self) -> Result<Vec<String>> {
+        let images = self.images().await?.into_iter().flat_map(|image| [image.id, image.node_definition_id]);
+        Ok(images.collect::<std::collections::BTreeSet<_>>().into_iter().collect())
+    }
+
+    /// Free bytes on the controller's disk, if the controller reports them. [docs/cml.md 2]
     pub async fn free_space(&self) -> Result<Option<u64>> {
         let stats: Value = self.get("system_stats", Expected::List, "asking for free space").await?;
-        let free = stats.pointer("/all/controller/disk/free").or_else(|| stats.pointer("/all/disk/free"));
-        Ok(free.and_then(Value::as_u64))
+        Ok(free_in(&stats))
     }
+}
+
+/// The generator's driver is the only key that says something by a null.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let said = map.iter().filter(|(key, value)| !value.is_null() || *key == "driver");
+            Value::Object(said.map(|(key, value)| (key.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
+        other => other.clone(),
+    }
+}
+
+/// `all` is a sum over the compute hosts, so it is the controller's only if there is at most one.
+fn free_in(stats: &Value) -> Option<u64> {
+    let is_single = stats.get("computes").and_then(Value::as_object).is_none_or(|computes| computes.len() <= 1);
+    let all = stats.pointer("/all/disk").filter(|_| is_single);
+    let disk = stats.pointer("/controller/disk").or(all)?;
+    // What has no size was not measured.
+    disk.get("total").and_then(Value::as_u64).filter(|total| *total > 0)?;
+    disk.get("free").and_then(Value::as_u64)
 }
 
 fn collection(kind: Kind) -> &'static str {
@@ -107,4 +187,25 @@ fn collection(kind: Kind) -> &'static str {
 
 fn path(kind: Kind, id: &str) -> String {
     format!("{}/{}", collection(kind), segment(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn free_space_is_the_controllers_and_nothing_if_it_is_not_known() {
+        let disk = |free: u64| json!({"used": 1, "free": free, "total": 100});
+        let one = json!({"computes": {"a": {}}, "all": {"disk": disk(7)}});
+        assert_eq!(free_in(&one), Some(7));
+        let cluster = json!({"computes": {"a": {}, "b": {}}, "all": {"disk": disk(7)}});
+        assert_eq!(free_in(&cluster), None);
+        let with_controller =
+            json!({"computes": {"a": {}, "b": {}}, "all": {"disk": disk(7)}, "controller": {"disk": disk(5)}});
+        assert_eq!(free_in(&with_controller), Some(5));
+        for nothing in [json!({}), json!([]), json!({"all": {"disk": {"free": 0, "total": 0, "used": 0}}})] {
+            assert_eq!(free_in(&nothing), None, "{nothing}");
+        }
+    }
 }

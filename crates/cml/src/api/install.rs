@@ -1,8 +1,9 @@
 //! Installs a node by the API: no root, no restart.
 //!
 //! The controller has no transactions, so every step that changes something is logged, and undone if a later one fails.
-//! The archive takes the time and is most likely to fail. A node that is replaced gets its archive before anything else
-//! changes; the image definition, which puts the archive to use, always comes last.
+//! The archive takes the time, so that what the controller may refuse is tried before it is sent: the node definition
+//! is written, and the image definition that is there is made writable. The new image definition, which puts the
+//! archive to use, comes last.
 
 use std::time::Instant;
 
@@ -12,12 +13,12 @@ use indicatif::ProgressBar;
 use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
 use crate::api::labs::Use;
-use crate::api::refusal::is_rejection;
-use crate::api::undo::{Undo, undo};
+use crate::api::refusal::{is_forbidden, is_rejection};
+use crate::api::undo::{Change, Undo, undo};
 use crate::bundle::{check_installed, means_the_same};
 use crate::known::MadeFrom;
 use crate::space;
-use crate::{Access, Bundle, Forms, InstallRecord, InstallState, Kind, NodeReport, Options, Standing};
+use crate::{Access, Bundle, Definition, Forms, InstallRecord, InstallState, Kind, NodeReport, Options, Standing};
 use ui::interrupt::Interrupted;
 
 struct Installation<'a> {
@@ -29,6 +30,10 @@ struct Installation<'a> {
     resumes: bool,
     /// How to undo the steps that were taken, the last one at the end.
     steps: Vec<Undo>,
+    /// The old archive is gone, so that there is only the way forward.
+    is_past_return: bool,
+    /// A file in the drop folder that had to go; nothing brings it back.
+    removed: Option<String>,
     report: NodeReport,
 }
 
@@ -55,7 +60,18 @@ pub async fn install(controller: &Controller<'_>, forms: &Forms, options: Option
         return Ok(NodeReport::new(id, InstallState::Same));
     }
     let report = NodeReport::new(id, InstallState::WouldInstall).with(details);
-    let mut installation = Installation { controller, bundle, options, record, resumes, steps: Vec::new(), report };
+    let steps = Vec::new();
+    let mut installation = Installation {
+        controller,
+        bundle,
+        options,
+        record,
+        resumes,
+        steps,
+        is_past_return: false,
+        removed: None,
+        report,
+    };
     installation.check(&standing).await?;
     if options.dry_run {
         return Ok(installation.report);
@@ -63,18 +79,12 @@ pub async fn install(controller: &Controller<'_>, forms: &Forms, options: Option
     // From here on Ctrl-C does not end this program at once: the steps are undone first.
     let _hold = access.ui.interrupt().hold();
     let result = installation.run(&standing).await;
-    let Installation { record, steps, report, .. } = installation;
     match result {
         Ok(now) => {
-            record.finish(now)?;
-            Ok(NodeReport { state: InstallState::Installed, ..report })
+            installation.record.finish(now)?;
+            Ok(NodeReport { state: InstallState::Installed, ..installation.report })
         }
-        Err(error) if error.is::<Interrupted>() => {
-            let result = undo(steps, controller, bundle, record, error).await;
-            access.ui.note(format_args!("{result:#}"));
-            Err(Interrupted.into())
-        }
-        Err(error) => Err(undo(steps, controller, bundle, record, error).await),
+        Err(error) => Err(installation.undo(&standing, error).await),
     }
 }
 
@@ -133,19 +143,47 @@ impl Installation<'_> {
         self.record.replacing.get_or_insert_with(|| standing.clone());
         self.record.made_from = Some(MadeFrom::of(self.bundle));
         self.record.write()?;
-        // A new node type is created in the order that CML's own client documents; one that is replaced changes late.
-        if standing.node.is_none() {
-            self.write(Kind::Node, standing).await?;
-            self.send_archive(standing).await?;
-        } else {
-            self.send_archive(standing).await?;
-            self.write(Kind::Node, standing).await?;
-        }
+        // In the order that CML's own client documents.
+        self.write(Kind::Node, standing).await?;
+        self.send_archive(standing).await?;
         self.check_uploaded(standing).await?;
+        self.write_node_again().await?;
         self.write(Kind::Image, standing).await?;
         self.check_archive_moved(standing).await?;
-        let now = self.controller.standing(&self.bundle.id, &self.bundle.node_id).await?;
+        let now = self.now_as_read_only_as_wanted().await?;
         check_installed(&self.controller.address, &self.bundle.id, &now.differences(self.bundle))?;
+        Ok(now)
+    }
+
+    /// Undoes what [`run`](Self::run) did until this error.
+    async fn undo(self, before: &Standing, error: anyhow::Error) -> anyhow::Error {
+        let Self { controller, bundle, mut record, steps, is_past_return, removed, .. } = self;
+        let wanted =
+            Standing { node: Some(bundle.node_definition.clone()), image: Some(bundle.image_definition.clone()) };
+        let also = removed.map_or_else(String::new, |name| format!("{name} was removed from the drop folder before"));
+        let (id, node_id, archive) = (bundle.id.as_str(), bundle.node_id.as_str(), bundle.archive.name.as_str());
+        let change = Change { controller, id, node_id, archive, before, wanted: &wanted, is_past_return, also };
+        let is_interrupted = error.is::<Interrupted>();
+        let result = undo(steps, &change, &mut record, error).await;
+        if is_interrupted {
+            controller.access.ui.note(format_args!("{result:#}"));
+            return Interrupted.into();
+        }
+        result
+    }
+
+    /// What the controller has after the last step. CML has `read_only` in a call of its own, too, so that what was
+    /// written may not have set it.
+    async fn now_as_read_only_as_wanted(&self) -> Result<Standing> {
+        let (controller, bundle) = (self.controller, self.bundle);
+        let mut now = controller.standing(&bundle.id, &bundle.node_id).await?;
+        for kind in Kind::BOTH {
+            let is_open = now.definition(kind).is_some_and(|there| !there.is_read_only(kind));
+            if is_open && bundle.definition(kind).is_read_only(kind) {
+                controller.set_read_only(kind, bundle.id_of(kind), true).await?;
+                now = controller.standing(&bundle.id, &bundle.node_id).await?;
+            }
+        }
         Ok(now)
     }
 
@@ -171,15 +209,53 @@ impl Installation<'_> {
         let theirs = standing.definition(kind);
         match theirs {
             Some(theirs) => {
-                if theirs.is_read_only(kind) {
-                    self.steps.push(Undo::SetReadOnly(kind));
-                    controller.set_read_only(kind, id, false).await?;
-                }
+                self.unlock(kind, theirs).await?;
                 self.steps.push(Undo::Restore(kind, theirs.clone()));
             }
             None => self.steps.push(Undo::Delete(kind)),
         }
         controller.write_definition(kind, id, self.bundle.definition(kind), theirs.is_some()).await
+    }
+
+    /// Makes a definition one that can be replaced.
+    async fn unlock(&mut self, kind: Kind, theirs: &Definition) -> Result<()> {
+        if !theirs.is_read_only(kind) {
+            return Ok(());
+        }
+        if !self.steps.iter().any(|step| matches!(step, Undo::SetReadOnly(of) if *of == kind)) {
+            self.steps.push(Undo::SetReadOnly(kind));
+        }
+        self.controller.set_read_only(kind, self.bundle.id_of(kind), false).await
+    }
+
+    /// Finds out whether the controller can change the image definition that is there, without changing what it says:
+    /// it is made writable, even if it is that. The new text cannot be tried, since its archive is not there yet; and
+    /// the old one must not be written, since another upload may have replaced it since it was read.
+    async fn try_image_definition(&mut self, standing: &Standing) -> Result<()> {
+        let Some(theirs) = &standing.image else { return Ok(()) };
+        self.check_interrupt()?;
+        if theirs.is_read_only(Kind::Image) {
+            return self.unlock(Kind::Image, theirs).await;
+        }
+        match self.controller.set_read_only(Kind::Image, &self.bundle.id, false).await {
+            // The request itself was not understood: that tells nothing about the definition.
+            Err(error) if is_rejection(&error) && !is_forbidden(&error) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Writes the node definition again if another upload has replaced it while the archive was sent. From now on the
+    /// archive in the drop folder keeps others away.
+    async fn write_node_again(&mut self) -> Result<()> {
+        let (controller, ours) = (self.controller, &self.bundle.node_definition);
+        let there = controller.definition(Kind::Node, &self.bundle.node_id).await?;
+        if means_the_same(Some(ours), there.as_ref()) {
+            return Ok(());
+        }
+        if let Some(there) = there.as_ref() {
+            self.unlock(Kind::Node, there).await?;
+        }
+        controller.write_definition(Kind::Node, &self.bundle.node_id, ours, there.is_some()).await
     }
 
     /// Sends the archive to the drop folder, unless it is there or installed already.
@@ -188,6 +264,9 @@ impl Installation<'_> {
             return Ok(());
         }
         let is_uploaded = self.is_uploaded_already().await?;
+        if !is_uploaded {
+            self.try_image_definition(standing).await?;
+        }
         self.check_interrupt()?;
         self.steps.push(Undo::RemoveUpload);
         if is_uploaded {
@@ -212,7 +291,7 @@ impl Installation<'_> {
     }
 
     /// Whether the drop folder has our archive. Another file of that name is removed if this machine uploaded it.
-    async fn is_uploaded_already(&self) -> Result<bool> {
+    async fn is_uploaded_already(&mut self) -> Result<bool> {
         let (archive, controller) = (&self.bundle.archive, self.controller);
         let (at, name) = (&controller.address, &archive.name);
         if !controller.drop_folder().await?.contains(name) {
@@ -230,6 +309,7 @@ impl Installation<'_> {
         );
         controller.access.ui.note(format_args!("{at}: replacing {name} in the drop folder"));
         controller.remove_from_drop_folder(name).await?;
+        self.removed = Some(name.clone());
         Ok(false)
     }
 
@@ -254,8 +334,7 @@ impl Installation<'_> {
         let (controller, id) = (self.controller, self.bundle.id.as_str());
         if !controller.drop_folder().await?.contains(&self.bundle.archive.name) {
             if standing.image.is_some() {
-                // The old archive is gone, so that nothing can be undone any more.
-                self.steps.clear();
+                self.is_past_return = true;
             }
             return Ok(());
         }
@@ -266,7 +345,7 @@ impl Installation<'_> {
             controller.address
         );
         controller.delete_definition(Kind::Image, id).await?;
-        self.steps.clear();
+        self.is_past_return = true;
         controller.write_definition(Kind::Image, id, &self.bundle.image_definition, false).await
     }
 }

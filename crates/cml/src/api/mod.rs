@@ -1,5 +1,6 @@
 //! CML's REST API: a client for the calls that nodes and labs need, and installing through it. No root, no restart.
 
+mod cause;
 pub mod controller;
 pub mod definitions;
 mod first_contact;

@@ -28,6 +28,11 @@ pub fn is_rejection(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Refused>().is_some_and(|refused| (400..500).contains(&refused.status))
 }
 
+/// Whether the controller does not let this user, or anybody, do that.
+pub fn is_forbidden(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.status == 403)
+}
+
 /// The description in `{"code": …, "description": "…"}`, or the beginning of whatever else the body is.
 pub fn reason(body: &[u8]) -> String {
     let json = serde_json::from_slice::<Value>(body).ok();

@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::api::controller::Controller;
 use crate::api::guards::{check_unused, check_writable};
 use crate::api::labs::Use;
+use crate::api::undo::{Change, Undo, undo};
 use crate::bundle::means_the_same;
+use crate::report::no_such_node;
 use crate::{Definition, InstallRecord, InstallState, Kind, NodeReport, Options, Reversal, Standing};
 
 /// Removes or restores the node whose image definition has this ID. `shared` are the IDs of the node definitions that
@@ -65,6 +67,10 @@ pub(super) async fn remove(
     // A node definition that is shared goes with the last version, not on its own.
     let is_absent = there.standing.image.is_none() && (there.standing.node.is_none() || there.is_shared(id));
     if is_absent && !is_uploaded {
+        let is_known = options.is_known || there.record.installed.is_some() || there.record.replacing.is_some();
+        if !is_known {
+            bail!(no_such_node(&controller.address, id, &controller.ids().await?));
+        }
         return Ok(NodeReport::new(id, InstallState::Absent));
     }
     let kept = check_removable(controller, id, &there, shared, options.force).await?;
@@ -159,12 +165,23 @@ async fn rollback(controller: &Controller<'_>, id: &str, shared: &[String], opti
         "the API does not return archives, so the earlier version of {id} on {at} cannot be restored; \
          save and upload that version again, or install by `--via ssh`, which keeps what it replaces"
     );
-    if !options.dry_run {
-        let _hold = controller.access.ui.interrupt().hold();
-        restore(controller, id, &node_id, &standing, &before).await?;
-        record.replacing = Some(standing);
-        record.finish(controller.standing(id, &node_id).await?)?;
+    if options.dry_run {
+        return Ok(NodeReport::dry_run(id, Reversal::Rollback));
     }
+    let _hold = controller.access.ui.interrupt().hold();
+    let mut steps = Vec::new();
+    if let Err(error) = restore(controller, id, &node_id, &standing, &before, &mut steps).await {
+        let archive = format!("{id}.tar.gz");
+        let (archive, node_id, wanted, before) = (archive.as_str(), node_id.as_str(), &before, &standing);
+        let (is_past_return, also) = (false, String::new());
+        let change = Change { controller, id, node_id, archive, before, wanted, is_past_return, also };
+        return Err(undo(steps, &change, &mut record, error).await);
+    }
+    let now = controller.standing(id, &node_id).await?;
+    let is_restored = now.is_the_same_as(&before);
+    record.replacing = Some(standing);
+    record.finish(now)?;
+    ensure!(is_restored, "{id} on {at} is not as it was before, although {at} accepted what was there then");
     Ok(NodeReport::new(id, InstallState::RolledBack))
 }
 
@@ -178,7 +195,8 @@ async fn forget_version(
     options: Options,
 ) -> Result<NodeReport> {
     let report = remove(controller, id, shared, options).await?;
-    let mut report = NodeReport { state: InstallState::RolledBack, ..report };
+    let state = if options.dry_run { InstallState::WouldRollBack } else { InstallState::RolledBack };
+    let mut report = NodeReport { state, ..report };
     let there = controller.definition(Kind::Node, node_id).await?;
     let changed = there.as_ref().zip(node).filter(|(there, before)| !means_the_same(Some(there), Some(before)));
     if let Some((there, before)) = changed {
@@ -188,23 +206,33 @@ async fn forget_version(
             report.details.push(format!("the node definition {shown} keeps what was changed, since it is in use"));
         } else if !options.dry_run {
             let _hold = controller.access.ui.interrupt().hold();
-            restore_one(controller, Kind::Node, node_id, before, Some(there)).await?;
+            let mut steps = Vec::new();
+            let restored = restore_one(controller, Kind::Node, node_id, before, Some(there), &mut steps).await;
+            if let (Err(error), true) = (&restored, there.is_read_only(Kind::Node)) {
+                let error = anyhow::anyhow!("{error:#}");
+                return Err(controller.locked_again(Kind::Node, node_id, error).await);
+            }
+            restored?;
             report.details.push(format!("the node definition {shown} is as it was before"));
         }
     }
     Ok(report)
 }
 
+/// Writes the definitions of `before` over those in `standing`, and notes how to undo that.
 async fn restore(
     controller: &Controller<'_>,
     id: &str,
     node_id: &str,
     standing: &Standing,
     before: &Standing,
+    steps: &mut Vec<Undo>,
 ) -> Result<()> {
     for (kind, id) in [(Kind::Node, node_id), (Kind::Image, id)] {
         let (Some(definition), there) = (before.definition(kind), standing.definition(kind)) else { continue };
-        restore_one(controller, kind, id, definition, there).await?;
+        if !means_the_same(there, Some(definition)) {
+            restore_one(controller, kind, id, definition, there, steps).await?;
+        }
     }
     Ok(())
 }
@@ -215,9 +243,19 @@ async fn restore_one(
     id: &str,
     before: &Definition,
     there: Option<&Definition>,
+    steps: &mut Vec<Undo>,
 ) -> Result<()> {
     if there.is_some_and(|there| there.is_read_only(kind)) {
+        steps.push(Undo::SetReadOnly(kind));
         controller.set_read_only(kind, id, false).await?;
     }
-    controller.write_definition(kind, id, before, there.is_some()).await
+    steps.push(there.map_or(Undo::Delete(kind), |there| Undo::Restore(kind, there.clone())));
+    match there {
+        Some(_) => controller.write_back(kind, id, before).await?,
+        None => controller.write_definition(kind, id, before, false).await?,
+    }
+    if before.is_read_only(kind) {
+        controller.set_read_only(kind, id, true).await?;
+    }
+    Ok(())
 }

@@ -58,7 +58,7 @@ pub async fn deliver(
         if options.install {
             check_startable(&ssh, &about, needs, options.force).await?;
         }
-        check_space(address, &about, &pending)?;
+        check_space(access, address, &about, &pending)?;
         transfer_and_install(&mut ssh, &pending, &mut reports, options).await?;
     }
     Ok((about.version, reports))
@@ -99,10 +99,26 @@ async fn check_startable(ssh: &Ssh<'_>, about: &About, needs: Needs, force: bool
 }
 
 /// All nodes together must fit: their copies are there at the same time.
-fn check_space(address: &Address, about: &About, pending: &[Pending<'_>]) -> Result<()> {
-    let needed = pending.iter().map(|node| space::by_ssh(node.bundle.archive.size, node.has_archive)).sum();
+fn check_space(access: &Access, address: &Address, about: &About, pending: &[Pending<'_>]) -> Result<()> {
+    let copies = |nodes: &mut dyn Iterator<Item = &Pending<'_>>| -> u64 {
+        nodes.map(|node| space::by_ssh(node.bundle.archive.size)).sum()
+    };
+    let staged = copies(&mut pending.iter());
+    let sent = copies(&mut pending.iter().filter(|node| !node.has_archive));
     let ids: Vec<&str> = pending.iter().map(|node| node.bundle.id.as_str()).collect();
-    space::check(address, &format!("the disk of {IMAGES}"), about.free, &ids.join(" and "), needed)
+    let folder = TransferFolder::parent(address);
+    for demand in space::by_disk(&[(IMAGES, &about.images, staged), (folder, &about.transfer, sent)]) {
+        let disk = format!("the disk of {}", text::printable_line(&demand.places));
+        match demand.free {
+            Some(free) => space::check(address, &disk, free, &ids.join(" and "), demand.needed)?,
+            None => access.ui.warn(format_args!(
+                "{address}: the free space on {disk} is unknown; {} needs {}",
+                ids.join(" and "),
+                text::size(demand.needed)
+            )),
+        }
+    }
+    Ok(())
 }
 
 async fn transfer_and_install(

@@ -44,8 +44,11 @@ impl TransferFolder {
     }
 
     fn named(address: &Address, name: &str) -> Self {
-        let parent = address.path.as_deref().map_or(DEFAULT_PARENT, |path| path.trim_end_matches('/'));
-        Self { path: format!("{parent}/cml-nodes-{name}") }
+        Self { path: format!("{}/cml-nodes-{name}", Self::parent(address)) }
+    }
+
+    pub fn parent(address: &Address) -> &str {
+        address.path.as_deref().map_or(DEFAULT_PARENT, |path| path.trim_end_matches('/'))
     }
 
     pub fn archive(&self, bundle: &Bundle) -> String {

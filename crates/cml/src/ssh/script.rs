@@ -2,15 +2,25 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use retry::Retry;
 
 use crate::remote_text::excerpt;
+use crate::report::no_such_node;
 use crate::ssh::about::About;
 use crate::ssh::exchange::Kind;
 use crate::ssh::folder::TransferFolder;
 use crate::ssh::session::Ssh;
 use crate::{Access, Address, InstallState, NodeReport, Options, Reversal};
+
+/// Prints whether something of a node is there, then the IDs of all that have an image.
+const THERE: &str = r#"cd /var/lib/libvirt/images || exit 1
+there=no
+for path in "node-definitions/$1.yaml" "virl-base-images/$1" ".cml-nodes/$1/state"; do
+	[ ! -e "$path" ] || there=yes
+done
+echo $there
+ls virl-base-images"#;
 
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -38,6 +48,15 @@ pub async fn reverse(
     options: Options,
 ) -> Result<NodeReport> {
     let ssh = Ssh::open(access, address).await?;
+    if reversal == Reversal::Remove {
+        let there = ssh.read(Kind::Question, THERE, &[id]).await?;
+        let (is_there, ids) = there.split_once('\n').unwrap_or_default();
+        if is_there != "yes" {
+            let ids: Vec<String> = ids.lines().map(str::to_owned).collect();
+            ensure!(options.is_known, no_such_node(address, id, &ids));
+            return Ok(NodeReport::new(id, InstallState::Absent));
+        }
+    }
     if options.dry_run {
         return Ok(NodeReport::dry_run(id, reversal));
     }

@@ -52,12 +52,15 @@ async fn examine(target: &Target<'_>, outcome: &mut Outcome, needs: Needs, args:
         print(target, findings)?;
     }
     if args.fix {
-        return fix(target, &ssh, findings, args).await;
+        fix(target, &ssh, findings, args).await?;
+        return conclude_fix(target, findings, args);
     }
     let wrong = findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();
+    let is_ready = wrong == 0;
     let can_fix = findings.iter().any(Finding::can_be_fixed);
     let advice = if can_fix { "; `cargo xtask cml doctor --fix` fixes what it can" } else { "" };
-    ensure!(wrong == 0, "{} is not ready for the nodes here: {wrong} problems{advice}", target.address);
+    let wrong = text::plural(wrong, "problem");
+    ensure!(is_ready, "{} is not ready for the nodes here: {wrong}{advice}", target.address);
     Ok(())
 }
 
@@ -74,6 +77,18 @@ fn print(target: &Target<'_>, findings: &[Finding]) -> Result<()> {
             ui.result(format_args!("           {}", finding.remedy))?;
         }
     }
+    Ok(())
+}
+
+/// Fails while a problem remains: what was not written, what cannot be fixed from here, and what waits for a reboot.
+fn conclude_fix(target: &Target<'_>, findings: &[Finding], args: &Args) -> Result<()> {
+    let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).collect();
+    let settled = wrong.iter().filter(|finding| finding.waits_for_reboot()).count();
+    let (at, rest) = (&target.address, wrong.len() - settled);
+    let problems = |count| text::plural(count, "problem");
+    ensure!(wrong.is_empty() || !args.dry_run, "{at} is not ready for the nodes here: {}", problems(wrong.len()));
+    ensure!(rest == 0, "{at} is not ready for the nodes here: {} cannot be fixed by --fix", problems(rest));
+    ensure!(settled == 0 || args.reboot, "{at} is not ready for the nodes here before it was rebooted");
     Ok(())
 }
 
@@ -95,7 +110,7 @@ async fn fix(target: &Target<'_>, ssh: &Ssh<'_>, findings: &[Finding], args: &Ar
         ui.note(format_args!("{at}: written"));
     }
     if !doctor::needs_reboot(findings) {
-        ui.note(format_args!("{at}: there is nothing else to fix"));
+        ui.note(format_args!("{at}: there is nothing to fix by a file or a reboot"));
     } else if args.reboot {
         doctor::reboot(ssh).await?;
         ui.note(format_args!("{at}: rebooting"));

@@ -33,14 +33,18 @@ pub async fn run(session: &Session<'_>, reversal: Reversal, args: Args) -> Resul
     let servers = servers::open(session.ui, &args.servers).await?;
     let id = saved_nodes::id_of(session, &args.node)?;
     let shared = saved_nodes::shared_ids(session);
-    let options = Options { force: args.force, dry_run: args.dry_run, install: true, restart: !args.no_restart };
+    let is_known = saved_nodes::is_known(session, &id);
+    let (force, dry_run, restart) = (args.force, args.dry_run, !args.no_restart);
+    let options = Options { force, dry_run, install: true, restart, is_known };
     let outcomes = servers::on_each(&servers, async |target, outcome| {
         let _lock = target.lock().await?;
         let report = if target.via == Scheme::Ssh {
             ssh::reverse(target.access, &target.address, reversal, &id, options).await?
         } else {
-            let work =
-                async |controller: &Controller<'_>| api::reverse(controller, reversal, &id, &shared, options).await;
+            let work = async |controller: &Controller<'_>| {
+                controller.check_administrator().await?;
+                api::reverse(controller, reversal, &id, &shared, options).await
+            };
             target.logged_in(&mut outcome.version, work).await?
         };
         outcome.nodes.push(report);

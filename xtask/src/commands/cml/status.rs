@@ -52,7 +52,7 @@ async fn ask_by_api(target: &Target<'_>, outcome: &mut Outcome, saved: &[Forms],
 async fn ask_by_ssh(target: &Target<'_>, outcome: &mut Outcome, saved: &[Forms], json: bool) -> Result<()> {
     let ssh = Ssh::open(target.access, &target.address).await?;
     let about = About::read(&ssh).await?;
-    (outcome.version, outcome.ready, outcome.free) = (about.version, Some(about.ready), Some(about.free));
+    (outcome.version, outcome.ready, outcome.free) = (about.version, Some(about.ready), about.images.free);
     print_headline(target, outcome, json)?;
     for forms in saved {
         outcome.nodes.push(ssh::status(&ssh, forms).await?);

@@ -221,7 +221,7 @@ fn nothing_that_comes_by_ssh_reaches_a_terminal_as_it_is() {
             shows_it_printable(&format!("{args:?}, {at_login}, {of_commands}"), &stage.repo.xtask(args));
         }
     }
-    let stage = ssh(ready, "echo 1000; cat \"$HOME/version\"");
+    let stage = ssh(ready, "echo disk images 8 1000; cat \"$HOME/version\"");
     std::fs::write(stage.home.path().join("version"), version).unwrap();
     shows_it_printable("the version", &stage.repo.xtask(&["cml", "status"]));
 }

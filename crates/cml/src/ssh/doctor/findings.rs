@@ -71,6 +71,11 @@ impl Finding {
     pub fn can_be_fixed(&self) -> bool {
         self.fix.is_some_and(|fix| fix != Fix::Reboot)
     }
+
+    /// Whether it is right after the next reboot, once `--fix` has written its files.
+    pub fn waits_for_reboot(&self) -> bool {
+        self.fix.is_some()
+    }
 }
 
 /// What `--fix` does about a finding.
@@ -87,7 +92,7 @@ pub async fn examine(ssh: &Ssh<'_>, about: &About, needs: Needs) -> Result<Vec<F
 }
 
 pub(super) fn judge(facts: &Facts, about: &About, needs: Needs) -> Vec<Finding> {
-    vec![
+    let mut findings = vec![
         version(about),
         forwarding(facts, IPV4, needs.ipv4),
         forwarding(facts, IPV6, needs.ipv6),
@@ -95,8 +100,9 @@ pub(super) fn judge(facts: &Facts, about: &About, needs: Needs) -> Vec<Finding> 
         shim(facts),
         day0(facts, needs.day0),
         ssh_service(facts),
-        space(about, needs.archive),
-    ]
+    ];
+    findings.extend(space(about, needs.archive));
+    findings
 }
 
 fn fine(what: impl Into<String>) -> Finding {
@@ -208,13 +214,29 @@ fn ssh_service(facts: &Facts) -> Finding {
     note(what, "enable it in CML's cockpit, under Services, or: systemctl enable ssh")
 }
 
-fn space(about: &About, archive: u64) -> Finding {
-    let (needed, free) = (space::to_run(archive), text::size(about.free));
-    if about.free > needed {
-        return fine(format!("{free} free on the disk of {IMAGES}"));
-    }
-    let what = format!("only {free} free; the largest archive here takes up to {}", text::size(needed));
-    wrong(true, what, format!("make room on the disk of {IMAGES}"), None)
+/// For each disk: the copies of the largest archive, and the image that Docker unpacks.
+fn space(about: &About, archive: u64) -> impl Iterator<Item = Finding> {
+    let demands = space::by_disk(&[
+        (IMAGES, &about.images, space::by_ssh(archive)),
+        ("the folder for transfers", &about.transfer, space::by_ssh(archive)),
+        ("Docker's images", &about.docker, space::unpacked(archive)),
+    ]);
+    demands.into_iter().map(|demand| {
+        let (free, needed, places) = (demand.free.map(text::size), text::size(demand.needed), &demand.places);
+        match (demand.is_met(), free) {
+            (Some(true), Some(free)) => fine(format!("{free} free on the disk of {places}")),
+            (_, Some(free)) => {
+                let what = format!(
+                    "only {free} free on the disk of {places}; the largest archive here takes up to {needed} there"
+                );
+                wrong(true, what, format!("make room on the disk of {places}"), None)
+            }
+            (_, None) => note(
+                format!("the free space on the disk of {places} is unknown; the largest archive here takes {needed}"),
+                "look with `df` on the server",
+            ),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -228,7 +250,9 @@ mod tests {
     const ALL: Needs = Needs { ipv4: true, ipv6: true, vrf: false, day0: true, archive: 1000 };
 
     fn judged(text: &str, needs: Needs) -> Vec<Finding> {
-        let about = About { version: Some("2.9.1".to_owned()), ready: true, free: 10_000_000 };
+        let disk = space::Disk { device: Some("8".to_owned()), free: Some(10_000_000) };
+        let (images, transfer, docker) = (disk.clone(), disk.clone(), disk);
+        let about = About { version: Some("2.9.1".to_owned()), ready: true, images, transfer, docker };
         judge(&Facts::parse(text), &about, needs).into_iter().filter(|one| one.verdict != Verdict::Fine).collect()
     }
 
@@ -252,6 +276,24 @@ mod tests {
         let late = one("boot 100 net.ipv6.conf.all.forwarding=1", "boot 300 net.ipv6.conf.all.forwarding=1");
         assert!(late.what.contains("dockerd was started before"));
         assert!(one("shim=yes\n", "").what.contains("docker-shim is not installed"));
+    }
+
+    #[test]
+    fn space_is_judged_on_each_disk_and_not_where_it_is_unknown() {
+        let [large, small, unknown] = ["8 9000", "9 4", " "].map(space::Disk::parse);
+        let of = |images: &space::Disk, docker: &space::Disk| {
+            let (images, transfer, docker) = (images.clone(), images.clone(), docker.clone());
+            space(&About { images, transfer, docker, ..About::default() }, 100_000).collect::<Vec<_>>()
+        };
+        let found = of(&large, &small);
+        assert!(
+            found[0].verdict == Verdict::Fine && found[0].what.contains("and the folder for transfers"),
+            "{found:?}"
+        );
+        assert!(found[1].verdict == Verdict::Wrong && found[1].what.contains("of Docker's images"), "{found:?}");
+        let found = of(&large, &unknown);
+        assert!(found[1].verdict == Verdict::Note && found[1].what.contains("is unknown"), "{found:?}");
+        assert_eq!(of(&unknown, &unknown).len(), 3);
     }
 
     #[test]

@@ -71,9 +71,9 @@ fn on_a_terminal_it_asks() {
 fn what_is_not_certain_stays() {
     let (controller, stage, node) = stage(true);
     let prune = || stage.repo.xtask(&["cml", "prune", "--yes"]);
-    controller.state().admin = false;
+    controller.state().admin = Some(false);
     prune().failure().says(["only an administrator sees the labs of all users"]);
-    controller.state().admin = true;
+    controller.state().admin = Some(true);
     // A lab that cannot be read.
     controller.add_lab("secret", "alpine");
     controller.trouble("GET labs/", 1, Trouble::Status(403, "Not yours."));

@@ -51,7 +51,7 @@ fn nodes_are_reported_in_the_order_in_which_they_are_named() {
 }
 
 #[test]
-fn a_changed_node_is_replaced_with_the_archive_first_and_the_image_definition_last() {
+fn a_node_is_replaced_in_cmls_order_and_what_is_refused_is_found_before_the_archive_is_sent() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
     stage.repo.xtask(&["upload"]).success();
@@ -60,7 +60,9 @@ fn a_changed_node_is_replaced_with_the_archive_first_and_the_image_definition_la
     stage.change_node("changed\n");
     stage.repo.edit_manifest("A node for tests", "A changed node");
     stage.repo.xtask(&["upload"]).success();
-    assert_eq!(changes(&controller), [ARCHIVE, "PUT node_definitions", "PUT image_definitions"]);
+    // The image definition that is there is made writable, to see whether it can be changed.
+    let trial = format!("PUT image_definitions/{}/read_only", stage.repo.id());
+    assert_eq!(changes(&controller), ["PUT node_definitions", &trial, ARCHIVE, "PUT image_definitions"]);
     let after = controller.state().snapshot();
     assert!(before.0 != after.0 && before.1 != after.1 && before.2 != after.2);
 
@@ -426,6 +428,23 @@ fn remove_and_rollback() {
     assert!(left.0.is_empty() && left.1.is_empty() && left.2.is_empty() && left.3.is_empty());
     let again = stage.repo.xtask(&["cml", "remove", &id]).success();
     assert!(again.stdout.contains("absent"), "{again}");
+}
+
+#[test]
+fn who_is_no_administrator_is_told_before_anything_is_sent() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    controller.state().admin = Some(false);
+    stage.repo.xtask(&["save"]).success();
+    for words in [&["upload"][..], &["upload", "--dry-run"], &["cml", "remove", "x"], &["cml", "rollback", "x"]] {
+        let outcome = stage.repo.xtask(words).failure();
+        outcome.says([&format!("`{USER}` is not an administrator"), "nothing was sent", "VIRL2_USER"]);
+        assert_eq!(changes(&controller), [""; 0], "{words:?}");
+    }
+    stage.repo.xtask(&["cml", "status"]).success();
+    // A controller that does not say who is logged in.
+    controller.state().admin = None;
+    stage.repo.xtask(&["upload"]).success();
 }
 
 #[test]

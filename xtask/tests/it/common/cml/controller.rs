@@ -37,8 +37,6 @@ pub struct Controller {
 pub struct State {
     pub version: String,
     pub ready: bool,
-    /// Whether the user is an administrator.
-    pub admin: bool,
     pub free: u64,
     pub node_definitions: BTreeMap<String, Value>,
     pub image_definitions: BTreeMap<String, Value>,
@@ -48,8 +46,16 @@ pub struct State {
     pub labs: Labs,
     /// Whether replacing an image definition takes a file from the drop folder, as creating one does.
     pub takes_files_when_replacing: bool,
+    /// Whether a definition that is written keeps the `read_only` that it had: CML has a call of its own for it.
+    pub keeps_read_only: bool,
+    /// Whether the user who logs in is an administrator; nothing for a controller that does not say.
+    pub admin: Option<bool>,
     /// What the controller makes of every node definition that it gets; else it reads them itself, as YAML 1.2.
     pub reads_node_definitions_as: Option<Value>,
+    /// Reads every definition: of a node or not, the text, and what it means or why it is refused.
+    pub reader: Option<Reader>,
+    /// How it writes a definition that is asked for; else as plain YAML.
+    pub writer: Option<fn(&Value) -> String>,
     /// Every request: `POST images/upload`.
     pub log: Vec<String>,
     /// Bytes of archives that were received.
@@ -61,6 +67,8 @@ pub struct State {
     pub dripping: usize,
     released: bool,
 }
+
+pub type Reader = Box<dyn Fn(bool, &[u8]) -> Result<Value, String> + Send>;
 
 /// Something that goes wrong with a request.
 struct Fault {
@@ -153,6 +161,11 @@ impl Controller {
         self.state().faults.push(Fault { request: request.to_owned(), skip: 0, times, what });
     }
 
+    /// The same for the requests after `skip` that begin like this.
+    pub fn trouble_from(&self, request: &str, skip: usize, times: u32, what: Trouble) {
+        self.state().faults.push(Fault { request: request.to_owned(), skip, times, what });
+    }
+
     /// Lets `skip` requests through and makes the next `times` ones fail in this way.
     pub fn trouble_after(&self, skip: usize, times: u32, what: Trouble) {
         self.state().faults.push(Fault { request: String::new(), skip, times, what });
@@ -229,7 +242,6 @@ impl State {
         Self {
             version: "2.9.0+build.3".to_owned(),
             ready: true,
-            admin: true,
             free: 50_000_000_000,
             node_definitions: BTreeMap::new(),
             image_definitions: BTreeMap::new(),
@@ -237,7 +249,11 @@ impl State {
             images: BTreeMap::new(),
             labs: Labs::new(),
             takes_files_when_replacing: true,
+            keeps_read_only: false,
+            admin: Some(true),
             reads_node_definitions_as: None,
+            reader: None,
+            writer: None,
             log: Vec::new(),
             received: 0,
             tokens: BTreeSet::new(),
@@ -455,12 +471,13 @@ impl State {
         match (method, parts.as_slice()) {
             (&Method::DELETE, ["logout"]) => Ok(json_answer(&json!(self.tokens.remove(token)))),
             (&Method::GET, ["authok"]) => Ok(json_answer(&json!("OK"))),
-            (&Method::GET, ["authentication"]) => {
-                Ok(json_answer(&json!({"id": "u0", "username": USER, "admin": self.admin})))
-            }
+            (&Method::GET, ["authentication"]) => match self.admin {
+                Some(admin) => Ok(json_answer(&json!({"id": "u0", "username": USER, "admin": admin}))),
+                None => no(404, "Not Found"),
+            },
             (&Method::GET, ["system_stats"]) => {
                 let disk = json!({"total": 100_000_000_000_u64, "free": self.free, "used": 1});
-                Ok(json_answer(&json!({"computes": {}, "all": {"disk": disk, "controller": {"disk": disk}}})))
+                Ok(json_answer(&json!({"computes": {}, "all": {"disk": disk}, "controller": {"disk": disk}})))
             }
             _ => self.answer_on_nodes(head, &parts, &body),
         }
@@ -488,9 +505,9 @@ impl State {
             (&Method::GET, ["node_definitions", id]) => match self.node_definitions.get(*id) {
                 // serde_yaml leaves `yes` unquoted, which PyYAML does not. JSON is YAML too.
                 Some(definition) if self.reads_node_definitions_as.is_some() => Ok(json_answer(definition)),
-                definition => yaml_answer(definition, "Node", id),
+                definition => self.yaml_answer(definition, "Node", id),
             },
-            (&Method::GET, ["image_definitions", id]) => yaml_answer(self.image_definitions.get(*id), "Image", id),
+            (&Method::GET, ["image_definitions", id]) => self.yaml_answer(self.image_definitions.get(*id), "Image", id),
             (&Method::POST | &Method::PUT, ["node_definitions"]) => {
                 self.write_node_definition(body, method == Method::PUT)
             }
@@ -528,9 +545,11 @@ impl State {
     }
 
     fn write_node_definition(&mut self, body: &[u8], replace: bool) -> Result<Answer, Refusal> {
-        let definition = match &self.reads_node_definitions_as {
-            Some(definition) => definition.clone(),
-            None => check_node_definition(body)?,
+        self.check_is_administrator()?;
+        let mut definition = match (&self.reads_node_definitions_as, &self.reader) {
+            (Some(definition), _) => definition.clone(),
+            (None, Some(reader)) => reader(true, body).map_err(|why| (400, why))?,
+            (None, None) => check_node_definition(body)?,
         };
         let id = text(&definition, "id")?;
         let there = self.node_definitions.get(&id);
@@ -538,13 +557,21 @@ impl State {
         if there.is_some_and(|there| there["general"]["read_only"] == true) {
             return no(403, format!("Node definition {id} is read-only."));
         }
+        if self.keeps_read_only {
+            definition["general"]["read_only"] =
+                there.is_some_and(|there| there["general"]["read_only"] == true).into();
+        }
         self.node_definitions.insert(id, definition);
         Ok(json_answer(&json!("Success")))
     }
 
     fn write_image_definition(&mut self, body: &[u8], replace: bool) -> Result<Answer, Refusal> {
-        let definition = check_image_definition(body)?;
-        if self.version.starts_with("2.9.") && definition.get("docker_tag").is_some() {
+        self.check_is_administrator()?;
+        let mut definition = match &self.reader {
+            Some(reader) => reader(false, body).map_err(|why| (400, why))?,
+            None => check_image_definition(body)?,
+        };
+        if self.version.starts_with("2.9.") && self.reader.is_none() && definition.get("docker_tag").is_some() {
             return no(400, "Schema validation failed: unknown key `docker_tag`");
         }
         let (id, node) = (text(&definition, "id")?, text(&definition, "node_definition_id")?);
@@ -552,6 +579,9 @@ impl State {
         check_existence("Image", &id, there.is_some(), replace)?;
         if there.is_some_and(|there| there["read_only"] == true) {
             return no(403, format!("Image definition {id} is read-only."));
+        }
+        if self.keeps_read_only {
+            definition["read_only"] = there.is_some_and(|there| there["read_only"] == true).into();
         }
         if !self.node_definitions.contains_key(&node) {
             return no(400, format!("Node definition not found: {node}"));
@@ -569,6 +599,20 @@ impl State {
         }
         self.image_definitions.insert(id, definition);
         Ok(json_answer(&json!("Success")))
+    }
+
+    fn check_is_administrator(&self) -> Result<(), Refusal> {
+        if self.admin == Some(false) { no(403, "User does not have required access.") } else { Ok(()) }
+    }
+
+    fn yaml_answer(&self, definition: Option<&Value>, kind: &str, id: &str) -> Result<Answer, Refusal> {
+        let Some(definition) = definition else { return no(404, format!("{kind} definition not found: {id}")) };
+        let text = match self.writer {
+            Some(write) => write(definition),
+            None => serde_yaml::to_string(definition).expect("YAML"),
+        };
+        let answer = Response::builder().header("content-type", "application/x-yaml");
+        Ok(answer.body(Full::new(text.into())).expect("an answer"))
     }
 
     fn set_read_only(&mut self, id: &str, body: &[u8], node: bool) -> Result<Answer, Refusal> {
@@ -632,15 +676,6 @@ impl State {
         self.drop_folder.insert(name, file);
         Ok(json_answer(&json!("Success")))
     }
-}
-
-fn yaml_answer(definition: Option<&Value>, kind: &str, id: &str) -> Result<Answer, Refusal> {
-    let Some(definition) = definition else { return no(404, format!("{kind} definition not found: {id}")) };
-    let text = serde_yaml::to_string(definition).expect("YAML");
-    Ok(Response::builder()
-        .header("content-type", "application/x-yaml")
-        .body(Full::new(text.into()))
-        .expect("an answer"))
 }
 
 fn check_existence(kind: &str, id: &str, there: bool, replace: bool) -> Result<(), Refusal> {

@@ -4,6 +4,7 @@ pub mod controller;
 pub mod host;
 pub mod labs;
 pub mod systemd;
+pub mod uploader;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -495,7 +495,14 @@ fn a_full_disk_is_reported_before_and_during_the_transfer() {
     let host = Host::start_with(&["--mount", "type=tmpfs,destination=/var/tmp,tmpfs-mode=1777,tmpfs-size=4000000"]);
     let address = host.url();
     stage.knows(&host);
+    stage.repo.xtask(&["upload", "--cml", &address]).failure().says(["the disk of /var/tmp has"]);
+    // The free space was reported wrongly: the transfer itself fails.
+    host.sh("printf '#!/bin/sh\necho x; echo x x x 9000000\n' >/usr/local/bin/df; chmod 755 /usr/local/bin/df");
     stage.repo.xtask(&["upload", "--cml", &address]).failure().says(["No space left on device"]);
+    // And if it is not reported, that is what is said.
+    host.sh("printf '#!/bin/sh\nexit 1\n' >/usr/local/bin/df");
+    let outcome = stage.repo.xtask(&["upload", "--cml", &address]).failure();
+    outcome.says(["the free space on the disk of /var/tmp is unknown", "No space left on device"]);
     assert!(host.held(&stage.repo.id()).is_none());
 }
 
@@ -608,7 +615,9 @@ fn doctor_fix_writes_drop_ins_and_reboots_only_when_told() {
         .failure()
         .says(["could not start on", "not at the next boot", "cml doctor --fix", "--force"]);
     assert!(host.held(&stage.repo.id()).is_none() && host.left_in_var_tmp().is_empty());
-    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success().says(["the changes take effect after a reboot"]);
+    let outcome = stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    outcome.says(["the changes take effect after a reboot", "is not ready for the nodes here before it was rebooted"]);
     assert_eq!(host.sh("cat /etc/sysctl.conf"), "net.ipv6.conf.all.forwarding=0\n", "what is not ours is let be");
     assert!(host.sh("cat /etc/sysctl.d/99-zz-cml-nodes.conf").contains("net.ipv6.conf.all.forwarding = 1"));
     stage
@@ -640,7 +649,7 @@ fn doctor_asks_for_vrf_only_where_a_node_needs_it() {
     stage.repo.edit("node-definitions/tiny.yaml", "net.ipv6.conf.all.forwarding=1", "net.vrf.strict_mode=1");
     stage.repo.edit_manifest("A node for tests", "A node for hosts with the module vrf");
     stage.repo.xtask(&["save"]).success();
-    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).success();
+    stage.repo.xtask(&["cml", "doctor", "--fix", "--yes"]).says(["before it was rebooted"]);
     assert!(host.sh("cat /etc/modules-load.d/cml-nodes.conf").contains("vrf\n"));
     host.sh("rm /usr/local/bin/docker-shim; sed -i 's/^OPTS=\"/OPTS=\"-day0privs privileged /' \
         /etc/default/docker-shim.env; systemctl disable ssh.service");

@@ -302,20 +302,22 @@ fn uploads_from_two_machines_at_once_never_mix() {
     let mut play = Play::replacement();
     let other = OtherMachine::beside(&play.stage);
     let cases = [
-        ("POST images/upload", Trouble::Held, true),
-        ("POST images/upload", Trouble::AnswerHeld, false),
-        ("PUT node_definitions", Trouble::Held, false),
-        ("PUT image_definitions", Trouble::Held, false),
+        ("PUT node_definitions", 0, Trouble::Held, true),
+        // The first one makes it writable.
+        ("PUT image_definitions", 0, Trouble::Held, true),
+        ("POST images/upload", 0, Trouble::Held, true),
+        ("POST images/upload", 0, Trouble::AnswerHeld, false),
+        ("PUT image_definitions", 1, Trouble::Held, false),
     ];
-    for (request, trouble, other_is_first) in cases {
+    for (request, skip, trouble, other_is_first) in cases {
         play.reset();
         let _ = std::fs::remove_dir_all(other.0.path().join("state"));
-        play.controller.trouble(request, 1, trouble.clone());
+        play.controller.trouble_from(request, skip, 1, trouble.clone());
         let upload = play.stage.repo.start(&["upload"]);
         play.controller.wait_for_held();
         let before = play.controller.state().snapshot();
         let outcome = other.upload(&mut play.stage);
-        let case = format!("{request}, {trouble:?}");
+        let case = format!("{request}, {skip}, {trouble:?}");
         if other_is_first {
             assert!(outcome.code == Some(0) && !play.holds(&before), "{case}: {outcome}");
         } else {
@@ -338,7 +340,7 @@ fn uploads_from_two_machines_at_once_never_mix() {
 fn an_archive_that_somebody_removes_meanwhile_is_noticed() {
     let play = Play::replacement();
     play.reset();
-    play.controller.trouble("PUT node_definitions", 1, Trouble::Held);
+    play.controller.trouble("POST images/upload", 1, Trouble::AnswerHeld);
     let upload = play.stage.repo.start(&["upload"]);
     play.controller.wait_for_held();
     play.controller.state().drop_folder.clear();
