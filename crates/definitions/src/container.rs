@@ -17,6 +17,7 @@ use crate::file_names::{is_inner, wrong_names};
 use crate::finding::Finding;
 use crate::schema::At;
 use crate::schema::node::{self, ConfigurationFile, NodeDefinition};
+use crate::shim_files::{self, Volume};
 use crate::yaml::quoted;
 
 /// The most interfaces that a CML node can have. [docs/cml.md 4: `min_count`, `default_count`]
@@ -31,6 +32,9 @@ pub struct Container {
     pub boot: Boot,
     /// Mebibytes of memory that CML gives it. [docs/cml.md 4: `ram`]
     pub ram: Option<u32>,
+    /// Its processors, and how many percent of them it may use. [docs/cml.md 4: `cpus`, `cpu_limit`]
+    pub cpus: Option<u32>,
+    pub cpu_limit: Option<u32>,
     /// The names inside the container, in order: `eth0`, `eth1` …
     pub interfaces: Vec<String>,
     /// How many of them a node has when it is put on the canvas.
@@ -40,8 +44,8 @@ pub struct Container {
     /// Content by name.
     pub files: BTreeMap<String, String>,
     pub config: Config,
-    /// What it asks for in vain here, each with the reason. Texts for a person.
-    pub not_applied: Vec<String>,
+    /// Keys of `config.json` that nobody is known to read; for a person.
+    ignored_keys: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -94,19 +98,22 @@ impl Container {
         let volume = definition.provisioning().and_then(|it| value(&it.volume_name)).unwrap_or_default();
         let config = read.config.clone().filled_in()?;
         let (boot, interfaces) = (definition.boot.as_ref(), definition.interfaces());
+        let sim = definition.linux_native();
         let labels = interfaces.and_then(|interfaces| interfaces.physical.as_deref()).unwrap_or_default();
         let names = linux_names(labels, &config.device_name_map)?;
         let default = interfaces.and_then(|interfaces| value(&interfaces.default_count)).unwrap_or(1);
         let container = Self {
             id: value(&definition.id).unwrap_or_default(),
             boot: boot.map(Boot::of).unwrap_or_default(),
-            ram: definition.linux_native().and_then(|sim| value(&sim.ram)).and_then(|ram| u32::try_from(ram).ok()),
+            ram: number(sim.and_then(|sim| sim.ram.as_ref())),
+            cpus: number(sim.and_then(|sim| sim.cpus.as_ref())),
+            cpu_limit: number(sim.and_then(|sim| sim.cpu_limit.as_ref())),
             default_interfaces: usize::try_from(default).unwrap_or(0).min(names.len()),
             interfaces: names,
             volume,
             files: files(definition.files()),
             config,
-            not_applied: ignored_keys(read),
+            ignored_keys: ignored_keys(read),
         };
         container.mounts()?;
         Ok(container)
@@ -121,7 +128,32 @@ impl Container {
 
     /// The files that the container sees. Fails if a mount leaves the node's folder, or names a file that is not there.
     pub fn mounts(&self) -> Result<Vec<Mount>> {
-        self.config.docker.mounts.iter().map(|text| Mount::read(text, &self.volume, &self.files)).collect()
+        let mounts = self.config.docker.mounts.iter().filter(|text| Volume::read(text).is_err());
+        mounts.map(|text| Mount::read(text, &self.volume, &self.files)).collect()
+    }
+
+    /// The volumes that it gets, by `config.json` and by the file `mounts`.
+    pub fn volumes(&self) -> Vec<Volume> {
+        let mounts = self.config.docker.mounts.iter().filter_map(|text| Volume::read(text).ok());
+        mounts.chain(shim_files::volumes(self.text_of(shim_files::MOUNTS)).0).collect()
+    }
+
+    /// Its variables, `NAME=VALUE`, by `config.json` and by the file `environment`.
+    pub fn variables(&self) -> Vec<String> {
+        let of_file = shim_files::variables(self.text_of(shim_files::ENVIRONMENT)).0;
+        self.config.docker.env.iter().cloned().chain(of_file).collect()
+    }
+
+    /// What it asks for in vain here, each with the reason, for a person.
+    pub fn not_applied(&self) -> Vec<String> {
+        let mounts = shim_files::volumes(self.text_of(shim_files::MOUNTS)).1;
+        let variables = shim_files::variables(self.text_of(shim_files::ENVIRONMENT)).1;
+        let lines = mounts.into_iter().take(MOST_NAMED).chain(variables.into_iter().take(MOST_NAMED));
+        self.ignored_keys.iter().cloned().chain(lines.map(|ignored| ignored.message)).collect()
+    }
+
+    fn text_of(&self, file: &str) -> &str {
+        self.files.get(file).map_or("", String::as_str)
     }
 }
 
@@ -187,6 +219,10 @@ fn ignored_keys(read: &ConfigFile) -> Vec<String> {
 
 fn files(definition: &[ConfigurationFile]) -> BTreeMap<String, String> {
     definition.iter().map(|file| (value(&file.name).unwrap_or_default(), file.text().into_owned())).collect()
+}
+
+fn number(field: Option<&At<i64>>) -> Option<u32> {
+    field.and_then(|field| u32::try_from(field.value).ok())
 }
 
 fn value<T: Clone>(field: &Option<At<T>>) -> Option<T> {
@@ -331,7 +367,7 @@ configuration:
         let text = DEFINITION.replace("\"env\":", "\"cap\": [\"KILL\"], \"env\":");
         let node = Container::read(&text, "tiny.yaml").unwrap();
         let named = "config.json: the docker-shim is not known to read the key `docker.cap`: it is ignored";
-        assert_eq!(node.not_applied, [named]);
+        assert_eq!(node.not_applied(), [named]);
     }
 
     #[test]
@@ -373,6 +409,23 @@ configuration:
         }
         assert!(complaint("source=cfg/boot.sh", "source=cfg/bot.sh").contains("did you mean `boot.sh`?"));
         assert!(complaint("type=bind,source", "type=tmpfs,source").contains("not of `type=bind`"));
+    }
+
+    #[test]
+    fn volumes_and_variables_are_those_of_config_json_and_of_the_files() {
+        let files = "- {name: mounts, editable: true, content: 'type=volume,target=/b'}\n      \
+                     - {name: environment, editable: true, content: 'X=1'}\n      - {name: boot.sh";
+        let text = DEFINITION.replace("- {name: boot.sh", files);
+        let text = text.replace("\"mounts\": [", "\"mounts\": [\"type=volume,source=a,target=/a\", ");
+        let node = Container::read(&text, "tiny.yaml").unwrap();
+        let volumes: Vec<String> = node.volumes().iter().map(|volume| volume.argument("v")).collect();
+        assert_eq!(volumes, ["type=volume,target=/a,source=v", "type=volume,target=/b,source=v"]);
+        assert_eq!((node.mounts().unwrap().len(), node.variables()), (1, vec!["IF=eth1".into(), "X=1".into()]));
+        assert!(node.not_applied().is_empty());
+        for source in ["/etc", "cfg/boot.sh", "../x"] {
+            let said = complaint("\"mounts\": [", &format!("\"mounts\": [\"type=volume,source={source},target=/a\", "));
+            assert!(said.contains("is refused") || said.contains("is not of `type=bind`"), "{said}");
+        }
     }
 
     #[test]

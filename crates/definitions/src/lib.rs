@@ -18,6 +18,7 @@ mod origin;
 pub mod python_regex;
 mod render;
 pub mod schema;
+pub mod shim_files;
 #[cfg(test)]
 mod spelling_tests;
 mod template;

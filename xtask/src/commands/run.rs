@@ -8,7 +8,7 @@ use crate::commands::running_nodes;
 use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
 use crate::engine::containers::listing::ListedContainer;
-use crate::lab::{HostAccess, Lab, NodeOptions, QUOTED_LINES};
+use crate::lab::{HostAccess, Lab, NodeOptions, QUOTED_LINES, unwritable};
 use catalog::labels;
 use definitions::container::{Container, MOST_INTERFACES};
 
@@ -39,7 +39,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let mut container = Container::read(&bundle.node_definition.text, &bundle.id)?;
     let host_access = HostAccess::from_flag(args.allow_host_access);
     host_access.judge(ui, &container)?;
-    container.not_applied.iter().for_each(|what| ui.warn(format_args!("{}: {what}", bundle.id)));
+    container.not_applied().iter().for_each(|what| ui.warn(format_args!("{}: {what}", bundle.id)));
     let helper = helper_image(session, args.node.recipe.consent()).await?;
     let lab = Lab::open(engine, ui, &session.cache, &helper, host_access).await?;
     let unmet = lab.check_host(&mut container).await?;
@@ -54,10 +54,11 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let interfaces = args.interfaces.unwrap_or(container.default_interfaces);
     let labels = vec![(labels::RUN, node.clone()), (labels::SHELL, shell.clone().unwrap_or_default())];
     let options = NodeOptions { name: node.clone(), container_name: Some(name.clone()), labels };
-    let (_, booted) = lab.run(container, &image, options, interfaces).await?;
+    let (started, booted) = lab.run(container, &image, options, interfaces).await?;
     spinner.finish_and_clear();
     if let Some(day0) = booted.day0.filter(|day0| day0.code != 0) {
-        ui.warn(format_args!("day0cmd exited with {}:\n{}", day0.code, ui::tail(&day0.text, QUOTED_LINES)));
+        let why = unwritable(&started.container, &day0.text);
+        ui.warn(format_args!("day0cmd exited with {}:\n{}{why}", day0.code, ui::tail(&day0.text, QUOTED_LINES)));
     }
     lab.outlive_this_process()?;
     ui.note(format_args!("{} is READY {} after its creation began", bundle.id, text::duration(booted.time)));

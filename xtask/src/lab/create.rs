@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
+use crate::lab::cpus;
 use definitions::container::Container;
 
 /// What is not in the definition.
@@ -11,6 +12,10 @@ pub(super) struct Target<'a> {
     pub image: &'a str,
     /// The node's folder on the engine's host.
     pub folder: &'a str,
+    /// The engine's volumes, one for each of the container's.
+    pub volumes: &'a [String],
+    /// The processors of the engine's host, if their use can be limited.
+    pub cpus: Option<u32>,
     /// By which this program finds its containers.
     pub labels: &'a BTreeMap<String, String>,
     pub name: Option<&'a str>,
@@ -42,16 +47,20 @@ pub(super) fn args(container: &Container, target: &Target<'_>) -> Result<Vec<Str
     for capability in capabilities(&docker.caps) {
         put("--cap-add", capability);
     }
-    for variable in docker.env.iter().cloned().chain(environment(container)) {
+    for variable in container.variables() {
         put("--env", variable);
     }
     for mount in container.mounts()? {
         put("--mount", mount.argument(target.folder));
     }
+    for (volume, name) in container.volumes().iter().zip(target.volumes) {
+        put("--mount", volume.argument(name));
+    }
     if container.config.privileged {
         args.push("--privileged".to_owned());
     }
     // Before the definition's own, which therefore take precedence.
+    args.extend(cpus::argument(container, target.cpus));
     if let Some(ram) = container.ram {
         args.push(format!("--memory={ram}m"));
     }
@@ -72,14 +81,6 @@ fn capabilities(caps: &[String]) -> Vec<String> {
         all.push("NET_ADMIN".to_owned());
     }
     all
-}
-
-/// A file called `environment` sets variables; Cisco's own nodes use it like this, without mounting it.
-/// [docs/cml.md 5, cisco]
-fn environment(container: &Container) -> Vec<String> {
-    let text = container.files.get("environment").map(String::as_str).unwrap_or_default();
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#') && line.contains('='));
-    lines.map(str::to_owned).collect()
 }
 
 /// The arguments as they could be typed.
@@ -112,8 +113,16 @@ mod tests {
                 {{name: config.json, editable: false, content: '{config}'}}]}}}}}}"
         );
         let labels = BTreeMap::from([("l".to_owned(), "1".to_owned())]);
-        let target =
-            Target { image: "i:1", folder: "/f", labels: &labels, name: Some("n"), as_docker, missing_capabilities };
+        let target = Target {
+            image: "i:1",
+            folder: "/f",
+            volumes: &["v".to_owned()],
+            cpus: Some(2),
+            labels: &labels,
+            name: Some("n"),
+            as_docker,
+            missing_capabilities,
+        };
         shown(&args(&Container::read(&text, "t").unwrap(), &target).unwrap())
     }
 
@@ -150,6 +159,12 @@ mod tests {
         );
         let line = created_by(Vec::new(), &["MKNOD"], r#"{"docker": {"caps": ["CAP_CHOWN"]}}"#, "");
         assert!(!line.contains("MKNOD"), "{line}");
+    }
+
+    #[test]
+    fn a_volume_is_one_of_the_engines() {
+        let line = created(r#"{"docker": {"mounts": ["type=volume,source=data,target=/a"]}}"#, "");
+        assert!(line.contains("--mount type=volume,target=/a,source=v --memory"), "{line}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! `run` opened, is removed by `stop` or `clean`.
 
 mod boot;
+mod cpus;
 mod create;
 mod explain;
 mod host;
@@ -61,6 +62,8 @@ pub struct Lab<'a> {
     /// The container in whose network the links are.
     helper: String,
     helper_image: String,
+    /// The processors of the engine's host, if their use can be limited.
+    cpus: Option<u32>,
     host_access: HostAccess,
     /// Held while this process uses the lab; if another command can take it, the lab was left behind.
     lock: Lock,
@@ -90,6 +93,7 @@ impl<'a> Lab<'a> {
             id,
             helper: String::new(),
             helper_image: helper_image.to_owned(),
+            cpus: None,
             host_access,
             lock,
             lock_path,
@@ -98,6 +102,7 @@ impl<'a> Lab<'a> {
             counter: Cell::new(0),
         };
         lab.helper = lab.start_helper().await?;
+        lab.cpus = cpus::judge(&lab.in_helper(&cpus::command()).await?.text);
         Ok(lab)
     }
 

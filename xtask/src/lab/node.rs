@@ -39,6 +39,8 @@ pub struct Node {
     volume: String,
     /// Where the volume is on the engine's host.
     folder: String,
+    /// The volumes that the definition asks for.
+    volumes: Vec<String>,
     /// The container's ID.
     pub id: String,
     ports: Vec<Port>,
@@ -76,14 +78,32 @@ impl Lab<'_> {
             labels,
             volume,
             folder,
+            volumes: Vec::new(),
             id: String::new(),
             ports: Vec::new(),
             since,
         };
         let files = node.container.files.iter().map(|(name, content)| (name.as_str(), content.as_bytes()));
         self.write_files(&node.volume, files).await?;
+        node.volumes = self.create_volumes(&node.container).await?;
         node.id = self.run_create(&node).await?;
         Ok(node)
+    }
+
+    /// A volume of the lab's for each that the definition asks for; the same one where it has the same name.
+    async fn create_volumes(&self, container: &Container) -> Result<Vec<String>> {
+        let (mut volumes, mut named) = (Vec::new(), BTreeMap::new());
+        for wanted in container.volumes() {
+            if let Some(volume) = wanted.name.as_ref().and_then(|name| named.get(name)) {
+                volumes.push(String::clone(volume));
+                continue;
+            }
+            let volume = format!("cml-nodes-{}-{}", self.id, self.next());
+            self.engine.create_volume(&volume, &self.labels()).await?;
+            named.extend(wanted.name.map(|name| (name, volume.clone())));
+            volumes.push(volume);
+        }
+        Ok(volumes)
     }
 
     /// Gives the node its next interface, on a link or on none. It exists from the next start on.
@@ -272,6 +292,8 @@ impl Lab<'_> {
         let target = Target {
             image: &node.image,
             folder: &node.folder,
+            volumes: &node.volumes,
+            cpus: self.cpus,
             labels: &node.labels,
             name: node.container_name.as_deref(),
             as_docker: [command_line.node_args(), abilities.node_args].concat(),

@@ -59,8 +59,8 @@ pub(super) async fn boot(
     if !missing.is_empty() || !agree {
         return Ok(None);
     }
-    if !container.not_applied.is_empty() {
-        rows.add(ALL_APPLIED, None, joined(container.not_applied.clone()));
+    if let Some(ignored) = joined(container.not_applied()) {
+        rows.add(ALL_APPLIED, None, Some(ignored));
     }
     let loaded = testbed.image(&testbed.subject.node.archive)?;
     let interfaces = container.default_interfaces;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::future::join_all;
 
 use crate::engine::containers::exec::Output;
-use crate::lab::{Bridge, MemoryUse, Node, NodeOptions, QUOTED_LINES};
+use crate::lab::{Bridge, MemoryUse, Node, NodeOptions, QUOTED_LINES, unwritable};
 use crate::proof::report::{Outcome, Rows};
 use crate::proof::subject::{SceneSetup, Shipped, Testbed};
 use catalog::names::Name;
@@ -54,7 +54,8 @@ impl<'a> Topology<'a> {
         let starts = self.nodes.values_mut().map(async |node| {
             let booted = lab.start(node).await?;
             if let Some(Output { code, text }) = booted.day0.filter(|day0| day0.code != 0) {
-                bail!("day0cmd of {} exited with {code}:\n{}", node.name, ui::tail(&text, QUOTED_LINES));
+                let (name, why) = (&node.name, unwritable(&node.container, &text));
+                bail!("day0cmd of {name} exited with {code}:\n{}{why}", ui::tail(&text, QUOTED_LINES));
             }
             Ok(())
         });

@@ -10,18 +10,19 @@ use crate::finding::Example::Node;
 use crate::finding::{Finding, MOST_FINDINGS, Rule};
 use crate::schema::NodeDefinition;
 use crate::schema::node::ConfigurationFile;
+use crate::shim_files::{self, SHIM_FILE_LINE, Volume, ignored_lines};
 use crate::yaml::{Mark, quoted};
 
 pub(super) static ALL: &[&Rule] = &[
     &CONFIG_JSON_MISSING, &CONFIG_JSON, &CONFIG_JSON_KEY, &ONE_ARGUMENT, &SYSCTL_PLACE, &IPV6_FORWARDING,
-    &VRF_UNDECLARED, &SSHD_AUDIT_WRITE, &MOUNT_SOURCE, &FILE_NAME, &HOST_ACCESS, &UNMOUNTED_FILE,
+    &VRF_UNDECLARED, &SSHD_AUDIT_WRITE, &MOUNT_SOURCE, &FILE_NAME, &HOST_ACCESS, &UNMOUNTED_FILE, &SHIM_FILE_LINE,
 ];
 
 /// The most files that are searched for a similar name.
 const MOST_NAMED: usize = 50;
 
 /// Files that the shim itself reads; the last two hold mounts and variables, one per line.
-const READ_BY_THE_SHIM: [&str; 3] = [config::NAME, "mounts", "environment"];
+const READ_BY_THE_SHIM: [&str; 3] = [config::NAME, shim_files::MOUNTS, shim_files::ENVIRONMENT];
 
 static CONFIG_JSON_KEY: Rule = Rule::warning(
     "config-json-key",
@@ -97,8 +98,9 @@ static SSHD_AUDIT_WRITE: Rule = Rule::error(
 static MOUNT_SOURCE: Rule = Rule::error(
     "mount-source",
     "Every mount source is a file of the definition",
-    "`source=cfg/NAME`: `cfg` is `volume_name`, NAME is one of `files`. The container does not start if the file \
-     does not exist. Absolute paths are on the host: see `host-access`.",
+    "`type=bind,source=cfg/NAME,target=/path`: `cfg` is `volume_name`, NAME is one of `files`. The container does not \
+     start if the file does not exist. Besides files, there may be volumes: `type=volume,source=NAME,target=/path`. \
+     Absolute paths are on the host: see `host-access`.",
     Node(concat!(
         config_json!(r#"{"docker": {"mounts": ["type=bind,source=cfg/boot,target=/boot.sh"]}}"#),
         "      - name: boot.sh\n        editable: false\n"
@@ -153,6 +155,7 @@ pub(super) fn judge(definition: &NodeDefinition, around: &Surroundings, findings
         return;
     }
     findings.extend(wrong_names(definition));
+    findings.extend(ignored_lines(definition));
     match ConfigFile::of(definition) {
         Reading::File(file) => {
             findings.extend(file.findings.iter().cloned());
@@ -288,6 +291,14 @@ fn mounts(definition: &NodeDefinition, file: &ConfigFile, findings: &mut Vec<Fin
     let mut mounted = BTreeSet::new();
     for (index, mount) in file.config.docker.mounts.iter().enumerate() {
         let is_checked = |source: &&str| !source.starts_with('/') && !source.contains("{{");
+        let kind = mount_field(mount, &["type"]).unwrap_or_default();
+        if kind != "bind" && !mount.contains("{{") && findings.len() < MOST_FINDINGS {
+            if let Err(why) = Volume::read(mount) {
+                let message = format!("{} is neither a file of this definition nor a volume: {why}", quoted(mount));
+                findings.push(element(file, &MOUNT_SOURCE, "mounts", index, message));
+            }
+            continue;
+        }
         let Some(source) = mount_field(mount, &["source", "src"]).filter(is_checked) else { continue };
         if findings.len() >= MOST_FINDINGS {
             return;

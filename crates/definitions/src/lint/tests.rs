@@ -3,6 +3,7 @@
 mod page;
 
 use super::*;
+use crate::config::config_json;
 use crate::document::Document;
 use crate::finding::{Example, Rule};
 use crate::schema;
@@ -96,6 +97,20 @@ fn failing_examples_violate_their_rule_and_fixed_ones_violate_none() {
     for rule in rules() {
         assert_eq!(raised(&rule.failing), [rule.id], "the failing example of {}", rule.id);
         assert_eq!(raised(&rule.fixed), [""; 0], "the fixed example of {}", rule.id);
+    }
+}
+
+/// As in `run` and `verify`, which create the container.
+#[test]
+fn mounts_are_files_and_volumes() {
+    let volume = config_json!(r#"{"docker": {"mounts": ["type=volume,source=data,target=/a"]}}"#);
+    assert_eq!(raised(&Example::Node(volume)), [""; 0]);
+    for other in [
+        config_json!(r#"{"docker": {"mounts": ["type=tmpfs,target=/a"]}}"#),
+        config_json!(r#"{"docker": {"mounts": ["source=cfg/config.json,target=/a"]}}"#),
+        config_json!(r#"{"docker": {"mounts": ["type=volume,source=cfg/config.json,target=/a"]}}"#),
+    ] {
+        assert_eq!(raised(&Example::Node(other)), ["mount-source"], "{other}");
     }
 }
 

@@ -108,8 +108,14 @@ fn a_silenced_rule_lets_a_node_be_saved_but_not_run() {
 fn a_node_and_the_link_helper_run_with_limits() {
     let (repo, engine) = (node(), Engine::here());
     let name = format!("t{}-limits", std::process::id());
-    repo.xtask(&["-v", "run", "--name", &name]).success().says(["--memory=64m --pids-limit=4096"]);
+    repo.edit("node-definitions/tiny.yaml", "ram: 64", "ram: 64, cpus: 128");
+    let run = repo.xtask(&["-v", "run", "--name", &name]).success().says(["--memory=64m --pids-limit=4096"]);
     let node = engine.container(&name);
+    if xtask::machine::is_root() {
+        // What there is, because Docker refuses more.
+        let here = std::thread::available_parallelism().unwrap();
+        run.says([&format!("--cpus={here}.00 --memory=64m")]);
+    }
     // An ordinary user's engine has no control groups to limit processes with, unless the system hands some down.
     let is_limited = |limit: Option<i64>, expected: i64| {
         limit == Some(expected) || (!xtask::machine::is_root() && limit.unwrap_or_default() == 0)
@@ -148,6 +154,18 @@ fn a_node_that_needs_more_memory_than_it_gets_is_not_proved() {
         let outcome = repo.xtask(&["verify"]).success();
         let rows: Vec<&str> = outcome.stdout.lines().filter(|line| line.contains("its memory is enough")).collect();
         assert!(matches!(rows[..], [row] if row.contains(" ok ") || row.contains("not provable here")), "{outcome}");
+    }
+}
+
+#[test]
+fn a_node_with_less_memory_than_anything_needs_is_told_so() {
+    let repo = node();
+    repo.edit("node-definitions/tiny.yaml", "ram: 64", "ram: 2");
+    if xtask::machine::is_root() {
+        let outcome = repo.xtask(&["verify"]);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stdout.contains("`sim.linux_native.ram`"), "{outcome}");
+        repo.xtask(&["run"]).failure().says(["`sim.linux_native.ram`"]);
     }
 }
 

@@ -361,6 +361,57 @@ fn files_in_folders_reach_the_node() {
     }
 }
 
+/// Two files that the docker-shim reads. Half of their lines could reach the host.
+const SHIM_FILES: &str = r#"      - name: mounts
+        editable: true
+        content: |
+          # type=volume,source=other,target=/other
+          type=volume,source=data,target=/data
+          type=bind,source=/etc,target=/host
+          type=volume,source=/etc,target=/host2
+      - name: environment
+        editable: true
+        content: |
+          MOOD=in a good mood
+          PATH
+      - name: config.json
+"#;
+
+#[test]
+fn volumes_and_variables_of_files_are_applied_and_nothing_of_the_host() {
+    let repo = node();
+    define(&repo, "      - name: config.json\n", SHIM_FILES);
+    repo.edit_manifest(
+        "variants:\n",
+        r#"scenes:
+  - name: its volume
+    nodes: {one: {}}
+    steps:
+      - check: it has what is asked for
+        on: one
+        run: [sh, -c, "echo $MOOD; cat /proc/mounts; echo kept > /data/x"]
+        prints: [in a good mood, " /data "]
+        lacks: " /host"
+      - recreate: one
+      - check: the volume is still there
+        on: one
+        run: [cat, /data/x]
+        prints: kept
+variants:
+"#,
+    );
+    let lint = repo.xtask(&["lint"]).success();
+    assert_eq!(lint.stdout.matches("warning[shim-file-line]").count(), 3, "{lint}");
+    let outcome = repo.xtask(&["verify", "--json"]).success();
+    assert_eq!(row(&outcome, "the volume is still there")["outcome"], "passed");
+    let named = row(&outcome, "it gets all that its definition asks for");
+    for said in ["`type=bind,source=/etc,target=/host` is not applied", "source=/etc,target=/host2`", "the line `PATH`"]
+    {
+        assert!(named["said"].as_str().unwrap().contains(said), "{named}");
+    }
+    assert_eq!(nothing_left(&repo), (0, 0, 0));
+}
+
 #[test]
 fn a_hostile_or_broken_definition_is_refused_and_harms_nothing() {
     let repo = node();
