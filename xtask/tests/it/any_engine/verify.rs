@@ -57,7 +57,7 @@ fn assert_fault(outcome: &Outcome, check: &str, words: &[&str]) {
 #[test]
 fn a_node_is_proved_in_each_form_of_its_definitions() {
     let repo = node();
-    define(&repo, r#""image": "{{ image }}","#, r#"{% if not shared %}"image": "{{ image }}",{% endif %}"#);
+    define(&repo, r#"{"image": "{{ image }}","#, r#"{ {%- if not shared %}"image": "{{ image }}",{% endif %}"#);
     let shared = format!("shared_node: {{id: {}, label: Tiny}}\nvariants:\n", repo.node());
     repo.edit_manifest("variants:\n", &shared);
     for (form, node_id) in [(&["--for", "2.9"][..], repo.id()), (&[], repo.node().to_owned())] {
@@ -72,8 +72,9 @@ fn a_node_is_proved_in_each_form_of_its_definitions() {
     std::fs::write(repo.image_definition(), without).unwrap();
     let node = repo.path(&format!("dist/node-definitions/{}.yaml", repo.node()));
     let files = ["--definition", node.to_str().unwrap(), "--archive", &repo.archive().display().to_string()];
-    let outcome = repo.xtask(&[&["verify", "--json"], &files[..]].concat()).failure();
-    assert!(outcome.stdout.contains("neither docker_tag nor docker.image"), "{outcome}");
+    let outcome = repo.xtask(&[&["verify", "--json"], &files[..]].concat());
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert_fault(&outcome, "archive and definitions agree", &["neither docker_tag nor docker.image"]);
 }
 
 /// The labs that this repository's commands have open or have left behind.

@@ -86,6 +86,34 @@ fn with_install_the_archive_that_arrives_is_loaded_by_an_engine_and_has_the_righ
 }
 
 #[test]
+fn each_version_gets_a_node_definition_of_its_own_although_the_api_could_share_one() {
+    let host = Host::start();
+    let stage = Stage::of_host(&host);
+    let (node, id) = (stage.repo.node(), stage.repo.id());
+    stage.repo.edit_manifest("variants:\n", &format!("shared_node: {{id: {node}, label: Tiny}}\nvariants:\n"));
+    stage.repo.xtask(&["upload", "--for", "2.10"]).failure().says(["installed by the API alone", "--via api"]);
+    stage.repo.xtask(&["upload", "--install", "--no-restart"]).success();
+    let held = host.held(&id).expect("it is installed");
+    assert!(held.node_definition.starts_with(&format!("id: {id}\n")), "{}", held.node_definition);
+    assert!(!held.image_definition.contains("docker_tag"), "{}", held.image_definition);
+    let status = stage.repo.xtask(&["cml", "status"]).success();
+    assert!(status.stdout.contains("  the same"), "{status}");
+    // As the API installs it on CML 2.10.
+    let (at, dist) = ("/var/lib/libvirt/images", stage.repo.path("dist"));
+    let shared = std::fs::read_to_string(dist.join(format!("node-definitions/{node}.yaml"))).unwrap();
+    let image = std::fs::read_to_string(stage.repo.image_definition()).unwrap();
+    host.sh(&format!(
+        "cd {at} && rm node-definitions/{id}.yaml && cat >node-definitions/{node}.yaml <<'END'\n{shared}END\n\
+         cat >virl-base-images/{id}/{id}.yaml <<'END'\n{image}END"
+    ));
+    let status = stage.repo.xtask(&["cml", "status"]).success();
+    assert!(status.stdout.contains("  the same"), "{status}");
+    stage.change_node("changed\n");
+    let outcome = stage.repo.xtask(&["upload", "--install", "--no-restart"]).failure();
+    outcome.says([&format!("{id} belongs to the node definition {node}"), "--via api"]);
+}
+
+#[test]
 fn nodes_are_reported_in_the_order_in_which_they_are_named() {
     let host = Host::start();
     let mut stage = Stage::of_host(&host);
