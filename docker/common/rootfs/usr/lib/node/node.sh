@@ -14,9 +14,10 @@ say() {
   printf 'node: %s\n' "$*"
 }
 
-# text_of FILE: prints a file that users edit, without the carriage returns that editors on other systems leave.
+# text_of FILE: prints a file that users edit, without what editors on other systems leave: carriage returns, and a byte
+# order mark at its beginning.
 text_of() {
-  tr -d '\r' < "$1"
+  LC_ALL=C sed -e $'1s/^\xef\xbb\xbf//' -e $'s/\r//g' "$1"
 }
 
 # announce: prints READY on the console. CML considers the node booted when it reads this.

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Remote access to the node: SSH and SNMP.
+# Remote access to the node, SSH and SNMP, and its logs.
 
 HOST_KEY=/etc/ssh/ssh_host_ed25519_key
 HOST_KEY_STORE=$NODE_FILES/ssh_host_ed25519_key
@@ -50,24 +50,20 @@ install_authorized_keys() {
   text_of "$NODE_FILES/authorized_keys" > /etc/ssh/authorized_keys/root
 }
 
-start_ssh() {
+prepare_ssh() {
   install -d -m 755 /run/sshd
   restore_host_key
   set_root_password
   install_authorized_keys
-  # A background job of this shell ignores SIGINT, and so would every shell of this sshd without `env`.
-  env --default-signal=INT,QUIT "$(command -v sshd)" -f /usr/lib/node/sshd_config -E /var/log/sshd.log \
-    || say "SSH: sshd did not start, see /var/log/sshd.log"
 }
 
-# snmp_wanted: whether SNMP runs; an empty snmpd.conf switches it off.
-snmp_wanted() {
-  [[ ! -f $NODE_FILES/snmpd.conf || -s $NODE_FILES/snmpd.conf ]]
+start_ssh() {
+  # A background job of this shell ignores SIGINT, and so would every shell of this sshd without `env`.
+  env --default-signal=INT,QUIT "$(command -v sshd)" -f /usr/lib/node/sshd_config -E /var/log/sshd.log
 }
 
 start_snmp() {
   local access=$NODE_RUN/snmpd.conf addresses=(udp:161)
-  snmp_wanted || return 0
   rm -f "$AGENTX_SOCKET"
   install -d -o root -g frr -m 750 "${AGENTX_SOCKET%/*}"
   if [[ -f $NODE_FILES/snmpd.conf ]]; then
@@ -78,16 +74,55 @@ start_snmp() {
   if [[ -e /proc/net/if_inet6 ]]; then
     addresses+=(udp6:161)
   fi
-  snmpd -C -c "/usr/lib/node/snmpd.conf,$access" -p /run/snmpd.pid -LF w /var/log/snmpd.log "${addresses[@]}" \
-    || say "SNMP: snmpd did not start, see /var/log/snmpd.log"
+  snmpd -C -c "/usr/lib/node/snmpd.conf,$access" -p /run/snmpd.pid -LF w /var/log/snmpd.log "${addresses[@]}"
 }
 
-# enable_agentx: adds `agentx` to the configuration, without which FRR's daemons do not answer SNMP.
-enable_agentx() {
-  if snmp_wanted && ! grep -q '^agentx' "$FRR_CONF"; then
-    sed -i '/^end$/d' "$FRR_CONF"
-    echo agentx >> "$FRR_CONF"
+# restart_missing NAME COMMAND: starts a service that does not run, and says so once.
+restart_missing() {
+  local pid=""
+  if { read -r pid < "/run/$1.pid" && kill -0 "$pid"; } 2> /dev/null; then
+    REPORTED[$1]=""
+    return
+  elif [[ -z ${REPORTED[$1]:-} ]]; then
+    say "$1 does not run and is started again"
+    REPORTED[$1]=1
   fi
+  "$2"
+}
+
+# bound_log FILE: empties a log of more than 1 MB; what it had is FILE.1. Its writers append to it.
+bound_log() {
+  if [[ -n $(find "$1" -size +1024k 2> /dev/null) ]]; then
+    cp "$1" "$1.1"
+    : > "$1"
+  fi
+}
+
+# keep_services: starts SSH and syslog, looks after them and SNMP once a second, and bounds logs. It runs for ever. A
+# pipe that nobody writes to is a clock that needs no further process.
+keep_services() {
+  local round=0 log
+  declare -A REPORTED
+  exec 8<> <(:)
+  start_syslog
+  prepare_ssh
+  start_ssh
+  while read -r -t 1 -u 8 || true; do
+    # They have time to start.
+    ((round++ > 3)) || continue
+    restart_missing sshd start_ssh
+    restart_missing syslogd start_syslog
+    ! snmp_wanted || restart_missing snmpd start_snmp
+    if ((round % 10 == 0)); then
+      for log in /var/log/*.log /var/log/frr/*.log; do bound_log "$log"; done
+    fi
+  done
+}
+
+# start_syslog: receives what FRR logs with `log syslog`.
+start_syslog() {
+  busybox syslogd -n -O /var/log/syslog.log -s 1000 -b 1 &
+  echo $! > /run/syslogd.pid
 }
 
 # await_agentx: waits for snmpd's socket. A daemon that does not find it retries only after 15 seconds.

@@ -22,6 +22,10 @@ FRR_CONF=/etc/frr/frr.conf
 # shellcheck disable=SC2034  # used by save-config and start
 STORE_LOCK=$NODE_RUN/store.lock
 
+# There from the moment when the node begins to stop.
+# shellcheck disable=SC2034  # used by save-config and start
+STOPPING=$NODE_RUN/stopping
+
 digest_of() {
   local line
   line=$(sha256sum "$1") && echo "${line%% *}"
@@ -120,12 +124,23 @@ load_store() {
   install -o frr -g frr -m 640 <(text_of "$SOURCE") "$FRR_CONF"
 }
 
+# complete_save: completes the save that recover_store could not complete, because the disk was full: until then, the
+# journal has the only whole configuration.
+complete_save() {
+  local old=$NODE_RUN/old new=$NODE_RUN/unfinished
+  if [[ ! -f $JOURNAL ]] || journal_is_idle || ! read_journal "$old" "$new"; then
+    return 0
+  fi
+  overwrite "$new" "$STORE" && close_journal
+}
+
 # save_to_store NEW: makes NEW the content of the mounted file. If it fails, the mounted file has the old content.
 save_to_store() {
   local new=$1 old=$NODE_RUN/old
   if [[ ! -f $STORE ]] || cmp -s "$new" "$STORE"; then
     return 0
   fi
+  complete_save || return 1
   cp "$STORE" "$old" || return 1
   if [[ ! -f $JOURNAL ]]; then
     overwrite "$new" "$STORE" || { overwrite "$old" "$STORE"; return 1; }
