@@ -7,28 +7,43 @@ use cml::Forms;
 use cml::ssh::doctor::Needs;
 use definitions::container::Container;
 
-/// Every node that is saved completely, with artefacts that agree.
+/// Every node that is saved completely, with artefacts that agree. One whose definitions cannot be read is named, and
+/// left out.
 pub fn all(session: &Session<'_>) -> Vec<Forms> {
+    let read = |id: &String| forms(session, id).transpose()?.inspect_err(|problem| warn_of(session, id, problem)).ok();
+    session.dist.ids().iter().filter_map(read).collect()
+}
+
+/// Nothing, if the node is not saved completely.
+fn forms(session: &Session<'_>, id: &str) -> Result<Option<Forms>> {
     let dist = &session.dist;
-    let forms = |id: &String| {
-        let record = dist.record(id).filter(|_| dist.whole_archive(id).is_some())?;
-        let node = dist.read(&dist.node_definition(&dist.node_id(id))).ok()?;
-        let (asked, other) = dist.bundles(id, &record, [node, dist.read(&dist.image_definition(id)).ok()?]).ok()?;
-        Some(Forms::new(asked, other))
-    };
-    dist.ids().iter().filter_map(forms).collect()
+    let Some(record) = dist.record(id).filter(|_| dist.whole_archive(id).is_some()) else { return Ok(None) };
+    let paths = [dist.node_definition(&dist.node_id(id)), dist.image_definition(id)];
+    let [node, image] = paths.each_ref().map(|path| dist.read(path));
+    let (asked, other) = dist.bundles(id, &record, [node?, image?])?;
+    let forms = Forms::new(asked, other);
+    needs_of(&forms)?;
+    Ok(Some(forms))
+}
+
+fn warn_of(session: &Session<'_>, id: &str, problem: &anyhow::Error) {
+    session.ui.warn(format_args!(
+        "{id} is left out, because its files in {} are not as they were saved; `cargo xtask save` writes them again: \
+         {problem:#}",
+        session.dist.root.display()
+    ));
 }
 
 /// What these nodes need from a server.
 pub fn needs(nodes: &[Forms]) -> Result<Needs> {
-    let mut all = Needs::default();
-    // What they need is the same in each form.
-    for bundle in nodes.iter().map(Forms::asked) {
-        let container = Container::read(&bundle.node_definition.text, &bundle.id)?;
-        let config = &container.config;
-        all = all.and(Needs::of(&config.docker.sysctls(), !config.day0cmd.is_empty(), bundle.archive.size));
-    }
-    Ok(all)
+    nodes.iter().try_fold(Needs::default(), |all, forms| Ok(all.and(needs_of(forms)?)))
+}
+
+fn needs_of(forms: &Forms) -> Result<Needs> {
+    // What a node needs is the same in each form.
+    let bundle = forms.asked();
+    let config = Container::read(&bundle.node_definition.text, &bundle.node_id)?.config;
+    Ok(Needs::of(&config.docker.sysctls(), !config.day0cmd.is_empty(), bundle.archive.size))
 }
 
 /// Whether a node is saved here under this ID.

@@ -103,6 +103,23 @@ fn status_shows_absent_same_and_what_differs() {
 }
 
 #[test]
+fn a_saved_node_whose_definition_was_damaged_is_named_and_the_others_are_compared() {
+    let controller = Controller::start();
+    let mut stage = Stage::of(&controller);
+    let twin = stage.repo.add_twin();
+    let node = stage.repo.node().to_owned();
+    stage.repo.xtask(&["upload", &node, &twin]).success();
+    let damaged = stage.repo.node_definition();
+    for content in [&b"id: \xff\xfe\n"[..], b"id: [\n"] {
+        std::fs::write(&damaged, content).unwrap();
+        let outcome = stage.repo.xtask(&["cml", "status"]).success();
+        let left_out = format!("{} is left out, because its files in ", stage.repo.id());
+        let outcome = outcome.says([left_out.as_str(), "`cargo xtask save` writes them again"]);
+        assert_eq!(outcome.stdout.matches("same").count(), 1, "{outcome}");
+    }
+}
+
+#[test]
 fn keys_of_a_definition_there_do_not_reach_a_terminal_as_they_are() {
     let controller = Controller::start();
     let stage = Stage::of(&controller);
