@@ -589,11 +589,10 @@ fn a_server_that_is_too_old_gets_nothing() {
 
 /// A node that needs the host to forward IPv6.
 fn that_forwards(stage: &Stage) {
-    let with = r#""run_args": ["--sysctl", "net.ipv6.conf.all.forwarding=1"]"#;
     stage.repo.edit(
         "node-definitions/tiny.yaml",
-        r#"{"docker": {"image": "{{ image }}"}}"#,
-        &format!(r#"{{"docker": {{"image": "{{{{ image }}}}", {with}}}}}"#),
+        r#""{% endif -%} }}"#,
+        r#"",{% endif -%} "run_args": ["--sysctl", "net.ipv6.conf.all.forwarding=1"]}}"#,
     );
 }
 
