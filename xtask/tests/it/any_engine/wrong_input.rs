@@ -201,8 +201,7 @@ fn a_value_out_of_range_is_refused_with_the_range() {
     range(&["upload", "--timeout", "x"], "1 to 86400");
     range(&["run", "--interfaces", "x"], "0 to 64");
     range(&["builder", "create", "--ram", "4GB"], "1024 to 1048576");
-    let address = repo.xtask(&["cml", "status", "--cml", "127.0.0.1:99999"]);
-    assert_eq!(address.code, Some(2), "{address}");
+    let address = repo.xtask(&["cml", "status", "--cml", "127.0.0.1:99999"]).wrong_usage();
     address.says(["`99999` is not a port: expected a whole number from 1 to 65535"]);
 }
 

@@ -418,6 +418,14 @@ impl Outcome {
         self
     }
 
+    /// Asserts that the command line was refused: exit code 2, `error:` on stderr, nothing on stdout.
+    #[track_caller]
+    pub fn wrong_usage(self) -> Self {
+        assert_eq!(self.code, Some(2), "it should have been refused as wrong usage:\n{self}");
+        assert!(self.stderr.contains("error: ") && self.stdout.is_empty(), "it should say why:\n{self}");
+        self
+    }
+
     /// Asserts that stderr contains each of these texts.
     #[track_caller]
     pub fn says<const N: usize>(self, texts: [&str; N]) -> Self {
