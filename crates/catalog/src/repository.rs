@@ -98,6 +98,10 @@ impl Repository {
     /// Refuses a name that a node cannot have although it is well formed.
     pub fn check_name(name: &str) -> Result<()> {
         anyhow::ensure!(name != COMMON, "a node cannot be called `{COMMON}`: docker/{COMMON} holds what nodes share");
+        anyhow::ensure!(
+            image_name::is_tag(&format!("{name}:1")),
+            "a node cannot be called `{name}`: its image would have that name, and engines refuse one that ends in `-`"
+        );
         Ok(())
     }
 

@@ -21,7 +21,8 @@ const LARGEST: u64 = 1 << 30;
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the new node: a-z, 0-9 and `-`
-    node: String,
+    #[arg(value_parser = new_name)]
+    node: Name,
     /// Node of this repository to copy from [default: a host on Debian with a shell]
     #[arg(long, value_name = "NODE", conflicts_with = "image")]
     from: Option<String>,
@@ -33,12 +34,17 @@ pub struct Args {
 const NAMED: [&str; 6] = ["node:", "image:", "id:", "label:", "title:", "node_definition:"];
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
-    let name = Name::try_from(args.node).map_err(anyhow::Error::msg)?;
-    Repository::check_name(name.as_str())?;
     match &args.image {
-        Some(image) => any_image::run(session, &name, image).await,
-        None => copy(session, &name, args.from.as_deref()),
+        Some(image) => any_image::run(session, &args.node, image).await,
+        None => copy(session, &args.node, args.from.as_deref()),
     }
+}
+
+/// A name that a node can have, also as the name of its image.
+fn new_name(text: &str) -> Result<Name, String> {
+    let name = Name::try_from(text.to_owned())?;
+    Repository::check_name(name.as_str()).map_err(|error| error.to_string())?;
+    Ok(name)
 }
 
 /// A node whose files are those of another.
@@ -213,6 +219,21 @@ mod tests {
             "variants:\n  - source: {package: frr}\nchecks:\n  - run: [/usr/lib/frr/zebra]\n"
         );
         assert_eq!(manifest(text, "frr", "spine"), renamed);
+    }
+
+    #[test]
+    fn a_name_that_makes_no_name_of_an_image_is_refused() {
+        for (text, why) in [
+            ("web-", "ends in `-`"),
+            ("My Node", "use up to 32 of a-z, 0-9 and `-`"),
+            ("-web", "beginning with a letter"),
+            ("", "is not a valid name"),
+            ("common", "what nodes share"),
+        ] {
+            let error = new_name(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        assert!(new_name("web--1").is_ok());
     }
 
     #[test]

@@ -54,10 +54,17 @@ fn nothing_is_overwritten_and_no_name_is_guessed() {
     let before = repo.read("docker/frr/node.yaml");
     repo.xtask(&["new", "frr"]).failure().says(["already exists: choose another name"]);
     assert_eq!(repo.read("docker/frr/node.yaml"), before);
-    repo.xtask(&["new", "My Node"]).failure().says(["`My Node` is not a valid name"]);
-    repo.xtask(&["new", "../escape"]).failure().says(["is not a valid name"]);
+    for (name, why) in [
+        ("My Node", "`My Node` is not a valid name"),
+        ("../escape", "is not a valid name"),
+        ("common", "docker/common holds what nodes share"),
+        ("web-", "one that ends in `-`"),
+    ] {
+        let outcome = repo.xtask(&["new", name]);
+        assert_eq!(outcome.code, Some(2), "{outcome}");
+        outcome.says([why]);
+    }
     repo.xtask(&["new", &node, "--from", "fr"]).failure().says(["did you mean `frr`?"]);
-    repo.xtask(&["new", "common"]).failure().says(["docker/common holds what nodes share"]);
     assert!(!repo.path(&format!("docker/{node}")).exists());
 }
 
