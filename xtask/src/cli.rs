@@ -136,6 +136,7 @@ pub fn main() -> ExitCode {
             return failure.error(&ui, &anyhow::Error::from(error).context("could not start the asynchronous runtime"));
         }
     };
+    let has_steps = !matches!(cli.command, Command::New(_));
     let ended = runtime.block_on(until_interrupted(&ui, cli));
     // Threads that still run, such as one that waits for an answer, are abandoned.
     runtime.shutdown_background();
@@ -144,7 +145,7 @@ pub fn main() -> ExitCode {
         Some(Err(error)) => failure.error(&ui, &error),
         None => {
             terminal.restore();
-            failure.interruption(&ui)
+            failure.interruption(&ui, has_steps)
         }
     }
 }

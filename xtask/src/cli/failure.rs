@@ -16,6 +16,7 @@ pub(super) const INTERRUPTED: u8 = 130;
 const WRONG_USAGE: u8 = 2;
 
 const INTERRUPTION: &str = "interrupted; finished steps are kept, so the same command continues from there";
+const INTERRUPTED_AS_A_WHOLE: &str = "interrupted; an unfinished node is not kept, so the same command begins again";
 
 /// What stdout has of a command that failed before it could print its result as JSON.
 #[derive(Serialize)]
@@ -61,9 +62,11 @@ impl Failure {
         if is_wrong_usage { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
     }
 
-    pub fn interruption(&self, ui: &Ui) -> ExitCode {
-        self.print(ui, &anyhow!(INTERRUPTION));
-        ui.note(INTERRUPTION);
+    /// `has_steps` tells whether the command keeps what it has finished.
+    pub fn interruption(&self, ui: &Ui, has_steps: bool) -> ExitCode {
+        let message = if has_steps { INTERRUPTION } else { INTERRUPTED_AS_A_WHOLE };
+        self.print(ui, &anyhow!(message));
+        ui.note(message);
         ExitCode::from(INTERRUPTED)
     }
 

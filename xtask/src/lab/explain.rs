@@ -5,10 +5,26 @@ use crate::engine::abilities::Make;
 use definitions::container::Container;
 
 /// The engine's message, and what it means for the definition.
-pub(super) fn explain(message: &str, make: Make, container: &Container) -> String {
+fn explain(message: &str, make: Make, container: &Container) -> String {
     let meaning =
         meaning(message, container).unwrap_or_else(|| "the engine refuses what config.json asks for".to_owned());
     format!("{} does not start. {make} says: {}\n  {meaning}", container.id, quoted(message))
+}
+
+/// The engine's refusal to start a node.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Refused {
+    text: String,
+    /// Whether no definition could make this image start.
+    pub is_of_image: bool,
+}
+
+impl Refused {
+    pub(super) fn new(message: &str, make: Make, container: &Container) -> Self {
+        let is_of_image = find(&MEANINGS, message).is_none() && find(&OF_IMAGE, message).is_some();
+        Self { text: explain(message, make, container), is_of_image }
+    }
 }
 
 /// The first line, without the prefixes of the command line and the API.
@@ -32,7 +48,7 @@ const LIMITS: &str = "the engine gives containers higher limits than it has itse
 
 /// What a message means that has all these parts; the first that fits counts. Runtimes differ in capital letters and in
 /// quotation marks: the parts are in small letters.
-const MEANINGS: [(&[&str], &str); 15] = [
+const MEANINGS: [(&[&str], &str); 13] = [
     (&["bind source path does not exist"], NO_FILE),
     (&["statfs ", "no such file or directory"], NO_FILE),
     (
@@ -53,19 +69,40 @@ const MEANINGS: [(&[&str], &str); 15] = [
         "a `--sysctl` in config.json is wrong: only settings that are separate for each container can be set \
          (net.*, and a few of kernel.*)",
     ),
+];
+
+/// The same of what is wrong with the image, whatever the definition is.
+const OF_IMAGE: [(&[&str], &str); 9] = [
+    (&["unable to find user"], NO_USER),
+    (&["unable to find group"], NO_USER),
+    (&["no command specified"], NO_COMMAND),
+    (&["no command or entrypoint"], NO_COMMAND),
+    (&["cannot mkdir", "is not a directory"], NO_FOLDER),
+    (&["lstat ", "/merged/", "not a directory"], NO_FOLDER),
+    (&["workdir ", "does not exist"], NO_FOLDER),
     (
         &["exec", "no such file or directory"],
         "the image's entry point does not exist, or its interpreter (the first line of a script) does not",
     ),
     (&["exec", "permission denied"], "the image's entry point is not executable (chmod +x), or is on a mount"),
 ];
+const NO_USER: &str = "the image's USER is a user or group that does not exist in it";
+const NO_COMMAND: &str = "the image has neither ENTRYPOINT nor CMD: it does not say what to run";
+const NO_FOLDER: &str = "the image's WORKDIR is not a folder in it";
+
+type Meaning = (&'static [&'static str], &'static str);
+
+fn find(meanings: &'static [Meaning], message: &str) -> Option<&'static str> {
+    let lower = message.to_lowercase();
+    meanings.iter().find(|(parts, _)| parts.iter().all(|part| lower.contains(part))).map(|(_, meaning)| *meaning)
+}
 
 fn meaning(message: &str, container: &Container) -> Option<String> {
     let lower = message.to_lowercase();
     if lower.contains("unknown flag") || lower.contains("unknown shorthand flag") {
         return Some(unknown_flag(message, container));
     }
-    let (_, meaning) = MEANINGS.iter().find(|(parts, _)| parts.iter().all(|part| lower.contains(part)))?;
+    let meaning = find(&MEANINGS, message).or_else(|| find(&OF_IMAGE, message))?;
     let path = message.split("/proc/sys/").nth(1).unwrap_or_default();
     let sysctl = path.split([':', ' ', '"', '`', '\'']).next().unwrap_or_default().replace('/', ".");
     let caps = container.config.docker.caps.join(", ");
@@ -200,6 +237,27 @@ mod tests {
             assert_eq!(with(caps, mounts), "", "{caps} {mounts}");
         }
         assert_eq!(unwritable(&node(r#"{"docker": {"caps": ["KILL"]}}"#), "not found"), "");
+    }
+
+    /// The messages of Docker and Podman.
+    #[test]
+    fn what_is_wrong_with_an_image_is_not_blamed_on_the_definition() {
+        let refused = |message: &str| Refused::new(message, Make::Docker, &node("{}"));
+        for (message, why) in [
+            ("unable to find user nosuch: no matching entries in passwd file", "USER"),
+            ("docker: Error response from daemon: No command specified", "neither ENTRYPOINT nor CMD"),
+            ("Error: no command or entrypoint provided, and no CMD or ENTRYPOINT from image", "neither ENTRYPOINT"),
+            ("Cannot mkdir: /x is not a directory", "WORKDIR"),
+            ("lstat /var/lib/docker/overlay2/97/merged/x/y: not a directory", "WORKDIR"),
+            ("workdir \"/x\" does not exist on container 1", "WORKDIR"),
+            ("exec: \"/x\": stat /x: no such file or directory: unknown", "entry point"),
+        ] {
+            let refused = refused(message);
+            assert!(refused.is_of_image && refused.to_string().contains(why), "{message}: {refused}");
+        }
+        for message in ["invalid mount config for type \"bind\": bind source path does not exist: /x", "new"] {
+            assert!(!refused(message).is_of_image, "{message}");
+        }
     }
 
     /// The messages of runc and crun, through Docker and Podman.

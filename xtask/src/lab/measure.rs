@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::lab::boot::QUOTED_LINES;
+use crate::lab::waiting;
 use crate::lab::{Lab, Node, NodeOptions, memory};
 use definitions::container::Container;
 
@@ -30,6 +31,8 @@ pub struct Measuring {
     pub interfaces: usize,
     /// A text to wait for, and how long.
     pub text: Option<(String, Duration)>,
+    /// Whether nothing else needs to be found out of an image without a shell.
+    pub needs_shell: bool,
 }
 
 /// What a run has shown.
@@ -59,6 +62,9 @@ impl Lab<'_> {
         let mut measured = Measured::default();
         measured.printed = self.observe(&node, "", measuring.text.as_ref(), &mut measured.memory).await?;
         measured.shell = self.find_shell(&node).await;
+        if measuring.needs_shell && measured.shell.is_none() {
+            return Ok(measured);
+        }
         if let Some(shell) = measured.shell {
             measured.can_say_ready = self.can_say_ready(&node, shell).await?;
         }
@@ -72,7 +78,7 @@ impl Lab<'_> {
         Ok(measured)
     }
 
-    /// Waits until the node has printed the text and prints nothing more. Returns what it printed after `before`.
+    /// The same as [`Self::watch`]; if it takes long, the terminal shows what is waited for.
     async fn observe(
         &self,
         node: &Node,
@@ -80,7 +86,23 @@ impl Lab<'_> {
         text: Option<&(String, Duration)>,
         most: &mut Option<u64>,
     ) -> Result<String> {
+        let what = match text {
+            Some((text, limit)) => format!("`{text}` on its console, at most {} s", limit.as_secs()),
+            None => format!("the image to start, at most {} s", PATIENCE.as_secs()),
+        };
+        waiting::shown(self.ui, what, self.watch(node, before, text, most)).await
+    }
+
+    /// Waits until the node has printed the text and prints nothing more. Returns what it printed after `before`.
+    async fn watch(
+        &self,
+        node: &Node,
+        before: &str,
+        text: Option<&(String, Duration)>,
+        most: &mut Option<u64>,
+    ) -> Result<String> {
         let (since, mut changed, mut printed) = (Instant::now(), Instant::now(), String::new());
+        let mut came = None;
         loop {
             tokio::time::sleep(PAUSE).await;
             let log = self.engine.console_log(&node.id).await?;
@@ -95,15 +117,12 @@ impl Lab<'_> {
             *most = (*most).max(memory(&processes).filter(|bytes| *bytes > 0));
             let is_there = text.is_none_or(|(text, _)| printed.contains(text.as_str()));
             let is_quiet = changed.elapsed() > QUIET;
+            came = came.or(is_there.then(|| since.elapsed()));
+            if let Some((text, limit)) = text {
+                in_time(text, *limit, came, since.elapsed(), &printed)?;
+            }
             if is_there && (is_quiet || since.elapsed() > PATIENCE) {
                 return Ok(printed);
-            }
-            if let Some((text, limit)) = text.filter(|(_, limit)| since.elapsed() > *limit) {
-                bail!(
-                    "the image did not print `{text}` within {} s; the end of its console:\n{}",
-                    limit.as_secs(),
-                    ui::tail(&printed, QUOTED_LINES)
-                );
             }
         }
     }
@@ -135,5 +154,39 @@ impl Lab<'_> {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+/// Fails if the text has not come within the limit: until `now`, since the start, or when it `came`.
+fn in_time(text: &str, limit: Duration, came: Option<Duration>, now: Duration, printed: &str) -> Result<()> {
+    let seconds = limit.as_secs();
+    match came {
+        Some(came) if came > limit => {
+            bail!("the image printed `{text}` after {}, not within {seconds} s: raise --timeout", text::duration(came))
+        }
+        None if now > limit => bail!(
+            "the image did not print `{text}` within {seconds} s (--timeout); the end of its console:\n{}",
+            ui::tail(printed, QUOTED_LINES)
+        ),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_came_is_never_said_to_be_missing() {
+        let limit = Duration::from_secs(2);
+        let ends = |came: Option<u64>, now| {
+            let came = came.map(Duration::from_secs);
+            in_time("up", limit, came, Duration::from_secs(now), "starting\n").map_err(|error| error.to_string())
+        };
+        assert_eq!((ends(None, 2), ends(Some(2), 9)), (Ok(()), Ok(())), "what it prints afterwards does not count");
+        let missing = ends(None, 3).unwrap_err();
+        assert!(missing.contains("did not print `up` within 2 s") && missing.contains("starting"), "{missing}");
+        let late = ends(Some(3), 3).unwrap_err();
+        assert!(late.contains("printed `up` after 3.0 s") && late.contains("raise --timeout"), "{late}");
     }
 }

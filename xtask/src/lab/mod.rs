@@ -33,7 +33,7 @@ use files::{Lock, Tree};
 use ui::Ui;
 
 pub use boot::{Booted, QUOTED_LINES};
-pub use explain::unwritable;
+pub use explain::{Refused, unwritable};
 pub use host::{UnmetNeed, UnmetNeeds};
 pub use host_access::HostAccess;
 pub use links::Bridge;

@@ -12,7 +12,7 @@ use crate::engine::errors::{is_disturbed, retry_while};
 use crate::lab::Lab;
 use crate::lab::boot::{self, Booted, QUOTED_LINES, WatchEnd};
 use crate::lab::create::{self, Target};
-use crate::lab::explain::{explain, unwritable};
+use crate::lab::explain::{Refused, unwritable};
 use crate::lab::links::{Bridge, Port};
 use crate::lab::ram::{self, MemoryUse};
 use crate::lab::waiting;
@@ -281,7 +281,7 @@ impl Lab<'_> {
     }
 
     fn refused(&self, message: &str, node: &Node) -> anyhow::Error {
-        anyhow!("{}", explain(message, self.engine.abilities.make, &node.container))
+        Refused::new(message, self.engine.abilities.make, &node.container).into()
     }
 
     /// Creates the container by the engine's own command line, as the shim does it, because its error messages are

@@ -1,6 +1,7 @@
 //! `cargo xtask new NODE --image …`: makes any image a node. The image is examined and run once, in the same isolation
 //! as by `verify`; what it says and shows becomes a manifest and a template, which are the user's from then on.
 
+mod options;
 mod proposal;
 mod texts;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::commands::args::{NodeArgs, RecipeArgs, consent, number};
+use crate::commands::args::{NodeArgs, RecipeArgs, consent};
 use crate::commands::flow::Inspected;
 use crate::commands::running_nodes::helper_image;
 use crate::commands::session::Session;
@@ -18,13 +19,14 @@ use crate::engine::Engine;
 use crate::engine::images::base;
 use crate::engine::images::prebuilt::{self, Candidate};
 use crate::engine::images::said::Said;
-use crate::engine::images::transports::refuse_places;
-use crate::lab::{HostAccess, Lab, Measured, Measuring};
+use crate::lab::{HostAccess, Lab, Measured, Measuring, Refused};
 use catalog::names::Name;
-use catalog::prebuilt::without_tag;
-use definitions::container::{Container, MOST_INTERFACES};
+use catalog::prebuilt::{From, without_tag};
+use definitions::container::Container;
 use digests::Digest;
 use files::Tree;
+pub use options::ImageArgs;
+use options::{Console, Named, named, wishes};
 use proposal::{Proposal, Wishes, before_running, propose, remarks};
 use texts::Place;
 
@@ -32,46 +34,11 @@ use texts::Place;
 const ARCHIVES: &str = "images";
 const IGNORE: &str = "# Vendors seldom allow you to pass their images on.\n*\n";
 
+/// Longer remarks are broken for a terminal.
+const WIDTH: usize = 80;
+
 /// CML's own platform.
 const PLATFORM: &str = "linux/amd64";
-
-/// A node whose image is taken as it is.
-#[derive(Clone, Debug, clap::Args)]
-#[group(requires = "image")]
-pub struct ImageArgs {
-    /// Take this image as it is: a name, or an archive that `docker save` wrote
-    #[arg(long, value_name = "IMAGE|FILE", required = false)]
-    pub image: String,
-    /// What CML's palette calls it
-    #[arg(long, value_name = "TEXT")]
-    pub label: Option<String>,
-    /// How many interfaces it has [default: 4]
-    #[arg(long, value_name = "COUNT", value_parser = number(1..=MOST_INTERFACES))]
-    pub interfaces: Option<usize>,
-    /// The second console [default: a shell, if the image has one]
-    #[arg(long, value_enum)]
-    pub console: Option<Console>,
-    /// The text on its console that means that it is booted
-    #[arg(long, value_name = "TEXT")]
-    pub ready: Option<String>,
-    /// How many seconds it may take to boot [default: 120]
-    #[arg(long, value_name = "SECONDS", value_parser = number(1..=86_400_u32))]
-    pub timeout: Option<u32>,
-    /// A variable that it needs
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub env: Vec<String>,
-    /// Install and start what is missing on this machine, without asking
-    #[arg(long, short)]
-    pub yes: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Console {
-    /// A shell of the image
-    Sh,
-    /// No second console
-    None,
-}
 
 /// What the user named, in the engine.
 struct Found<'a> {
@@ -88,64 +55,74 @@ struct Found<'a> {
 
 pub async fn run(session: &Session<'_>, node: &Name, args: &ImageArgs) -> Result<()> {
     let mut wishes = wishes(node, args)?;
-    for path in [format!("docker/{node}"), format!("node-definitions/{node}.yaml")] {
-        let path = session.repository.root.join(path);
-        ensure!(
-            session.repository.tree.kind(&path)?.is_none(),
-            "{} already exists: choose another name",
-            path.display()
-        );
-    }
+    refuse_existing(session, node)?;
+    let named = named(&args.image)?;
     let engine = session.ensure_engine(consent(args.yes)).await?;
-    let found = find(session, &engine, &args.image).await?;
+    let found = find(session, &engine, &named).await?;
     wishes.image.clone_from(&found.tag);
     make(session, &engine, node, args, &wishes, &found).await
 }
 
-fn wishes(node: &Name, args: &ImageArgs) -> Result<Wishes> {
-    if let Some(text) = &args.ready {
-        texts::check_line("--ready", text, 128)?;
+/// Refuses a node that is there already, and says how to make it again.
+fn refuse_existing(session: &Session<'_>, node: &Name) -> Result<()> {
+    let files = [format!("docker/{node}"), format!("node-definitions/{node}.yaml")];
+    let mut there = Vec::new();
+    for file in files {
+        if session.repository.tree.kind(session.repository.root.join(&file))?.is_some() {
+            there.push(file);
+        }
     }
-    if let Some(label) = &args.label {
-        texts::check_line("--label", label, 60)?;
-    }
-    for variable in &args.env {
-        texts::check_line("--env", variable, 1000)?;
-        let is_plain = variable.split_once('=').is_some_and(|(name, _)| !name.is_empty()) && !variable.contains("{{");
-        ensure!(is_plain, "--env: `{variable}` is not KEY=VALUE without `{{{{`");
-    }
-    Ok(Wishes {
-        image: String::new(),
-        node: node.to_string(),
-        label: args.label.clone(),
-        ready: args.ready.clone(),
-        without_shell: args.console == Some(Console::None),
-        env: args.env.clone(),
-        timeout: args.timeout.unwrap_or(proposal::TIMEOUT),
-        interfaces: args.interfaces.unwrap_or(4).min(MOST_INTERFACES),
-    })
+    let Some(first) = there.first().map(|file| session.repository.root.join(file)) else { return Ok(()) };
+    let prebuilt = session.repository.node(Some(node.as_str())).ok().into_iter().flat_map(|made| &made.variants);
+    there.extend(prebuilt.filter_map(|variant| match &variant.prebuilt.as_ref()?.from {
+        From::Archive(archive) => Some(archive.as_str().to_owned()),
+        _ => None,
+    }));
+    bail!(
+        "{} already exists: choose another name; or, to make {node} again, delete {} first",
+        first.display(),
+        there.join(", ")
+    )
 }
 
 /// Brings the image into the engine: a file is loaded, a name that the engine does not have is fetched.
-async fn find<'e>(session: &Session<'_>, engine: &'e Engine, image: &str) -> Result<Found<'e>> {
-    if let Ok((tree, path)) = Tree::around(Path::new(image))
-        && tree.has_file(&path)
-    {
-        return load(session, engine, &path).await;
-    }
-    let looks_like_a_file = image.ends_with(".tar") || image.ends_with(".gz") || image.starts_with(['/', '.', '~']);
-    ensure!(!looks_like_a_file, "there is no file {image}, or it is a symbolic link: name the archive itself");
-    refuse_places(image)?;
+async fn find<'e>(session: &Session<'_>, engine: &'e Engine, named: &Named) -> Result<Found<'e>> {
+    let image = match named {
+        Named::Archive(path) => return load(session, engine, path).await,
+        Named::Image(name) => name.as_str(),
+    };
     if engine.image(image).await?.is_none() {
         let spinner = session.ui.spinner(format!("fetching {image}"));
         let fetched = base::fetch(engine, image, PLATFORM).await;
         spinner.finish_and_clear();
-        fetched.with_context(|| {
-            format!("the engine has no image {image}, and it is not the name of an archive (`docker save`) either")
-        })?;
+        if let Err(error) = fetched {
+            let others = others(engine, image).await;
+            return Err(error.context(format!(
+                "the engine has no image {image}, and it is not the name of an archive (`docker save`) either{others}"
+            )));
+        }
     }
+    let there = engine.image(image).await?.with_context(|| format!("the engine got {image}, but does not have it"))?;
+    refuse_empty(there.layers.len(), image)?;
     let image_id = prebuilt::exported_id(engine, session.ui, image).await?;
     Ok(Found { name: image.to_owned(), _candidate: None, image_id, archive: None, tag: image.to_owned() })
+}
+
+/// What the engine has of the same name, as the end of a message.
+async fn others(engine: &Engine, image: &str) -> String {
+    let name = without_tag(image.split('@').next().unwrap_or_default());
+    let known = engine.images_named(name).await.unwrap_or_default();
+    let mut tags: Vec<String> = known.into_iter().flat_map(|image| image.tags).collect();
+    tags.retain(|tag| archive::shortened(without_tag(tag)) == archive::shortened(name));
+    tags.sort();
+    tags.truncate(5);
+    if tags.is_empty() { String::new() } else { format!("; the engine has {}", tags.join(", ")) }
+}
+
+/// Engines can't export such an image, and nothing is in it that could run.
+fn refuse_empty(layers: usize, image: &str) -> Result<()> {
+    ensure!(layers > 0, "the image {image} has no layers: it has no files, so nothing in it can run");
+    Ok(())
 }
 
 async fn load<'e>(session: &Session<'_>, engine: &'e Engine, path: &Path) -> Result<Found<'e>> {
@@ -157,6 +134,7 @@ async fn load<'e>(session: &Session<'_>, engine: &'e Engine, path: &Path) -> Res
     if let Some(platform) = contents.platform.filter(|platform| platform != PLATFORM) {
         bail!("{} is an image for {platform}; CML runs {PLATFORM}: get the image for that", path.display());
     }
+    refuse_empty(contents.layers, &path.display().to_string())?;
     let candidate = Candidate::of(engine, &contents.image_id);
     let name = candidate.name.clone();
     let file = path.to_owned();
@@ -189,20 +167,39 @@ async fn make(
     );
     let proposal = propose(&said, &measured, wishes);
     let place = place(session, args, found, &said);
-    let mut written = Vec::new();
-    let made = match write(session, node, &proposal, found, &place, &mut written) {
+    let mut written = Written { tree: &session.repository.tree, paths: Vec::new() };
+    let made = match write(session, node, &proposal, found, &place, &mut written.paths) {
         Ok(()) => take(session, node, args).await,
         failed => failed,
     };
-    if let Err(error) = made {
-        written.iter().try_for_each(|path| session.repository.tree.remove_with_folders(path))?;
-        return Err(error.context(format!("the node {node} cannot be made, and nothing of it was kept")));
-    }
-    for path in &written {
+    made.with_context(|| format!("the node {node} cannot be made, and nothing of it was kept"))?;
+    for path in written.keep() {
         session.ui.result(path.display())?;
     }
     tell(session, node, &remarks(&said, &measured, &proposal), &place);
     Ok(())
+}
+
+/// The files of a node that is not complete yet. They are removed when this is dropped, also because of Ctrl-C.
+struct Written<'a> {
+    tree: &'a Tree,
+    paths: Vec<PathBuf>,
+}
+
+impl Written<'_> {
+    /// The node is complete.
+    fn keep(mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.paths)
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            // Nobody is left to whom an error could be reported; `new` itself names a file that is there.
+            let _ = self.tree.remove_with_folders(path);
+        }
+    }
 }
 
 /// Runs the image, and shows why if that is not possible.
@@ -219,13 +216,24 @@ async fn measure(
     let trial = Container::read(&texts::trial(&wishes.node, &before_running(said, wishes)), "the trial run")?;
     let lab = Lab::open(engine, session.ui, &session.cache, &helper, HostAccess::Refused).await?;
     let text = wishes.ready.clone().map(|text| (text, Duration::from_secs(wishes.timeout.into())));
-    let measuring = Measuring { interfaces: wishes.interfaces, text };
+    let needs_shell = args.console == Some(Console::Sh);
+    let measuring = Measuring { interfaces: wishes.interfaces, text, needs_shell };
     let measured = lab.measure(trial, image, &measuring).await;
     lab.close().await?;
-    measured.context(
-        "the image does not run by itself (--env KEY=VALUE sets a variable that it needs; an image that needs \
-         arguments or files needs a Dockerfile: `cargo xtask new` without --image)",
-    )
+    measured.map_err(|error| {
+        let advice = advice(&error);
+        error.context(advice)
+    })
+}
+
+/// What a failed trial run means.
+fn advice(error: &anyhow::Error) -> &'static str {
+    if error.downcast_ref::<Refused>().is_some_and(|refused| refused.is_of_image) {
+        return "the image itself is at fault, and no option of `new` changes that (correct it where it is made; or \
+                in a Dockerfile that begins with `FROM` it: `cargo xtask new` without --image)";
+    }
+    "the image does not run by itself (--env KEY=VALUE sets a variable that it needs; an image that needs arguments \
+     or files needs a Dockerfile: `cargo xtask new` without --image)"
 }
 
 /// Where another clone of the repository can have the image.
@@ -309,15 +317,18 @@ async fn take(session: &Session<'_>, node: &Name, args: &ImageArgs) -> Result<()
 fn tell(session: &Session<'_>, node: &Name, remarks: &[String], place: &Place) {
     let ui = session.ui;
     ui.note(format_args!("created the node {node}:"));
-    remarks.iter().for_each(|remark| ui.note(format_args!("  {remark}")));
+    for remark in remarks {
+        let width = if ui.is_terminal() { WIDTH } else { usize::MAX };
+        text::wrapped(&format!("  {remark}"), width).iter().for_each(|line| ui.note(line));
+    }
     match place {
         Some(("archive", inner)) => {
             ui.note(format_args!("  its archive is {inner}, which git ignores: another clone needs that file, too"));
         }
         Some(_) => {}
         None => ui.warn(format_args!(
-            "the image is in this engine alone: for other machines, make it again from an archive (`docker save`), or \
-             push it to a registry"
+            "the image is in this engine alone: for other machines, write it to a file in the repository (`docker \
+             save`) and set `archive` in docker/{node}/node.yaml, or push it to a registry"
         )),
     }
     ui.note("Next:");

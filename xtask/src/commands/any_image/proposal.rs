@@ -2,16 +2,25 @@
 //! in, plain values out. All texts of the image are a stranger's: they are shortened and kept to harmless characters
 //! here, and quoted where they are written.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use console::AnsiCodeIterator;
 
 use crate::engine::images::said::Said;
 use crate::lab::Measured;
 
 /// The longest text for CML to wait for. [docs/cml.md 4: `completed`]
-const LONGEST_TEXT: usize = 128;
+pub const LONGEST_TEXT: usize = 128;
+
+/// A shorter text may be on the console for another reason.
+const SHORTEST_TEXT: usize = 4;
 
 /// CML's palette cuts off longer labels, and no published one is longer.
-const LONGEST_LABEL: usize = 26;
+pub const LONGEST_LABEL: usize = 26;
+
+/// How many ports a description names.
+const SHOWN_PORTS: usize = 8;
 
 /// A node has this much memory at least, in MiB, and a multiple of the step.
 const LEAST_RAM: u64 = 128;
@@ -125,7 +134,8 @@ pub fn remarks(said: &Said, measured: &Measured, proposal: &Proposal) -> Vec<Str
         }
         Some(text) => format!("CML waits for `{}` on the console", text::excerpt(text, LONGEST_TEXT)),
         None => format!(
-            "it has no shell and prints nothing that two starts have in common, so CML takes it as booted after {} s",
+            "{}, so CML takes it as booted after {} s; `--ready TEXT` makes CML wait for a text",
+            nothing_to_wait_for(measured),
             proposal.timeout
         ),
     });
@@ -163,14 +173,35 @@ fn is_root(user: &str) -> bool {
 
 /// The last line that the console showed at both starts: it has no time, number or address of one start.
 fn last_in_common(measured: &Measured) -> Option<String> {
-    let again = measured.printed_again.as_deref()?;
-    let lines = |text: &str| -> Vec<String> { text.split(['\r', '\n']).map(|line| line.trim().to_owned()).collect() };
-    let second = lines(again);
-    let usable = |line: &String| {
-        let length = line.chars().count();
-        (4..=LONGEST_TEXT).contains(&length) && text::printable_line(line) == *line && second.contains(line)
+    let lines = |text| str::split(text, ['\r', '\n']).map(str::trim);
+    let second: BTreeSet<&str> = lines(measured.printed_again.as_deref()?).collect();
+    lines(&measured.printed).rev().filter(|line| second.contains(line)).find_map(distinct)
+}
+
+/// What CML can wait for of a line. It looks for the text in what the console shows, colours and all: so this is the
+/// longest piece between what terminals act on, and of that the beginning, if it is long.
+fn distinct(line: &str) -> Option<String> {
+    let shown = AnsiCodeIterator::new(line).filter(|(_, is_code)| !is_code).map(|(piece, _)| piece);
+    let pieces = shown.flat_map(|piece| {
+        let printable = text::printable_line(piece);
+        printable.split('\u{fffd}').map(|piece| piece.trim().to_owned()).collect::<Vec<_>>()
+    });
+    let longest = pieces.max_by_key(|piece| piece.chars().count())?;
+    let text: String = longest.chars().take(LONGEST_TEXT).collect();
+    (text.chars().count() >= SHORTEST_TEXT).then(|| text.trim_end().to_owned())
+}
+
+/// Why there is no text for CML to wait for.
+fn nothing_to_wait_for(measured: &Measured) -> String {
+    let shell = match measured.shell {
+        None => "it has no shell",
+        Some(_) => "its shell cannot write to the console",
     };
-    lines(&measured.printed).into_iter().rfind(usable)
+    let again = measured.printed_again.as_deref().unwrap_or_default();
+    if measured.printed.trim().is_empty() || again.trim().is_empty() {
+        return format!("{shell}, and it prints nothing");
+    }
+    format!("{shell}, and no line of {SHORTEST_TEXT} characters or more is the same at two starts")
 }
 
 fn ram(measured: Option<u64>) -> u64 {
@@ -194,22 +225,21 @@ fn version(said: &Said, wishes: &Wishes) -> String {
 
 fn title(said: &Said, wishes: &Wishes) -> String {
     let stated = said.labels.get("org.opencontainers.image.title").map(|text| plain(text, 60));
-    let wished = wishes.label.as_ref().map(|text| plain(text, 60));
-    wished.or(stated).filter(|text| !text.is_empty()).unwrap_or_else(|| wishes.node.clone())
+    wishes.label.clone().or(stated).filter(|text| !text.is_empty()).unwrap_or_else(|| wishes.node.clone())
 }
 
 fn description(said: &Said, title: &str) -> String {
     let stated = said.labels.get("org.opencontainers.image.description").map(|text| plain(text, 300));
     let about = stated.filter(|text| !text.is_empty()).unwrap_or_else(|| title.to_owned());
-    let ports: Vec<String> = said.ports.iter().take(10).map(|port| plain(port, 20)).collect();
+    let mut ports: Vec<String> = said.ports.iter().take(SHOWN_PORTS).map(|port| plain(port, 20)).collect();
+    if let Some(more) = said.ports.len().checked_sub(SHOWN_PORTS).filter(|more| *more > 0) {
+        ports.push(format!("and {more} more"));
+    }
     if ports.is_empty() { about } else { format!("{about} (ports {})", ports.join(", ")) }
 }
 
 fn label(wishes: &Wishes, version: &str) -> String {
-    let label = match &wishes.label {
-        Some(label) => plain(label, LONGEST_LABEL),
-        None => format!("{} {version}", wishes.node),
-    };
+    let label = wishes.label.clone().unwrap_or_else(|| format!("{} {version}", wishes.node));
     label.chars().take(LONGEST_LABEL).collect::<String>().trim().to_owned()
 }
 
@@ -271,10 +301,42 @@ mod tests {
         };
         assert_eq!(completed("at 12:01\r\nserving\r\npid 7\r\n", "at 12:02\r\nserving\r\npid 9\r\n"), ["serving"]);
         assert!(completed("pid 7\n", "pid 9\n").is_empty());
-        let colours = "\u{1b}[1mserving\u{1b}[0m\n";
-        assert!(completed(colours, colours).is_empty(), "CML's console may not show it like that");
-        let long = "x".repeat(129);
-        assert!(completed(&long, &long).is_empty());
+        let colours = "\u{1b}[32mINFO\u{1b}[0m \u{1b}]0;title\u{7}now \u{1b}[1mserving all\u{1b}[0m\n";
+        assert_eq!(completed(colours, colours), ["serving all"], "CML sees the codes, too");
+        let long = format!("{} end", "x".repeat(127));
+        assert_eq!(completed(&long, &long), ["x".repeat(127)], "a text of CML's has 128 characters at most");
+        assert!(completed("ok\n", "ok\n").is_empty());
+    }
+
+    #[test]
+    fn why_there_is_nothing_to_wait_for_is_said() {
+        let why = |shell, first: &str, second: &str| {
+            let (printed, printed_again) = (first.to_owned(), Some(second.to_owned()));
+            let measured = Measured { shell, printed, printed_again, ..Measured::default() };
+            let proposal = propose(&Said::default(), &measured, &wishes("a:1"));
+            remarks(&Said::default(), &measured, &proposal).remove(0)
+        };
+        assert!(why(None, "", "").starts_with("it has no shell, and it prints nothing, so CML"));
+        let differs = why(Some("/bin/sh"), "at 12:01\n", "at 12:02\n");
+        assert!(differs.starts_with("its shell cannot write to the console, and no line"), "{differs}");
+        assert!(differs.contains("`--ready TEXT`"), "{differs}");
+    }
+
+    #[test]
+    fn a_label_of_the_user_stays_as_it_is() {
+        let label = r#"A "label" \ #1 100%"#;
+        let wishes = Wishes { label: Some(label.to_owned()), ..wishes("a:1") };
+        let proposal = before_running(&labelled("title", "other"), &wishes);
+        assert_eq!((proposal.title.as_str(), proposal.label.as_str()), (label, label));
+    }
+
+    #[test]
+    fn many_ports_are_counted() {
+        let described = |ports: u16| {
+            let ports = (1..=ports).map(|port| format!("{port}/tcp")).collect();
+            before_running(&Said { ports, ..Said::default() }, &wishes("a:1")).description
+        };
+        assert!(described(8).ends_with(", 8/tcp)") && described(9).ends_with(", 8/tcp, and 1 more)"));
     }
 
     #[test]

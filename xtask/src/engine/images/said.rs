@@ -8,7 +8,7 @@ use bollard::models::ImageInspect;
 
 use crate::engine::handle::Engine;
 
-/// The most ports, volumes and words of a command that are looked at.
+/// The most volumes and words of a command that are looked at.
 const MOST: usize = 100;
 
 /// What an image says of itself.
@@ -16,7 +16,7 @@ const MOST: usize = 100;
 pub struct Said {
     /// Name or number, with a group after a colon; empty for root.
     pub user: String,
-    /// Such as `80/tcp`.
+    /// Such as `80/tcp`, low ones first.
     pub ports: Vec<String>,
     /// The folders that get volumes of their own.
     pub volumes: Vec<String>,
@@ -43,12 +43,29 @@ impl Said {
         let is_check = |test: &Vec<String>| test.first().is_some_and(|kind| kind != "NONE");
         Self {
             user: config.user.unwrap_or_default(),
-            ports: some(config.exposed_ports),
+            ports: sorted(config.exposed_ports.unwrap_or_default()),
             volumes: some(config.volumes),
             command: [some(config.entrypoint), some(config.cmd)].concat(),
             has_healthcheck: config.healthcheck.and_then(|check| check.test).as_ref().is_some_and(is_check),
             labels: config.labels.unwrap_or_default().into_iter().take(MOST).collect(),
             registry_digests: some(found.repo_digests),
         }
+    }
+}
+
+fn sorted(mut ports: Vec<String>) -> Vec<String> {
+    let number = |port: &str| port.split(['/', '-']).next().and_then(|number| number.parse::<u32>().ok());
+    ports.sort_by_cached_key(|port| (number(port).unwrap_or(u32::MAX), port.clone()));
+    ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sorted;
+
+    #[test]
+    fn low_ports_come_first() {
+        let ports = ["x", "8080/tcp", "53/udp", "443/tcp", "53/tcp"].map(str::to_owned).to_vec();
+        assert_eq!(sorted(ports), ["53/tcp", "53/udp", "443/tcp", "8080/tcp", "x"]);
     }
 }

@@ -124,8 +124,12 @@ fn an_image_of_another_user_with_a_health_check_becomes_a_node_that_is_proved() 
         Repo::with_shell(&format!("HEALTHCHECK CMD [\"/bin/sh\", \"-c\", \"true\"]\nUSER 1000\nENTRYPOINT {entry}\n")),
         &[],
     );
-    given.new_node(&["--label", "A \"label\""]).success().says(["it runs as the user 1000", "/bin/sh runs boot.sh"]);
+    given
+        .new_node(&["--label", "A \"label\" \\ #1 50%"])
+        .success()
+        .says(["it runs as the user 1000", "/bin/sh runs boot.sh"]);
     let definition = given.definition();
+    assert!(definition.contains(r#"label: "A \"label\" \\ #1 50%""#), "{definition}");
     assert!(definition.contains("\"CAP_NET_BIND_SERVICE\"") && !definition.contains("SETUID"), "{definition}");
     assert!(definition.contains("\"day0cmd\": [\"/bin/sh\", \"/config/boot.sh\"]"), "{definition}");
     let proved = given.is_proved();
@@ -140,14 +144,58 @@ fn a_text_that_never_comes_and_an_image_that_ends_leave_nothing_behind() {
     given.is_not_there();
     given.new_node(&["--console", "sh"]).failure().says(["has no shell for a second console"]);
     given.is_not_there();
-    given.new_node(&["--env", "KEY"]).failure().says(["is not KEY=VALUE"]);
-    given.repo.xtask(&["new", &given.new, "--image", "nothing.tar.gz"]).failure().says(["there is no file"]);
     given.new_node(&["--ready", "serving", "--console", "none"]).success();
     assert!(given.repo.read(&format!("node-definitions/{}.yaml", given.new)).contains("completed = [\"serving\"]"));
-    given.new_node(&[]).failure().says(["already exists: choose another name"]);
+    let files = format!("delete docker/{0}, node-definitions/{0}.yaml first", given.new);
+    given.new_node(&[]).failure().says(["already exists: choose another name", &files]);
+    // As that says.
+    std::fs::remove_dir_all(given.repo.path(&format!("docker/{}", given.new))).unwrap();
+    std::fs::remove_file(given.repo.path(&format!("node-definitions/{}.yaml", given.new))).unwrap();
+    given.new_node(&["--ready", "serving", "--timeout", "60"]).success();
     let ending = Given::image(Repo::with_shell("CMD [\"/bin/sh\", \"-c\", \"echo no licence; exit 3\"]\n"), &[]);
     ending.new_node(&[]).failure().says(["with exit code 3", "no licence", "--env KEY=VALUE"]);
     ending.is_not_there();
+}
+
+#[test]
+fn wrong_usage_is_told_before_anything_is_looked_for() {
+    let repo = Repo::tiny();
+    for (options, why) in [
+        (["--label", ""], "1 to 26 printable characters"),
+        (["--label", "{{ id }}"], "begins a pattern"),
+        (["--ready", ""], "1 to 128 printable characters"),
+        (["--env", "KEY"], "must be KEY=VALUE"),
+        (["--env", "=x"], "must be KEY=VALUE"),
+        (["--env=A=1", "--env=A=2"], "sets `A` twice"),
+        (["--label", "web"], "nothing.tar.gz is not there"),
+    ] {
+        let image = ["new", "web", "--image", "nothing.tar.gz"];
+        let outcome = repo.xtask(&[&image[..], &options].concat());
+        assert_eq!(outcome.code, Some(2), "{outcome}");
+        outcome.says([why]);
+    }
+    for (node, image, why) in [
+        ("web-", "nginx:1", "one that ends in `-`"),
+        ("web", "", "expected the name of an image"),
+        ("web", "Nginx:1", "cannot be the name of an image"),
+        ("web", ".", "is a folder"),
+    ] {
+        let outcome = repo.xtask(&["new", node, "--image", image]);
+        assert_eq!(outcome.code, Some(2), "{outcome}");
+        outcome.says([why]);
+    }
+}
+
+#[test]
+fn what_keeps_an_image_from_starting_is_named() {
+    let repo = without_shell();
+    repo.edit(&repo.dockerfile(), "ENTRYPOINT", "USER nosuch\nENTRYPOINT");
+    let given = Given::image(repo, &[]);
+    let refused = given.new_node(&[]).failure();
+    refused.says(["USER is a user or group that does not exist in it", "the image itself is at fault"]);
+    let without_tag = given.repo.xtask(&["new", &given.new, "--image", given.repo.node()]).failure();
+    without_tag.says([&format!("the engine has {}", given.image)]);
+    given.is_not_there();
 }
 
 #[test]
