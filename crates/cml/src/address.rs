@@ -53,6 +53,11 @@ impl Address {
              put it in VIRL2_PASS or .virlrc",
             hidden(text)
         );
+        ensure!(
+            scheme == Some(Scheme::Ssh) || !rest.contains(['?', '#']),
+            "`{}` is not a server address: leave out what begins with `?` or `#`",
+            hidden(text)
+        );
         let (user, place) = match authority.rsplit_once('@') {
             Some((user, place)) => (Some(user.to_owned()), place),
             None => (None, authority),

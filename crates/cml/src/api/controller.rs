@@ -119,7 +119,7 @@ impl<'a> Controller<'a> {
             access,
             address: address.clone(),
             server,
-            base: format!("{}/api/v0/", address.path.as_deref().unwrap_or_default().trim_end_matches('/')),
+            base: format!("{}/api/v0/", path_before_api(address)),
             version: String::new(),
             ready: false,
             token: Mutex::new(access.settings.token.clone()),
@@ -130,7 +130,11 @@ impl<'a> Controller<'a> {
         let what = "asking for its version";
         if answer.is_html || !is_success(&answer) {
             let (at, status, title) = (&self.address, answer.status, refusal::title(&answer.body));
-            bail!("{what}: {at} answered ({status}): {title}; is this a CML controller?");
+            let advice = match path_before_api(&self.address) {
+                "" => "is this a CML controller?".to_owned(),
+                path => format!("is CML below `{path}` there? A page's path in the browser is no part of the address"),
+            };
+            bail!("{what}: {at} answered ({status}): {title}; {advice}");
         }
         let information: SystemInformation = self.json(answer, what).await.context("is this a CML controller?")?;
         let version = information.version.context("it does not give its version; is it a CML controller?")?;
@@ -201,7 +205,11 @@ impl<'a> Controller<'a> {
         let mut token = self.token(None).await?;
         let mut answer = self.send(&request, &content, Some(&token)).await;
         if answer.as_ref().is_ok_and(|answer| answer.status == 401) {
-            self.access.ui.note(format_args!("{}: the session has expired; logging in again", self.address));
+            let why = match &self.access.settings.token {
+                Some(given) if *given == token => "the token is not accepted (VIRL2_JWT); logging in",
+                _ => "the session has expired; logging in again",
+            };
+            self.access.ui.note(format_args!("{}: {why}", self.address));
             token = self.token(Some(&token)).await?;
             answer = self.send(&request, &content, Some(&token)).await;
         }
@@ -325,6 +333,12 @@ impl<'a> Controller<'a> {
         let (request, reason) = (format!("{at}: {what}"), hide(&refusal::reason(body.as_bytes())));
         Err(Refused { status, reason, request }.into())
     }
+}
+
+/// What stands before `/api/v0` in the paths of requests: an address may be given with or without that.
+fn path_before_api(address: &Address) -> &str {
+    let path = address.path.as_deref().unwrap_or_default().trim_end_matches('/');
+    path.strip_suffix("/api/v0").unwrap_or(path).trim_end_matches('/')
 }
 
 /// The header of a token, which does not print itself.

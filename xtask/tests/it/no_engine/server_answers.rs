@@ -18,6 +18,8 @@ fn a_malformed_address_is_wrong_usage_with_one_true_message() {
         ("cml:1122:33", "not an IPv6 address"),
         ("cml:99999", "not a port"),
         ("", "is not a server address"),
+        ("https://cml.example/lab?x=1", "leave out what begins with `?`"),
+        ("cml.example#labs", "leave out what begins with `?` or `#`"),
     ] {
         for command in [["cml", "status"], ["cml", "doctor"], ["builder", "status"]] {
             let outcome = stage.repo.xtask(&[&command[..], &["--cml", address]].concat());
@@ -39,6 +41,30 @@ fn a_scheme_in_capitals_and_an_ipv6_address_without_brackets_work() {
     let address = controller.url().replace("https", "HTTPS");
     stage.repo.xtask(&["cml", "status", "--cml", &address]).success();
     stage.repo.xtask(&["cml", "status", "--via", "api", "--cml", "::1"]).failure().says(["cannot reach [::1]: "]);
+}
+
+#[test]
+fn an_address_from_a_browser_works_or_says_what_is_too_much() {
+    let controller = Controller::start();
+    let stage = Stage::of(&controller);
+    let status = |path: &str| stage.repo.xtask(&["cml", "status", "--cml", &format!("{}{path}", controller.url())]);
+    for path in ["/", "/api/v0", "/api/v0/"] {
+        status(path).success();
+    }
+    let outcome = status("/lab/x").failure().says(["is CML below `/lab/x` there?", "no part of the address"]);
+    assert!(!outcome.stderr.contains("is this a CML controller"), "{outcome}");
+}
+
+#[test]
+fn a_token_that_is_refused_is_not_called_a_session_that_has_expired() {
+    let controller = Controller::start();
+    let mut stage = Stage::of(&controller);
+    stage.repo.set("VIRL2_JWT", "a.refused.token");
+    let outcome = stage.repo.xtask(&["cml", "status"]).success().says(["the token is not accepted (VIRL2_JWT)"]);
+    assert!(!outcome.stderr.contains("expired"), "{outcome}");
+    stage.repo.set("VIRL2_USER", "");
+    stage.repo.set("VIRL2_PASS", "");
+    stage.repo.xtask(&["cml", "status"]).failure().says(["the token is not accepted (VIRL2_JWT)"]);
 }
 
 #[test]
