@@ -15,7 +15,8 @@ pub(super) const INTERRUPTED: u8 = 130;
 /// The exit code of clap, and of many programs.
 const WRONG_USAGE: u8 = 2;
 
-const INTERRUPTION: &str = "interrupted; finished steps are kept, so the same command continues from there";
+/// True also where a step has been undone, which was said before.
+const INTERRUPTION: &str = "interrupted; the same command can be run again, and repeats nothing that is finished";
 const INTERRUPTED_AS_A_WHOLE: &str = "interrupted; an unfinished node is not kept, so the same command begins again";
 
 /// What stdout has of a command that failed before it could print its result as JSON.

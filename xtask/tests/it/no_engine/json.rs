@@ -98,6 +98,8 @@ fn an_interrupted_command_says_so_in_json_too() {
     let outcome = status.end();
     assert_eq!(outcome.code, Some(130), "{outcome}");
     assert!(error(&outcome).starts_with("interrupted"), "{outcome}");
+    // A step may have been undone.
+    assert!(!error(&outcome).contains("kept"), "{outcome}");
 }
 
 #[test]
