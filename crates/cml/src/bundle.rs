@@ -142,6 +142,20 @@ impl Standing {
         Kind::BOTH.into_iter().filter_map(line).collect()
     }
 
+    /// A line for each definition that means something else than in `earlier`. Empty if none does.
+    pub fn changes_since(&self, earlier: &Self) -> Vec<String> {
+        let line = |kind| match (self.definition(kind), earlier.definition(kind)) {
+            (None, None) => None,
+            (None, Some(_)) => Some(format!("{kind}: gone")),
+            (Some(_), None) => Some(format!("{kind}: was not there")),
+            (Some(now), Some(earlier)) => {
+                let paths = now.differences(earlier);
+                (!paths.is_empty()).then(|| format!("{kind}: {}", text::printable_line(&paths.join(", "))))
+            }
+        };
+        Kind::BOTH.into_iter().filter_map(line).collect()
+    }
+
     /// Whether the archive of the image definition there is that of this one.
     pub fn has_archive_of(&self, image: &Definition) -> bool {
         self.image.as_ref().is_some_and(|theirs| image.has_archive_of(theirs))

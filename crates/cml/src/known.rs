@@ -165,15 +165,29 @@ impl MadeFrom {
 }
 
 impl InstallRecord {
-    /// The record of a node; empty if there is none, or none that can be read.
-    pub fn open(state_folder: &Path, server: &Address, id: &str) -> Self {
+    /// The record of a node; empty if there is none.
+    ///
+    /// # Errors
+    /// If the file is damaged or cannot be read. What this machine has installed must not be forgotten unnoticed.
+    pub fn open(state_folder: &Path, server: &Address, id: &str) -> Result<Self> {
         let path = server_folder(state_folder, server).join(format!("{}.json", file_name(id)));
-        let record: Self = serde_json::from_slice(&std::fs::read(&path).unwrap_or_default()).unwrap_or_default();
-        Self { path, ..record }
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self { path, ..Self::default() }),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let record: Self = serde_json::from_slice(&bytes).with_context(|| {
+            format!(
+                "{}, the record of what this machine installed as {id} on {server}, is damaged; move it away to go on \
+                 without it",
+                path.display()
+            )
+        })?;
+        Ok(Self { path, ..record })
     }
 
     /// All records of a server, by the IDs of image definitions, in their order.
-    pub fn all(state_folder: &Path, server: &Address) -> Vec<(String, Self)> {
+    pub fn all(state_folder: &Path, server: &Address) -> Vec<(String, Result<Self>)> {
         let entries = std::fs::read_dir(server_folder(state_folder, server)).into_iter().flatten().flatten();
         let id = |name: std::ffi::OsString| Some(name.to_str()?.strip_suffix(".json")?.to_owned());
         let mut ids: Vec<String> = entries.filter_map(|entry| id(entry.file_name())).collect();
@@ -184,6 +198,13 @@ impl InstallRecord {
 
     pub fn write(&self) -> Result<()> {
         files::write(&self.path, 0o600, serde_json::to_string_pretty(self)?)
+    }
+
+    /// Records that the last installation was rolled back, and what is there now: nothing is left to roll back.
+    pub fn finish_rollback(mut self, now: Standing) -> Result<()> {
+        (self.replacing, self.replaced) = (None, None);
+        (self.installed, self.uploaded) = (Some(now), None);
+        self.write()
     }
 
     /// Records that the installation has ended, and what is there now.

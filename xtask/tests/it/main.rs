@@ -30,6 +30,7 @@ mod no_engine {
     mod links;
     mod manifests;
     mod server_answers;
+    mod server_reversals;
     mod ssh_questions;
     mod tidy;
     mod unprintable;

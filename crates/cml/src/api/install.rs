@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use indicatif::ProgressBar;
 
 use crate::api::controller::Controller;
-use crate::api::guards::{check_unused, check_writable};
+use crate::api::guards::{Deed, check_unused, check_writable, other_versions};
 use crate::api::labs::Use;
 use crate::api::refusal::{is_forbidden, is_rejection};
 use crate::api::undo::{Change, Undo, undo};
@@ -45,8 +45,10 @@ pub async fn install(controller: &Controller<'_>, forms: &Forms, options: Option
     bundle.check_form(&controller.address, &controller.version, standing.image.as_ref())?;
     let (access, id) = (controller.access, &bundle.id);
     let mut details = standing.differences(bundle);
-    details.extend(other_versions(controller, bundle, &standing).await?);
-    let mut record = InstallRecord::open(&access.state_folder, &controller.address, id);
+    if bundle.is_shared() && standing.node.as_ref().is_some_and(|node| !is_as_wanted(node, bundle)) {
+        details.extend(other_versions(controller, &bundle.node_id, id).await?);
+    }
+    let mut record = InstallRecord::open(&access.state_folder, &controller.address, id)?;
     let resumes = record.replacing.is_some();
     if details.is_empty() {
         if resumes {
@@ -103,16 +105,8 @@ async fn suiting<'a>(controller: &Controller<'_>, forms: &'a Forms) -> Result<(&
     Ok((bundle, Standing { node, image }))
 }
 
-/// Which other versions a change of the node definition affects.
-async fn other_versions(controller: &Controller<'_>, bundle: &Bundle, standing: &Standing) -> Result<Option<String>> {
-    let Some(node) = standing.node.as_ref().filter(|_| bundle.is_shared()) else { return Ok(None) };
-    if means_the_same(Some(node), Some(&bundle.node_definition)) {
-        return Ok(None);
-    }
-    let images = controller.images_of(&bundle.node_id).await?.into_iter();
-    let others: Vec<String> = images.filter(|image| *image != bundle.id).collect();
-    let list = text::printable_line(&others.join(", "));
-    Ok((!others.is_empty()).then(|| format!("the node definition {} also serves {list}", bundle.node_id)))
+fn is_as_wanted(node: &Definition, bundle: &Bundle) -> bool {
+    means_the_same(Some(node), Some(&bundle.node_definition))
 }
 
 impl Installation<'_> {
@@ -124,7 +118,7 @@ impl Installation<'_> {
                 let node = self.bundle.node_id.as_str();
                 let is_one_of_many = self.bundle.is_shared() && kind == Kind::Image;
                 let what = if is_one_of_many { Use::Image { id, node } } else { Use::Node(node) };
-                check_unused(controller, what, force).await?;
+                check_unused(controller, what, Deed::Replace(&self.report.details), force).await?;
                 check_writable(controller, kind, self.bundle.id_of(kind), theirs, &self.record, force)?;
             }
         }

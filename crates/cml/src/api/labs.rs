@@ -9,10 +9,12 @@ use serde_json::Value;
 
 use crate::api::controller::{Content, Controller, Request};
 use crate::api::http::{Expected, segment};
-use crate::api::refusal::{Refused, if_present};
+use crate::api::refusal::{Refused, if_present, is_forbidden};
 use crate::remote_text::excerpt;
 
 const LOG_LINES: usize = 2000;
+
+const UNREADABLE: &str = "a lab cannot be read, so that it is not known what all labs use";
 
 /// The state of a lab or of one of its nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -64,9 +66,10 @@ pub struct Lab {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
 struct Topology {
+    #[serde(default)]
     lab: Heading,
+    /// Without it the answer is not a topology: it must not pass for a lab that uses nothing.
     nodes: Vec<Node>,
 }
 
@@ -76,17 +79,22 @@ struct Heading {
     title: String,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Node {
+    #[serde(default)]
     pub id: String,
+    #[serde(default)]
     pub label: String,
     pub node_definition: String,
     /// Without it, CML chooses one of the node definition's.
+    #[serde(default)]
     pub image_definition: Option<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "or_default")]
     pub tags: Vec<String>,
 }
+
+/// Behind the name of a node that uses something for which it has not asked.
+const UNCHOSEN: &str = "(may use it: it has chosen no image)";
 
 /// What a node of a lab can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,11 +113,21 @@ impl Use<'_> {
 
     /// Whether this node uses it, or may do so: which image CML chooses for a node without one is not documented.
     fn is_by(&self, node: &Node) -> bool {
-        let chosen = node.image_definition.as_deref().filter(|image| !image.is_empty());
         match self {
             Self::Node(id) => node.node_definition == *id,
-            Self::Image { id, node: of } => chosen.map_or(node.node_definition == *of, |chosen| chosen == *id),
+            Self::Image { id, node: of } => node.chosen().map_or(node.node_definition == *of, |chosen| chosen == *id),
         }
+    }
+
+    fn is_certainly_by(&self, node: &Node) -> bool {
+        matches!(self, Self::Node(_)) || node.chosen().is_some()
+    }
+}
+
+impl Node {
+    /// The image definition that it names.
+    fn chosen(&self) -> Option<&str> {
+        self.image_definition.as_deref().filter(|image| !image.is_empty())
     }
 }
 
@@ -122,8 +140,16 @@ impl Topology {
     /// The nodes that use something, as messages name them.
     fn nodes_with(&self, what: Use<'_>) -> impl Iterator<Item = String> {
         let nodes = self.nodes.iter().filter(move |node| what.is_by(node));
-        nodes.map(|node| format!("`{}` in the lab `{}`", node.label, self.lab.title))
+        nodes.map(move |node| {
+            let name = format!("`{}` in the lab `{}`", node.label, self.lab.title);
+            if what.is_certainly_by(node) { name } else { format!("{name} {UNCHOSEN}") }
+        })
     }
+}
+
+/// Whether this is the name of a node that certainly uses what was asked for.
+pub fn is_certain(user: &str) -> bool {
+    !user.ends_with(UNCHOSEN)
 }
 
 /// What all labs of all users use.
@@ -158,7 +184,7 @@ impl Controller<'_> {
         let labs: Vec<String> = self.get("labs?show_all=true", Expected::List, "listing the labs").await?;
         let mut all = Vec::new();
         for lab in labs {
-            all.extend(self.topology(&lab).await.context("it is not known what all labs use")?);
+            all.extend(self.topology(&lab).await.context(UNREADABLE)?);
         }
         Ok(Usage(all))
     }
@@ -190,8 +216,8 @@ impl Controller<'_> {
             match self.topology(&lab).await {
                 Ok(topology) => nodes.extend(topology.unwrap_or_default().nodes_with(what)),
                 // It belongs to another user.
-                Err(error) if error.is::<Refused>() => {}
-                Err(error) => return Err(error),
+                Err(error) if is_forbidden(&error) => {}
+                Err(error) => return Err(error.context(UNREADABLE)),
             }
         }
         Ok(nodes)
@@ -326,8 +352,16 @@ mod tests {
         assert_eq!(users(Use::Node("frr-10-4")), [r1]);
         assert_eq!(users(Use::Node("frr")), [r2.clone(), r3.clone()]);
         // CML may choose any image for a node that names none.
+        let r3 = format!("{r3} {UNCHOSEN}");
         assert_eq!(users(Use::Image { id: "frr-10-4", node: "frr" }), [r2, r3.clone()]);
         assert_eq!(users(Use::Image { id: "frr-10-3", node: "frr" }), [r3]);
+    }
+
+    #[test]
+    fn what_does_not_say_what_is_used_is_no_topology() {
+        for wrong in [r"{}", r#"{"nodes": null}"#, r#"{"nodes": [{"id": "n0"}]}"#, "[]"] {
+            assert!(serde_json::from_str::<Topology>(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context, Error, Result, anyhow};
 
 use crate::api::controller::Controller;
 use crate::api::labs::Usage;
@@ -18,6 +18,8 @@ use crate::{InstallRecord, InstallState, Kind, NodeReport, Options};
 #[derive(Clone, Debug, Default)]
 pub struct Current {
     pub nodes: Vec<String>,
+    /// The nodes that cannot be worked on, and why: the words name the file.
+    pub broken: Vec<(String, String)>,
     /// The IDs of image definitions that manifests name.
     pub ids: Vec<String>,
     /// The IDs of node definitions that versions share.
@@ -48,25 +50,59 @@ impl Version {
     }
 }
 
+/// The versions that are there, and what keeps others from being judged.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub versions: Vec<Version>,
+    pub problems: Vec<Error>,
+}
+
 /// The versions that are there, and which of them can go.
 ///
 /// # Errors
 /// If not every lab can be seen, since then it is not known what is in use.
-pub async fn plan(controller: &Controller<'_>, current: &Current) -> Result<Vec<Version>> {
+pub async fn plan(controller: &Controller<'_>, current: &Current) -> Result<Plan> {
     let usage = controller.usage().await?;
     let (state_folder, address) = (&controller.access.state_folder, &controller.address);
-    let mut found = Vec::new();
+    let (mut plan, mut unknown) = (Plan::default(), BTreeMap::<String, Vec<String>>::new());
     for (id, record) in InstallRecord::all(state_folder, address) {
-        let Some(from) = record.made_from.clone().filter(|from| current.nodes.contains(&from.node)) else { continue };
+        let from = match record {
+            Ok(record) => record.made_from,
+            Err(problem) => {
+                plan.problems.push(problem);
+                continue;
+            }
+        };
+        let Some(from) = from else { continue };
         let there = Installed::read(controller, &id).await?;
-        let is_gone = there.standing.image.is_none() && (there.standing.node.is_none() || there.is_shared(&id));
-        if !is_gone {
-            let kept = why_kept(&id, &there, current, &usage);
-            found.push(Version { id, from, kept });
+        if there.is_gone(&id) {
+            continue;
         }
+        let kept = match current.why_unknown(&from.node) {
+            None => why_kept(&id, &there, current, &usage),
+            Some(why) => {
+                unknown.entry(why).or_default().push(id.clone());
+                Some("it is not known which versions the repository needs".to_owned())
+            }
+        };
+        plan.versions.push(Version { id, from, kept });
     }
-    keep_newest(&mut found);
-    Ok(found)
+    let told = |(why, ids): (String, Vec<String>)| anyhow!("not removed from {address}: {}; {why}", ids.join(", "));
+    plan.problems.extend(unknown.into_iter().map(told));
+    keep_newest(&mut plan.versions);
+    Ok(plan)
+}
+
+impl Current {
+    /// Why it is not known which versions of a node are needed, if so; the words name the manifest.
+    fn why_unknown(&self, node: &str) -> Option<String> {
+        if self.nodes.iter().any(|known| known == node) {
+            return None;
+        }
+        let why = self.broken.iter().find(|(name, _)| name == node).map(|(_, why)| why.clone());
+        let node = text::printable_line(node);
+        Some(why.unwrap_or_else(|| format!("it was made from docker/{node}/node.yaml, which is not there")))
+    }
 }
 
 fn why_kept(id: &str, there: &Installed, current: &Current, usage: &Usage) -> Option<String> {
@@ -111,7 +147,8 @@ fn order(version: &str) -> Vec<(u64, String)> {
 
 /// Removes a version that can go. Its use is looked at once more.
 pub async fn prune(controller: &Controller<'_>, version: &Version, current: &Current) -> Result<NodeReport> {
-    let mut report = remove(controller, &version.id, &current.shared, Options::default()).await?;
+    let removal = remove(controller, &version.id, &current.shared, Options::default()).await;
+    let mut report = removal.with_context(|| format!("{} was not removed", version.id))?;
     report.details.insert(0, version.size());
     Ok(report)
 }

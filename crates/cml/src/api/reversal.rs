@@ -2,10 +2,10 @@
 //!
 //! A node definition that other versions share stays as long as one of them, or a lab, uses it.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::api::controller::Controller;
-use crate::api::guards::{check_unused, check_writable};
+use crate::api::guards::{Deed, check_unused, check_writable, other_versions};
 use crate::api::labs::Use;
 use crate::api::undo::{Change, Undo, undo};
 use crate::bundle::means_the_same;
@@ -36,7 +36,7 @@ pub(super) struct Installed {
 
 impl Installed {
     pub async fn read(controller: &Controller<'_>, id: &str) -> Result<Self> {
-        let record = InstallRecord::open(&controller.access.state_folder, &controller.address, id);
+        let record = InstallRecord::open(&controller.access.state_folder, &controller.address, id)?;
         let image = controller.definition(Kind::Image, id).await?;
         let known = [&record.replacing, &record.installed].into_iter().flatten().find_map(|known| known.image.as_ref());
         let node_id = image.as_ref().or(known).and_then(Definition::node_of_image).unwrap_or(id).to_owned();
@@ -46,6 +46,17 @@ impl Installed {
 
     pub fn is_shared(&self, id: &str) -> bool {
         self.node_id != id
+    }
+
+    /// Whether the server has nothing of this version: a node definition that versions share does not count.
+    pub fn is_gone(&self, id: &str) -> bool {
+        self.standing.image.is_none() && (self.standing.node.is_none() || self.is_shared(id))
+    }
+
+    /// Whether a removal, or another change, has taken the image definition away and did not end.
+    fn is_half_removed(&self) -> bool {
+        let begun = self.record.replacing.as_ref().is_some_and(|begun| begun.image.is_some());
+        begun && self.standing.image.is_none() && self.standing.node.is_some()
     }
 
     /// What a lab must not use if the image definition changes or goes.
@@ -65,7 +76,7 @@ pub(super) async fn remove(
     let archive = format!("{id}.tar.gz");
     let is_uploaded = there.record.uploaded.is_some() && controller.drop_folder().await?.contains(&archive);
     // A node definition that is shared goes with the last version, not on its own.
-    let is_absent = there.standing.image.is_none() && (there.standing.node.is_none() || there.is_shared(id));
+    let is_absent = there.is_gone(id) && !there.is_half_removed();
     if is_absent && !is_uploaded {
         let is_known = options.is_known || there.record.installed.is_some() || there.record.replacing.is_some();
         if !is_known {
@@ -83,15 +94,32 @@ pub(super) async fn remove(
     let _hold = controller.access.ui.interrupt().hold();
     // The image definition first, because it names the node definition.
     controller.delete_definition(Kind::Image, id).await?;
-    if kept.is_none() {
-        controller.delete_definition(Kind::Node, &there.node_id).await?;
+    let node_id = Some(there.node_id.as_str()).filter(|_| kept.is_none());
+    let rest = remove_rest(controller, node_id, Some(archive.as_str()).filter(|_| is_uploaded)).await;
+    if !there.is_half_removed() {
+        there.record.replacing = Some(there.standing);
     }
-    if is_uploaded {
-        controller.remove_from_drop_folder(&archive).await?;
+    if let Err(error) = rest {
+        there.record.write()?;
+        return Err(error.context(format!(
+            "{id} is only half removed from {}: its image definition is gone\n\
+             Run the same command again to complete the removal",
+            controller.address
+        )));
     }
-    there.record.replacing = Some(there.standing);
     there.record.finish(Standing::default())?;
     Ok(NodeReport::new(id, InstallState::Removed).with(kept.into_iter().collect()))
+}
+
+/// Removes the node definition, and the archive in the drop folder, where they are to go.
+async fn remove_rest(controller: &Controller<'_>, node_id: Option<&str>, archive: Option<&str>) -> Result<()> {
+    if let Some(node_id) = node_id {
+        controller.delete_definition(Kind::Node, node_id).await?;
+    }
+    match archive {
+        Some(archive) => controller.remove_from_drop_folder(archive).await,
+        None => Ok(()),
+    }
 }
 
 /// Fails if the node must not be removed. Returns why its node definition must stay, if so.
@@ -103,7 +131,7 @@ async fn check_removable(
     force: bool,
 ) -> Result<Option<String>> {
     let (standing, node_id) = (&there.standing, &there.node_id);
-    check_unused(controller, there.image_use(id), force && standing.node.is_none()).await?;
+    check_unused(controller, there.image_use(id), Deed::Remove, force && standing.node.is_none()).await?;
     if let Some(image) = &standing.image {
         check_writable(controller, Kind::Image, id, image, &there.record, force)?;
     }
@@ -138,25 +166,16 @@ async fn check_removable(
 /// Restores what this machine's last installation replaced.
 async fn rollback(controller: &Controller<'_>, id: &str, shared: &[String], options: Options) -> Result<NodeReport> {
     let at = &controller.address;
-    let Installed { mut record, standing, node_id } = Installed::read(controller, id).await?;
-    let before = record.replaced.clone().with_context(|| {
-        format!(
-            "this machine has no record of what {id} replaced on {at}; \
-             installations by `--via ssh` keep it on the server"
-        )
-    })?;
-    let is_as_installed = record.installed.as_ref().is_some_and(|installed| standing.is_between(installed, &before));
-    ensure!(
-        is_as_installed || options.force,
-        "{id} on {at} has changed since this machine installed it; --force rolls it back anyway"
-    );
+    let there = Installed::read(controller, id).await?;
+    let before = what_was_replaced(controller, id, &there, options.force)?;
+    let (standing, node_id) = (&there.standing, there.node_id.as_str());
     let Some(image) = &before.image else {
         if before.node.is_none() || node_id != id {
             // What somebody has changed since is not restored.
-            let installed = record.installed.as_ref().and_then(|installed| installed.node.as_ref());
+            let installed = there.record.installed.as_ref().and_then(|installed| installed.node.as_ref());
             let is_ours = means_the_same(standing.node.as_ref(), installed);
             let before = before.node.as_ref().filter(|_| is_ours);
-            return forget_version(controller, id, &node_id, shared, before, options).await;
+            return forget_version(controller, id, node_id, shared, before, options).await;
         }
         bail!("{id} had no image definition on {at} before; to remove the node: `cargo xtask cml remove {id}`")
     };
@@ -165,11 +184,14 @@ async fn rollback(controller: &Controller<'_>, id: &str, shared: &[String], opti
         "the API does not return archives, so the earlier version of {id} on {at} cannot be restored; \
          save and upload that version again, or install by `--via ssh`, which keeps what it replaces"
     );
+    let changes = check_restorable(controller, id, &there, &before, options.force).await?;
     if options.dry_run {
-        return Ok(NodeReport::dry_run(id, Reversal::Rollback));
+        let details = changes.iter().map(|change| format!("to be restored: {change}")).collect();
+        return Ok(NodeReport::dry_run(id, Reversal::Rollback).with(details));
     }
     let _hold = controller.access.ui.interrupt().hold();
     let mut steps = Vec::new();
+    let Installed { mut record, standing, node_id } = there;
     if let Err(error) = restore(controller, id, &node_id, &standing, &before, &mut steps).await {
         let archive = format!("{id}.tar.gz");
         let (archive, node_id, wanted, before) = (archive.as_str(), node_id.as_str(), &before, &standing);
@@ -179,10 +201,56 @@ async fn rollback(controller: &Controller<'_>, id: &str, shared: &[String], opti
     }
     let now = controller.standing(id, &node_id).await?;
     let is_restored = now.is_the_same_as(&before);
-    record.replacing = Some(standing);
-    record.finish(now)?;
+    record.finish_rollback(now)?;
     ensure!(is_restored, "{id} on {at} is not as it was before, although {at} accepted what was there then");
-    Ok(NodeReport::new(id, InstallState::RolledBack))
+    let details = changes.iter().map(|change| format!("restored: {change}")).collect();
+    Ok(NodeReport::new(id, InstallState::RolledBack).with(details))
+}
+
+/// What the last installation replaced, as far as this machine knows.
+fn what_was_replaced(controller: &Controller<'_>, id: &str, there: &Installed, force: bool) -> Result<Standing> {
+    let (at, Installed { record, standing, .. }) = (&controller.address, there);
+    let Some(before) = record.replaced.clone() else {
+        // Only a rollback leaves a record of this kind.
+        ensure!(
+            record.installed.is_none(),
+            "nothing is left to roll back: the last installation of {id} on {at} from this machine was rolled back \
+             already"
+        );
+        bail!(
+            "this machine has no record of what {id} replaced on {at}; \
+             installations by `--via ssh` keep it on the server"
+        );
+    };
+    let installed = record.installed.clone().unwrap_or_default();
+    ensure!(
+        force || (record.installed.is_some() && standing.is_between(&installed, &before)),
+        "{id} on {at} has changed since this machine installed it: {}; --force rolls it back anyway",
+        standing.changes_since(&installed).join("; ")
+    );
+    Ok(before)
+}
+
+/// Fails if a lab uses what would be restored. Returns what would change, and which other versions that affects.
+async fn check_restorable(
+    controller: &Controller<'_>,
+    id: &str,
+    there: &Installed,
+    before: &Standing,
+    force: bool,
+) -> Result<Vec<String>> {
+    let (standing, node_id) = (&there.standing, there.node_id.as_str());
+    let mut changes = standing.changes_since(before);
+    let is_different = |kind| !means_the_same(standing.definition(kind), before.definition(kind));
+    if there.is_shared(id) && is_different(Kind::Node) {
+        changes.extend(other_versions(controller, node_id, id).await?);
+    }
+    for (kind, what) in [(Kind::Node, Use::Node(node_id)), (Kind::Image, there.image_use(id))] {
+        if is_different(kind) {
+            check_unused(controller, what, Deed::Replace(&changes), force).await?;
+        }
+    }
+    Ok(changes)
 }
 
 /// Undoes the installation of a version that was not there; `node` is the node definition that others had before.
@@ -195,16 +263,25 @@ async fn forget_version(
     options: Options,
 ) -> Result<NodeReport> {
     let report = remove(controller, id, shared, options).await?;
-    let state = if options.dry_run { InstallState::WouldRollBack } else { InstallState::RolledBack };
+    let (state, verb) = match options.dry_run {
+        true => (InstallState::WouldRollBack, "to be removed"),
+        false => (InstallState::RolledBack, "removed"),
+    };
     let mut report = NodeReport { state, ..report };
+    report.details.insert(0, format!("{verb}: it was not there before"));
     let there = controller.definition(Kind::Node, node_id).await?;
     let changed = there.as_ref().zip(node).filter(|(there, before)| !means_the_same(Some(there), Some(before)));
     if let Some((there, before)) = changed {
-        let shown = text::printable_line(node_id);
-        let is_used = !controller.nodes_with(Use::Node(node_id)).await?.is_empty();
-        if is_used && !options.force {
-            report.details.push(format!("the node definition {shown} keeps what was changed, since it is in use"));
-        } else if !options.dry_run {
+        let what = format!("the node definition {node_id}: {}", there.differences(before).join(", "));
+        let what = text::printable_line(&what);
+        let users = if options.force { Vec::new() } else { controller.nodes_with(Use::Node(node_id)).await? };
+        if let Some(user) = users.first() {
+            let more = if users.len() > 1 { format!(", and {} more", users.len() - 1) } else { String::new() };
+            let user = text::printable_line(user);
+            report.details.push(format!("not restored, since it is in use ({user}{more}): {what}"));
+        } else if options.dry_run {
+            report.details.push(format!("to be restored: {what}"));
+        } else {
             let _hold = controller.access.ui.interrupt().hold();
             let mut steps = Vec::new();
             let restored = restore_one(controller, Kind::Node, node_id, before, Some(there), &mut steps).await;
@@ -213,8 +290,12 @@ async fn forget_version(
                 return Err(controller.locked_again(Kind::Node, node_id, error).await);
             }
             restored?;
-            report.details.push(format!("the node definition {shown} is as it was before"));
+            report.details.push(format!("restored: {what}"));
         }
+    }
+    if !options.dry_run {
+        let record = InstallRecord::open(&controller.access.state_folder, &controller.address, id)?;
+        record.finish_rollback(Standing::default())?;
     }
     Ok(report)
 }

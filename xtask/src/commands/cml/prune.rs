@@ -1,6 +1,6 @@
 //! `cargo xtask cml prune`: removes old versions that no lab uses.
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, anyhow, ensure};
 
 use crate::commands::outcome::{Outcome, conclude};
 use crate::commands::saved_nodes;
@@ -9,7 +9,7 @@ use crate::commands::session::Session;
 use catalog::Names;
 use cml::Scheme;
 use cml::api::Controller;
-use cml::api::prune::{self, Current, Version};
+use cml::api::prune::{self, Current, Plan, Version};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -47,7 +47,8 @@ pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
 
 /// What the manifests name.
 fn current(session: &Session<'_>) -> Result<Current> {
-    let mut current = Current { shared: saved_nodes::shared_ids(session), ..Current::default() };
+    let broken = session.repository.broken().map(|(node, why)| (node.to_owned(), why.to_owned())).collect();
+    let mut current = Current { shared: saved_nodes::shared_ids(session), broken, ..Current::default() };
     for node in session.repository.nodes() {
         current.nodes.push(node.node.to_string());
         for variant in &node.variants {
@@ -65,14 +66,17 @@ async fn prune_one(
     args: &Args,
 ) -> Result<()> {
     let (ui, at) = (&target.access.ui, &target.address);
-    let versions = prune::plan(controller, current).await?;
+    let Plan { versions, mut problems } = prune::plan(controller, current).await?;
     let can_go: Vec<&Version> = versions.iter().filter(|version| version.kept.is_none()).collect();
-    if can_go.is_empty() {
+    if can_go.is_empty() && problems.is_empty() {
         ui.note(format_args!("{at}: this machine has installed no old version there that no lab uses"));
     }
-    if can_go.is_empty() || args.dry_run {
+    // With --json also if nobody agrees: the list that is printed below is not for programs.
+    if can_go.is_empty() || args.dry_run || args.json {
         outcome.nodes.extend(versions.iter().map(Version::report));
-        return Ok(());
+    }
+    if can_go.is_empty() || args.dry_run {
+        return together(problems);
     }
     let size = text::size(can_go.iter().map(|version| version.from.size).sum());
     ui.note(format_args!("{at}: no lab uses these old versions:"));
@@ -81,10 +85,28 @@ async fn prune_one(
     }
     let question = format!("Remove {} ({size}) from {at}?", text::plural(can_go.len(), "version"));
     target.agree(args.yes, &question).await?;
+    outcome.nodes.clear();
     for version in &versions {
-        let report =
-            if version.kept.is_some() { version.report() } else { prune::prune(controller, version, current).await? };
-        outcome.nodes.push(report);
+        if version.kept.is_some() {
+            outcome.nodes.push(version.report());
+            continue;
+        }
+        match prune::prune(controller, version, current).await {
+            Ok(report) => outcome.nodes.push(report),
+            Err(error) => problems.push(error),
+        }
     }
-    Ok(())
+    together(problems)
+}
+
+/// Fails if there is a problem, with all of them.
+fn together(mut problems: Vec<Error>) -> Result<()> {
+    match problems.len() {
+        0 => Ok(()),
+        1 => Err(problems.remove(0)),
+        _ => {
+            let texts: Vec<String> = problems.iter().map(|problem| format!("{problem:#}")).collect();
+            Err(anyhow!("{}", texts.join("\n")))
+        }
+    }
 }

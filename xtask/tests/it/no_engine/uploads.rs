@@ -68,6 +68,12 @@ fn says(message: &str, texts: &[&str]) {
     }
 }
 
+const RAM_TO_BE_RESTORED: &str = "to be restored: node definition: sim.linux_native.ram";
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
 #[test]
 fn what_pydantic_makes_of_a_definition_is_the_same() {
     let controller = Controller::start();
@@ -260,7 +266,8 @@ fn a_dry_run_of_a_reversal_says_what_would_be_done() {
     let before = now(&controller);
     for (reversal, said) in [(Reversal::Remove, "would be removed"), (Reversal::Rollback, "would be rolled back")] {
         let report = uploader.reverse(&controller, reversal, true).unwrap();
-        assert_eq!((report.state.to_string().as_str(), report.details.len()), (said, 0));
+        let details = if reversal == Reversal::Rollback { &[RAM_TO_BE_RESTORED][..] } else { &[] };
+        assert_eq!((report.state.to_string().as_str(), report.details.as_slice()), (said, &owned(details)[..]));
     }
     assert!(now(&controller) == before);
 }

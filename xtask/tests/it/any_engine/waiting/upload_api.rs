@@ -400,7 +400,11 @@ fn somebody_elses_read_only_node_needs_force_and_our_own_does_not() {
 
     controller.state().image_definitions.get_mut(&id).unwrap()["label"] = "somebody else's".into();
     let before = controller.state().snapshot();
-    stage.repo.xtask(&["upload"]).failure().says(["is read-only, and was not installed from this machine", "--force"]);
+    stage
+        .repo
+        .xtask(&["upload"])
+        .failure()
+        .says(["is read-only, and has changed since this machine installed it: label", "--force"]);
     assert!(controller.state().snapshot() == before);
     // A failure after the protection was lifted restores it.
     stage.change_node("changed again\n");

@@ -1,5 +1,6 @@
 //! Uploads to a controller without an engine: of a node that consists of texts.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -18,9 +19,16 @@ pub const ID: &str = "tiny-1-0";
 /// A user's machine with a node, whose parts a test may change.
 pub struct Uploader {
     home: TempDir,
+    /// Of the image definition, and of the node definition.
+    id: String,
+    node_id: String,
+    /// The node of the repository, and its version.
+    pub node: String,
+    version: String,
     pub node_definition: String,
     pub image_definition: String,
     pub archive: String,
+    pub state_folder: PathBuf,
 }
 
 impl Uploader {
@@ -39,7 +47,31 @@ impl Uploader {
         );
         let image_definition =
             format!("id: {ID}\nnode_definition_id: {ID}\nlabel: Tiny\ndisk_image: {ID}.tar.gz\nread_only: false\n");
-        Self { home, node_definition, image_definition, archive: "first".to_owned() }
+        let [id, node_id] = [ID, ID].map(str::to_owned);
+        let [node, version, archive] = ["tiny", "1.0", "first"].map(str::to_owned);
+        let state_folder = home.path().join("state");
+        Self { home, id, node_id, node, version, node_definition, image_definition, archive, state_folder }
+    }
+
+    /// Becomes another version: one that shares the node definition `tiny` with others, or one of its own.
+    pub fn become_version(&mut self, version: &str, shared: bool) {
+        let id = format!("tiny-{}", version.replace('.', "-"));
+        let node_id = if shared { "tiny".to_owned() } else { id.clone() };
+        self.edit_node(&format!("id: {}\n", self.node_id), &format!("id: {node_id}\n"));
+        self.edit_image(
+            &format!("node_definition_id: {}\n", self.node_id),
+            &format!("node_definition_id: {node_id}\n"),
+        );
+        self.image_definition =
+            self.image_definition.replacen(&format!("id: {}\n", self.id), &format!("id: {id}\n"), 1);
+        self.edit_image(&format!("disk_image: {}.", self.id), &format!("disk_image: {id}."));
+        (self.id, self.node_id, self.version) = (id, node_id, version.to_owned());
+    }
+
+    /// The files in which this machine keeps what it has installed.
+    pub fn record(&self, controller: &Controller) -> PathBuf {
+        let server = controller.address().replace(':', "_");
+        self.state_folder.join("installed").join(server).join(format!("{}.json", self.id))
     }
 
     pub fn edit_node(&mut self, from: &str, to: &str) {
@@ -64,15 +96,15 @@ impl Uploader {
         let image_id = Digest::of(format!("image of {}", self.archive));
         let image = format!("{}sha256: {}\n", self.image_definition, image_id.hex());
         Bundle {
-            id: ID.to_owned(),
-            node_id: ID.to_owned(),
-            node: "tiny".to_owned(),
-            version: "1.0".to_owned(),
+            id: self.id.clone(),
+            node_id: self.node_id.clone(),
+            node: self.node.clone(),
+            version: self.version.clone(),
             node_definition: Definition::read(self.node_definition.clone()).expect("YAML"),
             image_definition: Definition::read(image).expect("YAML"),
             archive: ArchiveFile {
                 path,
-                name: format!("{ID}.tar.gz"),
+                name: format!("{}.tar.gz", self.id),
                 size: self.archive.len() as u64,
                 digest: Digest::of(&self.archive),
             },
@@ -93,7 +125,7 @@ impl Uploader {
             idle_timeout: Duration::from_secs(20),
             insecure: false,
             fingerprint: None,
-            state_folder: self.home.path().join("state"),
+            state_folder: self.state_folder.clone(),
             prompt: Mutex::new(()),
             typed: Mutex::new(None),
         };
@@ -125,7 +157,18 @@ impl Uploader {
     }
 
     pub fn reverse(&self, controller: &Controller, reversal: Reversal, dry_run: bool) -> Result<NodeReport> {
-        let options = Options { dry_run, is_known: true, ..Options::default() };
-        self.with(controller, async |client| api::reverse(client, reversal, ID, &[], options).await)
+        self.try_reverse(controller, reversal, Options { dry_run, ..Options::default() })
+    }
+
+    pub fn try_reverse(&self, controller: &Controller, reversal: Reversal, options: Options) -> Result<NodeReport> {
+        let (shared, options) = ([self.node_id.clone()], Options { is_known: true, ..options });
+        self.with(controller, async |client| api::reverse(client, reversal, &self.id, &shared, options).await)
+    }
+
+    /// Asserts that a removal or a rollback fails; returns what is said about it.
+    #[track_caller]
+    pub fn kept(&self, controller: &Controller, reversal: Reversal, force: bool) -> String {
+        let options = Options { force, ..Options::default() };
+        format!("{:#}", self.try_reverse(controller, reversal, options).expect_err("it should fail"))
     }
 }
