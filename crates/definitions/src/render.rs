@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::check;
 use crate::finding::Finding;
 use crate::lint::{self, ImageFile, Subject, Surroundings};
-use crate::template::{Facts, Rendered, Templates};
+use crate::template::{self, Facts, Rendered, Templates};
 use digests::Digest;
 use files::Tree;
 
@@ -69,14 +69,15 @@ impl Definitions {
 /// renders to something other than a definition of this node.
 pub fn render(repository: &Path, node_template: &str, image_template: &str, facts: &Facts<'_>) -> Result<Definitions> {
     let tree = Tree::at(repository);
-    let render = |folder: &str, template: &str, context| {
+    let render = |folder: &str, template: &str, context, explain: fn(anyhow::Error) -> anyhow::Error| {
         let folder = repository.join(folder);
-        let render = || Templates::load(&tree, &folder)?.render(template, context);
+        let render = || Templates::load(&tree, &folder, template)?.render(context).map_err(explain);
         templates::watched(&folder.join(template).display().to_string(), render)?
     };
-    let node = render("node-definitions", node_template, facts.for_node())?;
+    let explain_node = if facts.shared.is_some() { template::explained } else { |error| error };
+    let node = render("node-definitions", node_template, facts.for_node(), explain_node)?;
     check::node_definition(&node, facts)?;
-    let image = render("image-definitions", image_template, facts.for_image())?;
+    let image = render("image-definitions", image_template, facts.for_image(), |error| error)?;
     check::image_definition(&image, facts)?;
     Ok(Definitions { node: node.text.clone(), image: image.text.clone(), rendered: [node, image] })
 }
@@ -176,6 +177,8 @@ ui:
             let node = BOTH_NODE.replace("{{ label | json }}", &format!("'{{{{ {name} }}}}'"));
             let said = said(&node, BOTH_IMAGE);
             assert!(said.contains(name) && said.contains("t.yaml:9"), "{said}");
+            let why = format!("`{name}` differs between the versions that share this node definition");
+            assert!(said.contains(&why) && said.contains("{% if not shared %}"), "{said}");
         }
         let pinned = BOTH_NODE.replace("{% if shared %}{}", "{% if shared %}{\"image\": \"tiny:1.0\"}");
         assert!(said(&pinned, BOTH_IMAGE).contains("all versions share it"));
@@ -212,6 +215,23 @@ ui:
         assert!(said.contains("node-definitions") && said.contains("t.yaml:9"), "{said}");
         let said = complaint(&NODE.replace("label | json", "lable | json"), IMAGE);
         assert!(said.contains("lable") && said.contains("t.yaml:9"), "{said}");
+    }
+
+    #[test]
+    fn each_mistake_in_a_template_has_its_place_in_one_form() {
+        for (wrong, said) in [
+            ("{% if %}", "expected one of"),
+            ("{{ id", "end of input"),
+            ("{{ id | nofilter }}", "unknown filter `nofilter`"),
+            ("{{ nofunction() }}", "unknown function `nofunction`"),
+            ("{% include \"nofile.yaml\" %}", "unknown template `nofile.yaml`"),
+            ("{% include \"t.yaml\" %}", "it includes itself: t.yaml, t.yaml"),
+        ] {
+            let error = complaint(&format!("{NODE}  {wrong}\n"), IMAGE);
+            let (place, text) = error.split_once(": ").unwrap();
+            assert!(place.contains("node-definitions/t.yaml:10:") || place.contains("t.yaml:11:"), "{wrong}: {error}");
+            assert!(text.to_lowercase().contains(said) && !text.contains("-->"), "{wrong}: {error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use crate::commands::lint::report::{Failure, Judged, Report};
 use crate::commands::lint::scenes;
@@ -91,21 +91,23 @@ struct Seen {
 
 impl Collected {
     /// Adds each variant of a node with each setting of its switches. Returns what is wrong with those that cannot be
-    /// rendered.
+    /// rendered, each mistake once.
     fn add_all(&mut self, repository: &Repository, node: &Manifest) -> Vec<anyhow::Error> {
         let files = match image_files(repository, node) {
             Ok(files) => files,
             Err(error) => return vec![error],
         };
-        let mut errors = Vec::new();
+        let (mut errors, mut known) = (Vec::new(), BTreeSet::new());
         for (variant, shared) in node.variants.iter().flat_map(|variant| forms(node).map(move |form| (variant, form))) {
             // What is in an image that was made elsewhere is unknown.
             let files = variant.prebuilt.is_none().then_some(&*files);
             for switches in settings(&node.switches) {
                 let added = Rendering::of(node, variant, &switches, shared)
-                    .and_then(|rendering| self.add(repository, &rendering, files))
-                    .with_context(|| format!("node {}, variant {}", node.node, variant.name));
-                errors.extend(added.err());
+                    .and_then(|rendering| self.add(repository, &rendering, files));
+                // Most mistakes are the same in each rendering.
+                let error = added.err().filter(|error| known.insert(format!("{error:#}")));
+                errors
+                    .extend(error.map(|error| error.context(format!("node {}, variant {}", node.node, variant.name))));
             }
         }
         errors
