@@ -6,6 +6,7 @@ pub mod labels;
 pub mod manifest;
 pub mod names;
 pub mod pin;
+pub mod place;
 pub mod plan;
 pub mod planner;
 pub mod prebuilt;

@@ -12,10 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::image_name::{self, is_tag};
 use crate::names::{InnerPath, Name, Pattern, line, one_line, one_line_if_any, version_id};
+use crate::place::{Place, Wrong};
 use crate::prebuilt::Prebuilt;
 use crate::scene::Scene;
 use crate::url::{NO_CREDENTIALS, NOT_REMOTE, has_credentials, is_remote};
-use definitions::yaml;
+use definitions::yaml::{self, Mark, Node};
 use files::Tree;
 
 pub use crate::names::MANIFEST;
@@ -39,6 +40,7 @@ pub struct Manifest {
     pub id: Pattern,
     #[serde(deserialize_with = "one_line")]
     pub label: Pattern,
+    #[serde(default, deserialize_with = "a_shared_node")]
     pub shared_node: Option<SharedNode>,
     pub node_definition: Option<InnerPath>,
     pub image_definition: Option<InnerPath>,
@@ -219,12 +221,14 @@ impl Manifest {
     pub fn read(tree: &Tree, path: &Path) -> Result<Self> {
         let text = tree.read_to_string(path, LARGEST)?;
         // serde_yaml takes hours for what is nested deeply.
-        yaml::read(text.as_bytes()).map_err(|problem| {
-            let (at, message) = (problem.at, problem.message);
-            anyhow!("{}:{}:{}: {message}", path.display(), at.line, at.column)
+        let document = yaml::read(text.as_bytes())
+            .map_err(|problem| anyhow!("{}:{}: {}", path.display(), problem.at, problem.message))?;
+        let manifest: Self =
+            serde_yaml::from_str(&text).map_err(|error| located(path, &text, &document.root, &error))?;
+        manifest.check(tree, path).map_err(|Wrong { at, why }| {
+            let (mark, shown) = at.find(&document.root);
+            anyhow!("{}:{mark}: {shown}: {why}", path.display())
         })?;
-        let manifest: Self = serde_yaml::from_str(&text).map_err(|error| located(path, &text, &error))?;
-        manifest.check(tree, path).map_err(|error| anyhow!("{}: {error:#}", path.display()))?;
         Ok(manifest)
     }
 
@@ -249,23 +253,25 @@ impl Manifest {
         Ok(self.switches.iter().chain(values).map(|(name, value)| (name.clone(), *value)).collect())
     }
 
-    fn check(&self, tree: &Tree, path: &Path) -> Result<()> {
-        let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
-        anyhow::ensure!(
-            folder == self.node.as_str(),
-            "`node: {}` must be the name of its folder, `{}`",
-            self.node,
-            folder.display()
-        );
+    fn check(&self, tree: &Tree, path: &Path) -> Result<(), Wrong> {
+        let (folder, top) = (path.parent().and_then(Path::file_name).unwrap_or_default(), Place::default());
+        if folder != self.node.as_str() {
+            let why = format!("`{}` must be the name of its folder, `{}`", self.node, folder.display());
+            return Err(top.key("node").wrong(why));
+        }
         for (index, variant) in self.variants.iter().enumerate() {
-            let again = self.variants[..index].iter().any(|other| other.name == variant.name);
-            anyhow::ensure!(!again, "variants[{index}].name: another variant is called `{}`", variant.name);
-            variant.check(tree, path).with_context(|| format!("variants[{index}]"))?;
+            let at = top.key("variants").index(index);
+            if self.variants[..index].iter().any(|other| other.name == variant.name) {
+                return Err(at.key("name").wrong(format!("another variant is called `{}`", variant.name)));
+            }
+            variant.check(tree, path).map_err(|error| at.wrong(format!("{error:#}")))?;
         }
         for (index, scene) in self.scenes.iter().enumerate() {
-            scene.check().map_err(anyhow::Error::msg)?;
-            let again = self.scenes[..index].iter().any(|other| other.name == scene.name);
-            anyhow::ensure!(!again, "two scenes are called `{}`", scene.name);
+            let at = top.key("scenes").index(index);
+            scene.check(&at)?;
+            if self.scenes[..index].iter().any(|other| other.name == scene.name) {
+                return Err(at.key("name").wrong(format!("two scenes are called `{}`", scene.name)));
+            }
         }
         Ok(())
     }
@@ -329,9 +335,20 @@ fn check_label(label: &str) -> Result<(), String> {
     if (1..=32).contains(&length) { Ok(()) } else { Err(why()) }
 }
 
+/// A key without a value is not one that is left out.
+fn a_shared_node<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SharedNode>, D::Error> {
+    SharedNode::deserialize(from).map(Some)
+}
+
 fn an_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let id: String = one_line(from)?;
     definitions::id::check(&id).map_err(de::Error::custom)?;
+    // A template writes an id as it is.
+    let read = yaml::read(id.as_bytes()).map_err(|problem| de::Error::custom(problem.message))?;
+    if read.root.text().is_none() {
+        let what = read.root.describe();
+        return Err(de::Error::custom(format!("`{id}` is no id: YAML reads {what}, not a text; add a letter")));
+    }
     Ok(id)
 }
 
@@ -342,23 +359,60 @@ fn a_label<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 }
 
 /// serde_yaml's error, with its position in a form that editors can jump to.
-fn located(path: &Path, text: &str, error: &serde_yaml::Error) -> anyhow::Error {
+fn located(path: &Path, text: &str, root: &Node, error: &serde_yaml::Error) -> anyhow::Error {
     let message = error.to_string();
-    let Some(at) = error.location() else { return anyhow!("{}: {message}", path.display()) };
+    let Some(at) = error.location() else { return anyhow!("{}: {}", path.display(), plain(&message)) };
     let message = message.strip_suffix(&format!(" at line {} column {}", at.line(), at.column())).unwrap_or(&message);
-    let (line, column) = position_of_value(text, message, at.line()).unwrap_or((at.line(), at.column()));
+    let at = Mark { line: at.line(), column: at.column() };
+    let (at, message) = placed_in_step(root, message)
+        .unwrap_or_else(|| (position_of_value(text, message, at.line).unwrap_or(at), message.to_owned()));
     // It may quote a key or value of any length, with ends of lines; the lines of a broken pattern are indented.
-    let shown: String = text::printable(message).replace('\n', "\n  ").chars().take(LONGEST_MESSAGE).collect();
-    anyhow!("{}:{line}:{column}: {shown}", path.display())
+    let shown = text::printable(&plain(&message)).replace('\n', "\n  ");
+    let shown: String = shown.chars().take(LONGEST_MESSAGE).collect();
+    anyhow!("{}:{at}: {shown}", path.display())
+}
+
+/// What is wrong with a step of a scene, for which serde_yaml has only the place of the scene.
+fn placed_in_step(root: &Node, message: &str) -> Option<(Mark, String)> {
+    let (scene, step) = message.strip_prefix("scenes[")?.split_once("]: steps[")?;
+    let (step, why) = step.split_once("]: ")?;
+    let at = Place::default().key("scenes").index(scene.parse().ok()?).key("steps").index(step.parse().ok()?);
+    let (mark, shown) = at.find(root);
+    let key = why.strip_prefix('`').and_then(|why| why.split_once('`')).map(|(key, _)| at.key(key).find(root).0);
+    Some((key.unwrap_or(mark), format!("{shown}: {why}")))
+}
+
+/// serde's message without the words of Rust.
+fn plain(message: &str) -> String {
+    const WORDS: [(&str, &str); 11] = [
+        (r"\bexpected struct \w+", "expected a mapping"),
+        (r"\bexpected a map\b", "expected a mapping"),
+        (r"\bexpected a sequence\b", "expected a list"),
+        (r"\bexpected an array of length 2\b", "expected two names"),
+        (r"\bexpected [iu](8|16|32|64|size)\b", "expected a whole number"),
+        (r"\bexpected f64\b", "expected a number"),
+        (r"\bexpected a boolean\b", "expected true or false"),
+        (r"\binvalid type: (unit value|null)\b", "invalid type: nothing"),
+        (r"\binvalid type: map\b", "invalid type: a mapping"),
+        (r"\binvalid type: sequence\b", "invalid type: a list"),
+        (
+            r"^(.*: )?data did not match any variant of untagged enum OneOrMore$",
+            "${1}`on`, `prints` and `lacks` are a text, or a list of texts",
+        ),
+    ];
+    WORDS.iter().fold(message.to_owned(), |message, (rust, word)| match regex_lite::Regex::new(rust) {
+        Ok(rust) => rust.replace(&message, *word).into_owned(),
+        Err(_) => message,
+    })
 }
 
 /// Line and column of the value in a message "`VALUE` is …". serde_yaml reports a value that a type of this crate
 /// refuses at the mapping around it; the value is the next occurrence of the quoted text.
-fn position_of_value(text: &str, message: &str, from: usize) -> Option<(usize, usize)> {
+fn position_of_value(text: &str, message: &str, from: usize) -> Option<Mark> {
     let value = message.split_once('`').filter(|(before, _)| before.is_empty() || before.ends_with(": "))?.1;
     let value = value.split_once("` is ")?.0;
     let mut lines = text.lines().enumerate().skip(from.saturating_sub(1));
-    lines.find_map(|(index, line)| Some((index + 1, line.find(value)? + 1)))
+    lines.find_map(|(index, line)| Some(Mark { line: index + 1, column: line.find(value)? + 1 }))
 }
 
 fn some_variants<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Variant>, D::Error> {
@@ -448,6 +502,10 @@ variants:
             ("{id: a/b, label: Tiny}", "is not an id"),
             ("{id: tiny}", "missing field `label`"),
             ("{id: tiny, label: ''}", "CML accepts 1 to 32"),
+            ("", "shared_node: missing field `id`"),
+            ("~", "shared_node: invalid type: nothing, expected a mapping"),
+            ("{id: 5, label: Tiny}", "`5` is no id: YAML reads the number 5"),
+            ("{id: 'true', label: Tiny}", "`true` is no id: YAML reads the boolean true"),
         ] {
             let error = with(shared).unwrap_err().to_string();
             assert!(error.contains("node.yaml:14:") && error.contains(why), "{error}");
@@ -521,6 +579,49 @@ variants:
         assert!(error.contains("unknown field") && !error.contains("\nerror"), "{error:.300}");
         let error = error_of(&format!("{GOOD}limits: {{image_mb: {}}}\n", "x".repeat(100_000)));
         assert!(error.contains("invalid type") && error.len() < 2000, "{error:.300}");
+    }
+
+    #[test]
+    fn a_mistake_in_a_scene_is_shown_at_its_key() {
+        let good = "scenes:\n  - name: s\n    nodes: {a: {}, b: {}}\n    links: [[a, b]]\n    steps:\n\
+                    \x20     - restart: a\n\
+                    \x20     - {check: c, on: a, run: [x]}\n";
+        let with = |from: &str, to: &str| error_of(&format!("{GOOD}{}", good.replace(from, to)));
+        for (from, to, said) in [
+            ("[[a, b]]", "[[a, b], [a, d]]", "17:25: scenes[0].links[1][1]: scene `s` has no node `d`"),
+            ("[[a, b]]", "[[a, a]]", "17:13: scenes[0].links[0]: `a` cannot be linked to itself"),
+            ("[[a, b]]", "[[a]]", "scenes[0].links[0]: invalid length 1, expected two names"),
+            ("on: a", "on: d", "20:24: scenes[0].steps[1].on: scene `s` has no node `d`"),
+            ("restart: a", "restart: d", "19:18: scenes[0].steps[0].restart: scene `s` has no node `d`"),
+            ("name: s", "name: ''", "15:11: scenes[0].name: it is empty"),
+            ("[x]}", "[x], times: 2}", "20:44: scenes[0].steps[1]: `times` is not allowed"),
+            ("[x]", "[]", "20:32: scenes[0].steps[1]: `run` must not be empty"),
+            ("on: a", "on: []", "20:24: scenes[0].steps[1]: `on` must name a node"),
+            ("on: a, ", "", "20:9: scenes[0].steps[1]: this step needs the key `on`"),
+        ] {
+            let error = with(from, to);
+            assert!(error.contains(&format!("node.yaml:{said}")) || error.contains(said), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_a_value_must_be_is_said_without_words_of_rust() {
+        for (key, said) in [
+            ("shared_node: 5", "expected a mapping"),
+            ("limits: {image_mb: x}", "expected a whole number"),
+            ("limits: {stop_seconds: x}", "expected a number"),
+            ("checks: [{name: c, run: [x], exits: x}]", "expected a whole number"),
+            ("switches: {a: 5}", "expected true or false"),
+            ("common: 5", "expected a list"),
+            (
+                "scenes: [{name: s, nodes: {a: {}}, steps: [{check: c, on: {}, run: [x]}]}]",
+                "steps[0]: `on`, `prints` and `lacks` are a text, or a list of texts",
+            ),
+            ("switches: []", "invalid type: a list, expected a mapping"),
+        ] {
+            let error = error_of(&format!("{GOOD}{key}\n"));
+            assert!(error.contains("node.yaml:14:") && error.contains(said), "{key}: {error}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::context::{self, ContextFile};
 use crate::image_name;
 use crate::manifest::{MANIFEST, Manifest, Names, Variant};
-use files::Tree;
+use files::{Kind, Tree};
 
 const DEFAULT_NODE: &str = "frr";
 
@@ -27,6 +27,8 @@ pub struct Repository {
     nodes: BTreeMap<String, Manifest>,
     /// Why the other nodes cannot be used.
     broken: BTreeMap<String, String>,
+    /// The names of folders that have files, but no manifest.
+    passed_over: Vec<String>,
     /// Whether its images are the program's own tools.
     is_own: bool,
 }
@@ -47,13 +49,18 @@ impl Repository {
             "{} is not a repository of nodes: it has no folder docker/",
             root.display()
         );
-        let (mut nodes, mut broken) = (BTreeMap::new(), BTreeMap::new());
-        for (name, _) in tree.entries(&docker)? {
+        let (mut nodes, mut broken, mut passed_over) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for (name, kind) in tree.entries(&docker)? {
             // What is wrong with the shared files is found for each node that takes some.
             if name == COMMON && tree.kind(docker.join(COMMON).join(MANIFEST)).is_err() {
                 continue;
             }
             match read_manifest(&tree, &docker.join(&name)) {
+                Ok(None) if kind == Kind::Folder && name != COMMON => {
+                    // git leaves empty folders behind.
+                    let has_files = tree.entries(docker.join(&name)).is_ok_and(|entries| !entries.is_empty());
+                    passed_over.extend(has_files.then(|| text::excerpt(&name.to_string_lossy(), 100)));
+                }
                 Ok(None) => {}
                 Ok(Some(manifest)) => drop(nodes.insert(manifest.node.to_string(), manifest)),
                 Err(error) => drop(broken.insert(text::excerpt(&name.to_string_lossy(), 100), format!("{error:#}"))),
@@ -64,7 +71,7 @@ impl Repository {
         let shared = shared.canonicalize().with_context(|| format!("could not open {}", shared.display()))?;
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(TOOLS).canonicalize();
         let is_own = own.is_ok_and(|own| own == root);
-        let mut repository = Self { root, tree, shared: Tree::at(shared), nodes, broken, is_own };
+        let mut repository = Self { root, tree, shared: Tree::at(shared), nodes, broken, passed_over, is_own };
         for (node, why) in repository.wrong_claims() {
             repository.refuse(&node, why);
         }
@@ -142,7 +149,9 @@ impl Repository {
     /// # Errors
     /// If one of them cannot be worked on.
     pub fn all(&self) -> Result<Vec<&Manifest>> {
-        let reasons: Vec<&str> = self.broken().map(|(_, why)| why).collect();
+        // One mistake may concern several nodes.
+        let mut known = BTreeSet::new();
+        let reasons: Vec<&str> = self.broken().map(|(_, why)| why).filter(|why| known.insert(*why)).collect();
         anyhow::ensure!(reasons.is_empty(), "{}", reasons.join("\n"));
         Ok(self.nodes().collect())
     }
@@ -150,6 +159,11 @@ impl Repository {
     /// The names of the other nodes, those of their folders, and why nothing can be done with them.
     pub fn broken(&self) -> impl Iterator<Item = (&str, &str)> {
         self.broken.iter().map(|(name, why)| (name.as_str(), why.as_str()))
+    }
+
+    /// The folders below `docker/` that look like nodes but have no manifest.
+    pub fn passed_over(&self) -> impl Iterator<Item = &str> {
+        self.passed_over.iter().map(String::as_str)
     }
 
     fn node_names(&self) -> impl Iterator<Item = &str> {
@@ -406,6 +420,17 @@ pub(crate) mod tests {
             assert!(refused.unwrap().to_string().contains("one/node.yaml:2:1: "));
         }
         assert!(repository.node(None).unwrap_err().to_string().contains("which node?"), "there are two");
+    }
+
+    #[test]
+    fn a_folder_without_a_manifest_is_no_node_but_is_not_forgotten() {
+        let folder = repository();
+        write(folder.path(), "toy/Dockerfile", "FROM scratch\n");
+        write(folder.path(), "README.md", "text\n");
+        std::fs::create_dir(folder.path().join("docker/empty")).unwrap();
+        let repository = Repository::open(folder.path()).unwrap();
+        assert_eq!(repository.passed_over().collect::<Vec<_>>(), ["toy"]);
+        assert_eq!((repository.nodes().count(), repository.broken().count()), (2, 0));
     }
 
     #[test]

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use crate::names::{Content, Name, Pattern, line, one_line, quote};
+use crate::place::{Place, Wrong};
 
 /// A few nodes, the links between them, and steps in order.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,6 +18,7 @@ pub struct Scene {
     pub nodes: BTreeMap<Name, SceneNode>,
     #[serde(default)]
     pub links: Vec<[Name; 2]>,
+    #[serde(deserialize_with = "steps")]
     pub steps: Vec<Step>,
 }
 
@@ -32,8 +34,7 @@ pub struct SceneNode {
     pub switches: BTreeMap<String, bool>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "RawStep")]
+#[derive(Clone, Debug)]
 pub enum Step {
     Check(Check),
     Restart(Name),
@@ -144,6 +145,13 @@ impl<T> From<OneOrMore<T>> for Vec<T> {
             OneOrMore::More(more) => more,
         }
     }
+}
+
+/// The steps of a scene. An error has the number of the step: serde_yaml tells none for a value that it could read.
+fn steps<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Step>, D::Error> {
+    let numbered = Vec::<RawStep>::deserialize(from)?.into_iter().enumerate();
+    let wrong = |index: usize, why: String| de::Error::custom(format!("steps[{index}]: {why}"));
+    numbered.map(|(index, raw)| Step::try_from(raw).map_err(|why| wrong(index, why))).collect()
 }
 
 impl TryFrom<RawStep> for Step {
@@ -284,26 +292,54 @@ fn args(value: &mut Option<Vec<Pattern>>, key: &str) -> Result<Vec<Pattern>, Str
 }
 
 impl Scene {
-    /// Refuses links and steps that name a node which the scene does not have, and a scene that would check nothing.
-    pub fn check(&self) -> Result<(), String> {
-        if self.steps.is_empty() {
-            return Err(format!("scene `{}` has no steps, so it checks nothing", self.name));
+    /// Refuses links and steps that name a node which the scene does not have, a node that is linked to itself, and a
+    /// scene that has no name or would check nothing. `at` is the place of the scene.
+    pub(crate) fn check(&self, at: &Place) -> Result<(), Wrong> {
+        if self.name.trim().is_empty() {
+            return Err(at.key("name").wrong("it is empty, but results name the scene"));
         }
-        let mut used = self.links.iter().flatten().chain(self.steps.iter().flat_map(Step::nodes));
-        used.find(|name| !self.nodes.contains_key(name)).map_or(Ok(()), |name| {
-            let near = text::near(name.as_str(), self.nodes.keys().map(Name::as_str));
-            Err(format!("scene `{}` has no node `{name}`: {near}", self.name))
-        })
+        if self.steps.is_empty() {
+            let why = format!("scene `{}` has no steps, so it checks nothing", self.name);
+            return Err(at.key("steps").wrong(why));
+        }
+        for (index, link) in self.links.iter().enumerate() {
+            let at = at.key("links").index(index);
+            link.iter().enumerate().try_for_each(|(end, name)| self.check_node(name, &at.index(end)))?;
+            if link[0] == link[1] {
+                return Err(at.wrong(format!("`{}` cannot be linked to itself: name two nodes", link[0])));
+            }
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            let nodes = step.nodes(&at.key("steps").index(index));
+            nodes.iter().try_for_each(|(at, name)| self.check_node(name, at))?;
+        }
+        Ok(())
+    }
+
+    fn check_node(&self, name: &Name, at: &Place) -> Result<(), Wrong> {
+        if self.nodes.contains_key(name) {
+            return Ok(());
+        }
+        let near = text::near(name.as_str(), self.nodes.keys().map(Name::as_str));
+        Err(at.wrong(format!("scene `{}` has no node `{name}`: {near}", self.name)))
     }
 }
 
 impl Step {
-    fn nodes(&self) -> Vec<&Name> {
+    /// The nodes that a step at this place names, with the place of each name.
+    fn nodes(&self, at: &Place) -> Vec<(Place, &Name)> {
         match self {
-            Self::Check(check) => vec![&check.on],
-            Self::Restart(node) | Self::Recreate(node) => vec![node],
-            Self::Rewrite(rewrite) => vec![&rewrite.of, &rewrite.from.on],
-            Self::Crash(crash) => crash.on.iter().collect(),
+            Self::Check(check) => vec![(at.key("on"), &check.on)],
+            Self::Restart(node) => vec![(at.key("restart"), node)],
+            Self::Recreate(node) => vec![(at.key("recreate"), node)],
+            Self::Rewrite(rewrite) => {
+                vec![(at.key("of"), &rewrite.of), (at.key("from").key("on"), &rewrite.from.on)]
+            }
+            Self::Crash(Crash { on, .. }) => match &on[..] {
+                // Not a list, perhaps.
+                [node] => vec![(at.key("on"), node)],
+                nodes => nodes.iter().enumerate().map(|(index, node)| (at.key("on").index(index), node)).collect(),
+            },
         }
     }
 }
@@ -313,7 +349,8 @@ mod tests {
     use super::*;
 
     fn step(text: &str) -> Result<Step, String> {
-        serde_yaml::from_str(text).map_err(|error| error.to_string())
+        let raw: RawStep = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        Step::try_from(raw)
     }
 
     #[test]
@@ -363,13 +400,13 @@ mod tests {
         let once = step("{crash: c, on: r1, times: 1, run: [a], once: '', within_ms: 5}");
         assert!(once.unwrap_err().contains("`once` must not be empty"));
         let scene: Scene = serde_yaml::from_str("{name: s, nodes: {left: {}}, steps: []}").unwrap();
-        assert!(scene.check().unwrap_err().contains("has no steps"));
+        assert!(scene.check(&Place::default()).unwrap_err().why.contains("has no steps"));
     }
 
     #[test]
     fn an_unknown_node_of_a_scene_is_reported_with_a_suggestion() {
         let text = "{name: s, nodes: {left: {}}, links: [[left, lefd]], steps: [{restart: left}]}";
         let scene: Scene = serde_yaml::from_str(text).unwrap();
-        assert!(scene.check().unwrap_err().contains("no node `lefd`: did you mean `left`?"));
+        assert!(scene.check(&Place::default()).unwrap_err().why.contains("no node `lefd`: did you mean `left`?"));
     }
 }

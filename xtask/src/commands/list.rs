@@ -69,6 +69,7 @@ impl Presence {
 }
 
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
+    session.warn_of_folders_without_manifest();
     let engine = session.engine_if_any().await;
     let planner = session.planner()?;
     let (mut rows, mut failed) = (Vec::new(), Vec::new());

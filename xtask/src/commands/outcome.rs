@@ -1,5 +1,6 @@
 //! What a command did on each server, or with each node: collected, printed, and turned into its result.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -79,10 +80,11 @@ pub fn conclude(ui: &Ui, outcomes: Vec<Outcome>, json: bool) -> Result<()> {
     if count == 0 { Ok(()) } else { Err(anyhow!("{count} of {all} servers failed; the others succeeded")) }
 }
 
-/// Fails if anything did: the last of the errors is the command's, the others are printed before it.
+/// Fails if anything did: the last of the errors is the command's, the others are printed before it. What is wrong with
+/// several at once is said once.
 pub fn all(ui: &Ui, errors: impl IntoIterator<Item = anyhow::Error>) -> Result<()> {
-    let mut before = None;
-    for error in errors {
+    let (mut before, mut known) = (None, BTreeSet::new());
+    for error in errors.into_iter().filter(|error| known.insert(format!("{error:#}"))) {
         if let Some(before) = before.replace(error) {
             ui.error(&before);
         }

@@ -83,6 +83,17 @@ impl<'a> Session<'a> {
         self.finder.forget();
     }
 
+    /// Names the folders that somebody may take for nodes, for commands on all nodes.
+    pub(crate) fn warn_of_folders_without_manifest(&self) {
+        for name in self.repository.passed_over() {
+            let name = text::printable_line(name);
+            self.ui.warn(format_args!(
+                "docker/{name} has no {}, so it is no node: write one (docs/manifest.md), or move the folder away",
+                manifest::MANIFEST
+            ));
+        }
+    }
+
     pub fn planner(&self) -> Result<Planner<'_>> {
         Planner::new(self.ui, &self.repository, &self.cache)
     }

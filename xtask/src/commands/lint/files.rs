@@ -37,7 +37,11 @@ pub(super) fn lint(paths: &[PathBuf]) -> Result<Vec<Report>> {
                 }
             }
             Some(_) => found.files.push(path.clone()),
-            None => return Err(WrongUsage(anyhow!("cannot read {}: there is no such file", path.display())).into()),
+            None => {
+                let hint = "lint takes files and folders; `cargo xtask lint` without arguments judges every node";
+                let why = anyhow!("cannot read {}: there is no such file; {hint}", path.display());
+                return Err(WrongUsage(why).into());
+            }
         }
     }
     let mut known = BTreeSet::new();

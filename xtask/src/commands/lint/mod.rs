@@ -44,7 +44,9 @@ enum Deny {
 pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
     let (templates, files) = args.paths.iter().cloned().partition(|path| repository_of_template(path).is_some());
     let judged = if args.paths.is_empty() {
-        rendered::lint(&Session::open(ui, root, &no_engine()?)?)
+        let session = Session::open(ui, root, &no_engine()?)?;
+        session.warn_of_folders_without_manifest();
+        rendered::lint(&session)
     } else {
         lint_paths(ui, templates, files).await?
     };

@@ -7,10 +7,11 @@ use anyhow::{Context, Result, anyhow, ensure};
 use crate::commands::variant_definitions::{Rendering, forms};
 use crate::proof::{Expected, fill_all};
 use catalog::names::{Name, Pattern};
+use catalog::place::Place;
 use catalog::scene::{Command, Expectation, Scene, SceneNode, Step};
 use catalog::{Manifest, Repository, Variant, manifest};
 use definitions::container::Container;
-use definitions::yaml::{self, Mark, Node};
+use definitions::yaml;
 
 /// What is wrong in the checks and scenes of a manifest, each with its place: file, line, column and path.
 ///
@@ -29,49 +30,6 @@ pub(super) fn judge(repository: &Repository, node: &Manifest) -> Result<Vec<Stri
         text::printable_line(&format!("{}:{mark}: {shown}: {why}", path.display()))
     };
     Ok(judge.found.into_iter().map(line).collect())
-}
-
-/// A path in the manifest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Place(Vec<Part>);
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Key(String),
-    Index(usize),
-}
-
-impl Place {
-    fn key(&self, key: &str) -> Self {
-        self.and(Part::Key(key.to_owned()))
-    }
-
-    fn index(&self, index: usize) -> Self {
-        self.and(Part::Index(index))
-    }
-
-    fn and(&self, step: Part) -> Self {
-        Self(self.0.iter().cloned().chain([step]).collect())
-    }
-
-    /// Where it is in the text, as far as it is there, and how it is written: `scenes[0].steps[1].prints`.
-    fn find(&self, root: &Node) -> (Mark, String) {
-        let (mut node, mut mark, mut shown) = (Some(root), Mark::START, String::new());
-        for step in &self.0 {
-            node = match step {
-                Part::Key(key) => {
-                    shown += &if shown.is_empty() { key.clone() } else { format!(".{key}") };
-                    node.and_then(|node| node.get(key)).map(|node| &**node)
-                }
-                Part::Index(index) => {
-                    shown += &format!("[{index}]");
-                    node.and_then(|node| node.list()?.get(*index)).map(|node| &**node)
-                }
-            };
-            mark = node.map_or(mark, |node| node.at);
-        }
-        (mark, shown)
-    }
 }
 
 struct Judge<'a> {

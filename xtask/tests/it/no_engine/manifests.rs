@@ -61,6 +61,65 @@ fn a_node_that_cannot_be_rendered_does_not_hide_what_is_wrong_with_the_others() 
 }
 
 #[test]
+fn a_mistake_in_the_template_of_one_node_does_not_stop_the_others() {
+    for (wrong, said) in [
+        ("{% if %}", "11:7: "),
+        ("{{ id", "11:"),
+        ("{{ id | nofilter }}", "11:9: Unknown filter `nofilter`"),
+        ("{% include \"nofile\" %}", "11:12: Unknown template `nofile`"),
+    ] {
+        let mut repo = repository();
+        let other = repo.add_node("FROM scratch\n");
+        let good = repo.read("node-definitions/tiny.yaml");
+        let broken = good.lines().take(10).collect::<Vec<_>>().join("\n") + "\n" + wrong + "\n";
+        repo.write("node-definitions/unused.yaml", &broken);
+        repo.xtask(&["lint"]).success();
+
+        repo.write("node-definitions/broken.yaml", &broken);
+        repo.edit_manifest("node_definition: tiny.yaml", "node_definition: broken.yaml");
+        repo.edit("node-definitions/tiny.yaml", "icon: server", "icon: sever");
+        let at = format!("{}:{said}", repo.path("node-definitions/broken.yaml").display());
+        let lint = repo.xtask(&["lint"]).says([repo.node(), &at]).does_not_say([&other, "-->", "unused.yaml"]);
+        assert!(lint.code == Some(1) && lint.stdout.contains("tiny.yaml:6:9: error[schema-choice]"), "{wrong}: {lint}");
+        assert_eq!(lint.stderr.matches("broken.yaml:").count(), 1, "{lint}");
+    }
+}
+
+#[test]
+fn a_variable_that_a_shared_definition_lacks_is_one_error_with_its_remedy() {
+    let repo = repository();
+    let switches = "shared_node: {id: tiny, label: Tiny}\nswitches: {a: true, b: false}\nvariants:";
+    repo.edit_manifest("variants:", switches);
+    repo.edit("node-definitions/tiny.yaml", "icon: server", "icon: \"{{ version }}\"");
+    let lint = repo.xtask(&["lint"]).says(["tiny.yaml:6:", "`version` differs between", "{% if not shared %}"]);
+    assert!(lint.code == Some(1) && lint.stderr.matches("differs between").count() == 1, "{lint}");
+}
+
+#[test]
+fn an_id_that_two_nodes_claim_is_said_once() {
+    let mut repo = repository();
+    let (one, two, three) = (repo.node().to_owned(), repo.add_node("FROM scratch\n"), repo.add_node("FROM scratch\n"));
+    repo.edit(&format!("docker/{two}/node.yaml"), &format!("id: \"{two}"), &format!("id: \"{one}"));
+    for command in [&["list"][..], &["lint"]] {
+        let outcome = repo.xtask(command);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert_eq!(outcome.stderr.matches("two nodes claim the id").count(), 1, "{outcome}");
+        assert!(command == ["lint"] || outcome.stdout.contains(&three), "{outcome}");
+    }
+}
+
+#[test]
+fn a_folder_without_a_manifest_and_the_name_of_a_node_are_not_passed_over_in_silence() {
+    let repo = repository();
+    repo.write("docker/toy/Dockerfile", "FROM scratch\n");
+    for command in ["list", "lint"] {
+        repo.xtask(&[command]).success().says(["warning: docker/toy has no node.yaml"]);
+    }
+    let lint = repo.xtask(&["lint", "toy"]).says(["there is no such file", "without arguments judges every node"]);
+    assert_eq!(lint.code, Some(2), "{lint}");
+}
+
+#[test]
 fn what_scenes_name_is_looked_for_without_running_them() {
     let steps = |steps: &str| {
         let step = format!("      - {{check: c, on: a, run: [cat]{steps}}}");
