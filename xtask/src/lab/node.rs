@@ -191,7 +191,20 @@ impl Lab<'_> {
                 )
             }
         }
-        Ok(Booted { time: node.since.elapsed(), day0: day0? })
+        self.booted(node, &console, day0).await
+    }
+
+    /// A node that has printed its text and ended has no network namespace, and runs no commands: what those said of
+    /// it is not why it does not boot.
+    async fn booted(&self, node: &Node, console: &str, day0: Result<Option<Output>>) -> Result<Booted> {
+        let time = node.since.elapsed();
+        match day0 {
+            Ok(day0) => Ok(Booted { time, day0 }),
+            Err(error) => match self.engine.process_of(&node.id).await {
+                Ok(Err(_)) => Err(self.ended(node, console).await),
+                _ => Err(error),
+            },
+        }
     }
 
     /// Stops the node gracefully. Returns how long that took.
