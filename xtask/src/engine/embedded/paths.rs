@@ -110,9 +110,18 @@ impl EmbeddedPaths {
 
     /// The caches of builds: the compiler's and the packages'.
     pub fn caches(&self) -> Vec<PathBuf> {
-        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        entries(&self.temporary).filter(|path| name(path).starts_with("buildah-cache")).collect()
+        entries(&self.temporary).filter(|path| is_cache(path)).collect()
     }
+
+    /// Podman's copies of archives that it was sent or has sent, and the like: a command that failed or was killed
+    /// leaves them behind.
+    pub fn leftovers(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        entries(&self.temporary).filter(|path| !is_cache(path))
+    }
+}
+
+fn is_cache(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("buildah-cache"))
 }
 
 /// The paths of what is in a folder, if it is there.

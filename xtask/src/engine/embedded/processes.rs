@@ -149,7 +149,14 @@ pub fn end_processes_alone(paths: &EmbeddedPaths) {
         Process::all().filter(|process| process.holds_namespace(&session)).for_each(Process::kill);
         // The file that names this process. Podman does not check it where it has to check its containers, and ends.
         let _ = std::fs::remove_file(paths.libpod.join("pause.pid"));
+        paths.leftovers().for_each(remove);
     }
+}
+
+/// Removes a file or folder, as far as that is possible.
+fn remove(path: PathBuf) {
+    let _ =
+        if path.is_dir() && !path.is_symlink() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
 }
 
 /// Everything that runs in the storage, nodes excepted: they have a monitor.
@@ -203,6 +210,20 @@ mod tests {
         std::fs::write(&named, "1").expect("pause.pid");
         end_processes(&paths).expect("nobody else uses the storage");
         assert!(!named.exists());
+    }
+
+    #[test]
+    fn what_killed_commands_left_behind_is_removed_and_caches_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = EmbeddedPaths::new(folder.path().join("storage"), folder.path().join("runtime"));
+        let (cache, copy) = (paths.temporary.join("buildah-cache-0/0"), paths.temporary.join("2875527236/blob"));
+        for folder in [&cache, &copy] {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        std::fs::write(paths.temporary.join("api_load.tar1"), "").expect("a copy of an archive");
+        end_processes(&paths).expect("nobody else uses the storage");
+        let left: Vec<_> = std::fs::read_dir(&paths.temporary).expect("the folder").collect();
+        assert!(left.len() == 1 && cache.exists(), "{left:?}");
     }
 
     #[test]
