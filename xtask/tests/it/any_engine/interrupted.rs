@@ -91,15 +91,15 @@ fn ctrl_c_works_while_waiting_for_another_command() {
 fn ctrl_c_while_a_source_is_fetched_is_an_interruption_not_a_failure() {
     let mut repo = Repo::tiny();
     repo.edit_manifest("image: scratch", "image: scratch\n    source: {git: 'ssh://slow.invalid/x', ref: main}");
-    // In place of a slow host: git runs this instead of ssh.
-    let (folder, nap) = (tempfile::tempdir().unwrap(), unique_nap());
+    // In place of a slow host: git runs this instead of ssh. It ends with git, as ssh does.
+    let folder = tempfile::tempdir().unwrap();
     let ssh = folder.path().join("ssh");
-    std::fs::write(&ssh, format!("#!/bin/sh\nexec sleep {nap}\n")).unwrap();
+    std::fs::write(&ssh, "#!/bin/sh\ncat > /dev/null\n").unwrap();
     std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    repo.set("GIT_SSH", ssh);
+    repo.set("GIT_SSH", &ssh);
     repo.set("GIT_SSH_VARIANT", "ssh");
     let build = repo.start(&["build", "--source", "ssh://slow.invalid/x"]);
-    wait_until("git waits for the host", || runs(&format!("sleep {nap}")));
+    wait_until("git waits for the host", || runs(&format!("{} slow.invalid", ssh.display())));
     // As a terminal does: to all processes in the foreground.
     build.signal("INT");
     for pid in children(build.pid()) {
