@@ -191,17 +191,21 @@ impl Lab<'_> {
                 )
             }
         }
-        self.booted(node, &console, day0).await
+        self.booted(node, day0).await
     }
 
     /// A node that has printed its text and ended has no network namespace, and runs no commands: what those said of
     /// it is not why it does not boot.
-    async fn booted(&self, node: &Node, console: &str, day0: Result<Option<Output>>) -> Result<Booted> {
+    async fn booted(&self, node: &Node, day0: Result<Option<Output>>) -> Result<Booted> {
         let time = node.since.elapsed();
         match day0 {
             Ok(day0) => Ok(Booted { time, day0 }),
             Err(error) => match self.engine.process_of(&node.id).await {
-                Ok(Err(_)) => Err(self.ended(node, console).await),
+                Ok(Err(_)) => {
+                    // The console was watched only until it had the text.
+                    let log = self.engine.console_log(&node.id).await.unwrap_or_default();
+                    Err(self.ended(node, &log).await)
+                }
                 _ => Err(error),
             },
         }

@@ -99,7 +99,7 @@ fn ctrl_c_while_a_source_is_fetched_is_an_interruption_not_a_failure() {
     repo.set("GIT_SSH", &ssh);
     repo.set("GIT_SSH_VARIANT", "ssh");
     let build = repo.start(&["build", "--source", "ssh://slow.invalid/x"]);
-    wait_until("git waits for the host", || runs(&format!("{} slow.invalid", ssh.display())));
+    wait_until("git waits for the host", || runs(&ssh.display().to_string()));
     // As a terminal does: to all processes in the foreground.
     build.signal("INT");
     for pid in children(build.pid()) {
