@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
-use crate::found::{Entries, LARGEST_CONFIG, Unpacked};
+use crate::found::{Entries, LARGEST_CONFIG, Unpacked, stays_inside};
 use crate::pass::{Entry, MOST_BYTES, Pass};
 use digests::Digest;
 use text::excerpt;
@@ -77,6 +77,7 @@ impl Contents {
         let mut pass = Pass::new(from, to, MOST_BYTES);
         let (mut manifest, mut entries) = (None, Entries::new());
         while let Some(entry) = pass.next_entry()? {
+            refuse_special(&entry)?;
             let mut watch = entries.watch(&entry);
             if entry.is_file && NAMING.contains(&entry.name.as_str()) {
                 let text = edited(&mut pass, &entry, &edit)?;
@@ -109,13 +110,27 @@ impl Contents {
     }
 }
 
+/// `docker save` and `podman save` write files, folders, and symbolic links from one layer to another. Docker refuses
+/// to load an archive with anything else, and an engine that unpacks it would create it on the host.
+fn refuse_special(entry: &Entry) -> Result<()> {
+    let shown = excerpt(&entry.name, SHOWN);
+    if let Some(what) = entry.special {
+        bail!("the archive's entry {shown} is {what}, and `docker save` never writes that: save the image again");
+    }
+    if let Some(target) = entry.link.as_ref().filter(|target| !stays_inside(&entry.name, target)) {
+        let target = excerpt(target, SHOWN);
+        bail!("the archive's entry {shown} is a link that leads out of the archive, to {target}: save the image again");
+    }
+    Ok(())
+}
+
 /// What is wrong with an archive that does not say which image is in it.
 fn no_manifest(is_oci_layout: bool) -> &'static str {
     if is_oci_layout {
         "the archive has no manifest.json: it is a plain OCI layout, from which CML's Docker may load nothing. Save \
          the image with `docker save`, or with `podman save --format docker-archive`"
     } else {
-        "the archive has no manifest.json"
+        "the archive has no manifest.json, which says what image is in it: save the image with `docker save`"
     }
 }
 
@@ -142,8 +157,11 @@ fn edited<R: Read, W: Write>(
 
 /// The entry of the one image in a manifest.json.
 pub(super) fn only_image(manifest: &[u8]) -> Result<ManifestEntry> {
-    let [image] = <[ManifestEntry; 1]>::try_from(parsed::<Vec<ManifestEntry>>(manifest)?)
-        .map_err(|list| anyhow!("the archive contains {} images; CML accepts only one", list.len()))?;
+    let [image] =
+        <[ManifestEntry; 1]>::try_from(parsed::<Vec<ManifestEntry>>(manifest)?).map_err(|list| match list.len() {
+            0 => anyhow!("the archive's manifest.json names no image: save the image with `docker save`"),
+            images => anyhow!("the archive contains {images} images; CML accepts only one"),
+        })?;
     Ok(image)
 }
 
@@ -386,14 +404,26 @@ mod tests {
     fn links_lead_where_an_engine_would_follow_them() {
         let twice = ["b/layer.tar", "a/layer.tar"];
         assert!(with_link("a/layer.tar", "../b/layer.tar", &[], &twice).is_ok());
-        for target in ["b/layer.tar", "../../b/layer.tar", "/b/layer.tar"] {
+        let said = with_link("a/layer.tar", "b/layer.tar", &[], &twice).unwrap_err().to_string();
+        assert!(said.contains("layer a/layer.tar that it does not contain"), "{said}");
+        for target in ["../../b/layer.tar", "/b/layer.tar"] {
             let said = with_link("a/layer.tar", target, &[], &twice).unwrap_err().to_string();
-            assert!(said.contains("layer a/layer.tar that it does not contain"), "{target}: {said}");
+            assert!(said.contains("a/layer.tar is a link that leads out of the archive"), "{target}: {said}");
         }
         // What is unpacked last would count.
         let other: [(&str, &[u8]); 1] = [("a/layer.tar", b"other")];
         let said = with_link("a", "b", &other, &["b/layer.tar"]).unwrap_err().to_string();
         assert_eq!(said, "the archive has entries below a, which is a link");
+    }
+
+    #[test]
+    fn an_archive_of_no_image_is_refused_with_what_to_do() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(2);
+        tar.append_data(&mut header, "manifest.json", b"[]".as_slice()).unwrap();
+        let said = read(&tar.into_inner().unwrap()).unwrap_err().to_string();
+        assert!(said.contains("names no image") && said.contains("docker save"), "{said}");
     }
 
     #[test]
@@ -408,7 +438,8 @@ mod tests {
 
     #[test]
     fn what_is_no_image_archive_is_refused() {
-        assert_eq!(read(b"").unwrap_err().to_string(), "the archive has no manifest.json");
+        let said = read(b"").unwrap_err().to_string();
+        assert!(said.starts_with("the archive has no manifest.json") && said.contains("docker save"), "{said}");
         assert_eq!(read(&[b'x'; 2048]).unwrap_err().to_string(), "it is not a tar file, or it is damaged");
     }
 

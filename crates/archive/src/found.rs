@@ -104,6 +104,11 @@ impl Entries {
     }
 }
 
+/// Whether a link of that name leads to a place in the archive.
+pub fn stays_inside(link: &str, target: &str) -> bool {
+    target_of(link, target).is_some()
+}
+
 /// The name of the entry that a link leads to, if it stays in the archive.
 fn target_of(link: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = link.split('/').collect();

@@ -44,6 +44,8 @@ pub struct Entry {
     pub is_folder: bool,
     /// Where a symbolic link leads.
     pub link: Option<String>,
+    /// What it is, if it is neither a file, a folder nor a symbolic link.
+    pub special: Option<&'static str>,
     /// Bytes of its content.
     pub size: u64,
     /// Its header, and the ones before it that extend it.
@@ -83,6 +85,11 @@ impl<R: Read, W: Write> Pass<R, W> {
                 && let Some(packed) = packed_with(&block[..read])
             {
                 bail!("it is packed with {packed}; CML takes `.tar`, and `.tar.gz`, which is packed with gzip once");
+            }
+            if self.entries == 0
+                && let Some(what) = text_instead(&block[..read])
+            {
+                bail!("{what}");
             }
             ensure!(read == BLOCK, breaks_off());
             let header = Header::from_byte_slice(&block);
@@ -224,13 +231,25 @@ fn entry(header: &Header, extended: Extended) -> Result<Entry> {
     let name = clean(&name).with_context(|| format!("it has an entry that would lie outside of it, {shown}"))?;
     ensure!(!is_sparse, "its entry {shown} is a sparse file, which no image archive contains");
     ensure!(size <= MOST_BYTES, "its entry {shown} claims to have {size} bytes, more than any image has");
-    let has_content = !(kind.is_dir() || kind.is_hard_link() || kind.is_symlink() || is_device(kind));
+    let has_content = !(kind.is_dir() || kind.is_symlink() || special(kind).is_some());
     ensure!(size == 0 || has_content, "its entry {shown} is no file, but has a content");
-    Ok(Entry { name, is_file: kind.is_file() && !is_folder, is_folder, link, size, headers: extended.headers })
+    let is_file = kind.is_file() && !is_folder;
+    let special = match kind {
+        EntryType::Symlink if link.is_none() => Some("a link without a target"),
+        EntryType::Regular | EntryType::Directory | EntryType::Symlink | EntryType::XGlobalHeader => None,
+        kind => special(kind).or(Some("of a kind that engines do not save")),
+    };
+    Ok(Entry { name, is_file, is_folder, link, special, size, headers: extended.headers })
 }
 
-fn is_device(kind: EntryType) -> bool {
-    kind.is_character_special() || kind.is_block_special() || kind.is_fifo()
+/// What an entry is that is neither a file, a folder nor a symbolic link, and has no content of its own.
+fn special(kind: EntryType) -> Option<&'static str> {
+    match kind {
+        EntryType::Link => Some("a hard link"),
+        EntryType::Char | EntryType::Block => Some("a device"),
+        EntryType::Fifo => Some("a named pipe"),
+        _ => None,
+    }
 }
 
 /// A name as it is after unpacking. `None` if it leads out of the folder.
@@ -262,6 +281,17 @@ fn packed_with(head: &[u8]) -> Option<&'static str> {
         (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
     ];
     KNOWN.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, program)| *program)
+}
+
+/// What a text is that was downloaded in place of an archive.
+fn text_instead(head: &[u8]) -> Option<&'static str> {
+    // [git-lfs: docs/spec.md, The Pointer]
+    if head.starts_with(b"version https://git-lfs.github.com/spec/") {
+        return Some("it is a pointer of Git LFS, not the archive itself: run `git lfs pull`");
+    }
+    let lower = head.trim_ascii_start().to_ascii_lowercase();
+    let is_page = [&b"<!doctype html"[..], b"<html"].iter().any(|start| lower.starts_with(start));
+    is_page.then_some("it is a web page (HTML), not an archive: download the archive itself, perhaps after a login")
 }
 
 fn last_block(headers: &[u8]) -> Result<&[u8]> {
@@ -455,6 +485,21 @@ mod tests {
                 file.resize(size, 7);
                 let said = pass(&file, MOST_BYTES).unwrap_err().to_string();
                 assert!(said.starts_with(&format!("it is packed with {program}; CML takes ")), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_downloaded_in_place_of_an_archive_is_named() {
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+        for (text, said) in
+            [(pointer, "git lfs pull"), ("\n<!DOCTYPE html><html>", "a web page"), ("<HTML>", "a web page")]
+        {
+            for size in [text.len(), 4 * BLOCK] {
+                let mut file = text.as_bytes().to_vec();
+                file.resize(size, b' ');
+                let error = pass(&file, MOST_BYTES).unwrap_err().to_string();
+                assert!(error.contains(said), "{error}");
             }
         }
     }

@@ -213,6 +213,8 @@ pub struct Silenced {
 pub struct Limits {
     pub image_mb: Option<u64>,
     pub archive_mb: Option<u64>,
+    /// At most [`LONGEST_STOP`].
+    #[serde(default, deserialize_with = "some_seconds")]
     pub stop_seconds: Option<f64>,
 }
 
@@ -445,6 +447,20 @@ fn some_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Pattern>, D::E
     Ok(pattern)
 }
 
+/// The longest that a node may take to stop, in seconds.
+const LONGEST_STOP: f64 = 600.0;
+
+fn some_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    let seconds = Option::<f64>::deserialize(from)?;
+    // Not a number is not in a range either.
+    if let Some(found) = seconds.filter(|seconds| !(*seconds > 0.0 && *seconds <= LONGEST_STOP)) {
+        let found = if found.is_nan() { ".nan".to_owned() } else { found.to_string() };
+        let message = format!("`stop_seconds` is {found}; expected more than 0 and at most {LONGEST_STOP}");
+        return Err(de::Error::custom(message));
+    }
+    Ok(seconds)
+}
+
 fn cml_platform() -> String {
     "linux/amd64".to_owned()
 }
@@ -457,6 +473,24 @@ fn default_dockerfile() -> InnerPath {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_stops_within_some_seconds() {
+        let read = |seconds: &str| {
+            let text = format!("{GOOD}limits:\n  stop_seconds: {seconds}\n");
+            let root = yaml::read(text.as_bytes()).ok().unwrap().root;
+            serde_yaml::from_str::<Manifest>(&text)
+                .map_err(|error| located(Path::new("node.yaml"), &text, &root, &error))
+        };
+        for seconds in ["0.5", "13", "600"] {
+            assert!(read(seconds).unwrap().limits.stop_seconds.is_some(), "{seconds}");
+        }
+        for seconds in [".nan", "-1", "0", ".inf", "601"] {
+            let said = read(seconds).err().unwrap().to_string();
+            assert!(said.contains("`stop_seconds` is ") && said.contains("expected more than 0"), "{seconds}: {said}");
+            assert!(said.starts_with("node.yaml:15:"), "{seconds}: {said}");
+        }
+    }
 
     pub(crate) const GOOD: &str = "
 node: tiny

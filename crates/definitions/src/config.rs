@@ -54,7 +54,8 @@ pub(crate) static CONFIG_JSON: Rule = Rule::error(
     "`config.json` is JSON that the docker-shim can read",
     "The docker-shim refuses anything else, and the node does not start. `docker` is an object; its `image` and the \
      top level's `shell` are strings; `mounts`, `caps`, `env`, the lists of arguments and `day0cmd` are lists of \
-     strings; `busybox` and `privileged` are booleans; `device_name_map` maps strings to strings. Types are those of \
+     strings; `busybox` and `privileged` are booleans; `device_name_map` maps strings to names of interfaces (not \
+     `lo`, which each container has). An element of `env` has a name. Types are those of \
      Go's `encoding/json`: null is the same as no value, and a number is not a string. Go template actions \
      such as `{{ dev (index .Devices 0).DeviceName }}` are allowed; where they decide what is written at all \
      (`range`, `if`), the result is unknown and nothing is reported. Keys are spelt as here: the shim ignores their \
@@ -174,6 +175,13 @@ impl Docker {
 pub(crate) fn mount_field<'a>(mount: &'a str, keys: &[&str]) -> Option<&'a str> {
     let fields = mount.split(',').filter_map(|field| field.split_once('='));
     fields.filter(|(key, _)| keys.contains(key)).map(|(_, value)| value).next()
+}
+
+/// Whether Linux and every engine accept a name for an interface of a node. `lo` is each container's own.
+pub(crate) fn is_interface_name(name: &str) -> bool {
+    (1..=15).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && !matches!(name, "." | ".." | "lo")
 }
 
 /// As which of these keys Go reads a key: it ignores case, also of two letters that are not ASCII. [Go: encoding/json,
@@ -322,6 +330,26 @@ impl Values<'_> {
         self.spelling(&[], CONFIG_KEYS);
         self.spelling(&["docker"], DOCKER_KEYS);
         self.typed(&["busybox"], A_BOOLEAN, Value::as_bool);
+        let config = self.values();
+        for (index, _) in config.docker.env.iter().enumerate().filter(|(_, element)| element.starts_with('=')) {
+            let message = "expected NAME=VALUE, found no name before `=`";
+            self.refuse(
+                &["docker", "env", &index.to_string()],
+                message,
+                "docker create refuses a variable without a name",
+            );
+        }
+        for (label, name) in &config.device_name_map {
+            if !is_interface_name(name) && !name.contains("{{") {
+                let message = format!("{} is not a valid name of an interface", yaml::quoted(name));
+                let help = "a name has 1 to 15 letters, digits, `.`, `_` and `-`, and `lo` is taken";
+                self.refuse(&["device_name_map", label], &message, help);
+            }
+        }
+        config
+    }
+
+    fn values(&mut self) -> Config {
         Config {
             privileged: self.typed(&["privileged"], A_BOOLEAN, Value::as_bool).unwrap_or_default(),
             docker: Docker {
@@ -364,6 +392,13 @@ impl Values<'_> {
                 (STRINGS, "a string") => "put it in brackets: a list, each element of which is one argument",
                 _ => "the node would not start: the docker-shim refuses a config.json with a value of another type",
             }));
+        }
+    }
+
+    /// A value of the right type that nothing can be done with.
+    fn refuse(&mut self, steps: &[&str], message: &str, help: &str) {
+        if self.findings.len() < MOST_FINDINGS {
+            self.findings.push(self.places.finding(&CONFIG_JSON, steps, message).help(help));
         }
     }
 

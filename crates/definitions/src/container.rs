@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::boot::refused_patterns;
-use crate::config::{Config, ConfigFile, Reading, mount_field};
+use crate::config::{Config, ConfigFile, Reading, is_interface_name, mount_field};
 use crate::document::Document;
 use crate::file_names::{is_inner, wrong_names};
 use crate::finding::Finding;
@@ -200,7 +200,12 @@ fn readable_config(definition: &NodeDefinition, file: &impl Display) -> Result<B
         None => finding.line(file),
     };
     match ConfigFile::of(definition) {
-        Reading::File(read) if !read.findings.is_empty() => bail!("{}", explained(&read.findings[0])),
+        Reading::File(read) if !read.findings.is_empty() => {
+            let shown: Vec<String> = read.findings.iter().take(MOST_NAMED).map(explained).collect();
+            let more = read.findings.len() - shown.len();
+            let rest = if more > 0 { format!("\nand {more} more") } else { String::new() };
+            bail!("{}{rest}", shown.join("\n"))
+        }
         Reading::File(read) if !read.is_template => Ok(read),
         Reading::File(_) | Reading::Undecided => {
             bail!("{file}: config.json is a template that only CML can fill in, so this node cannot run here")
@@ -233,10 +238,11 @@ fn value<T: Clone>(field: &Option<At<T>>) -> Option<T> {
 fn linux_names(labels: &[At<String>], map: &BTreeMap<String, String>) -> Result<Vec<String>> {
     let name = |(index, label): (usize, &At<String>)| {
         let name = map.get(&label.value).cloned().unwrap_or_else(|| format!("eth{index}"));
-        let plain = (1..=15).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-            && !matches!(name.as_str(), "." | ".." | "lo");
-        anyhow::ensure!(plain, "`{}` is not a valid name of an interface", text::excerpt(&name, 100));
+        anyhow::ensure!(
+            is_interface_name(&name),
+            "`{}` is not a valid name of an interface",
+            text::excerpt(&name, 100)
+        );
         Ok(name)
     };
     labels.iter().enumerate().take(MOST_INTERFACES).map(name).collect()
@@ -311,6 +317,13 @@ configuration:
         assert!(DEFINITION.contains(from), "{from}");
         let read = Container::read(&DEFINITION.replace(from, to), "tiny.yaml");
         format!("{:#}", read.and_then(|node| node.mounts()).unwrap_err())
+    }
+
+    /// As `lint` does.
+    #[test]
+    fn each_error_of_config_json_is_named() {
+        let said = complaint(r#""shell": "/bin/sh""#, r#""shell": 1, "privileged": "yes""#);
+        assert!(said.contains("expected a string") && said.contains("expected true or false"), "{said}");
     }
 
     #[test]
@@ -435,7 +448,7 @@ configuration:
         assert_eq!(mounts[0].argument("/srv/v"), "type=bind,target=/boot.sh,source=/srv/v/a/b/boot.sh");
         let other = |name: &str| format!("- {{name: {name}, editable: true}}\n      - {{name: boot.sh");
         for (name, said) in
-            [("boot.sh", "the name of another file"), ("boot.sh/x", "such a folder"), ("x/", "not a plain")]
+            [("boot.sh", "the name of another file"), ("boot.sh/x", "both a file and a folder"), ("x/", "not the path")]
         {
             assert!(complaint("- {name: boot.sh", &other(name)).contains(said), "{name}");
         }
@@ -443,8 +456,8 @@ configuration:
 
     #[test]
     fn hostile_names_are_refused() {
-        assert!(complaint("{name: boot.sh", "{name: ../boot.sh").contains("is not a plain file name"));
-        assert!(complaint("{name: boot.sh", "{name: 'a,b'").contains("is not a plain file name"));
+        assert!(complaint("{name: boot.sh", "{name: ../boot.sh").contains("is not the path of a file"));
+        assert!(complaint("{name: boot.sh", "{name: 'a,b'").contains("is not the path of a file"));
         assert!(complaint("volume_name: cfg", "volume_name: ../..").contains("volume_name"));
     }
 

@@ -38,11 +38,11 @@ pub(crate) fn wrong_names(definition: &NodeDefinition) -> Vec<Finding> {
         let Some(name) = file.name.as_ref().filter(|_| findings.len() < MOST_FINDINGS) else { continue };
         let text = name.value.as_str();
         let problem = if !is_inner(text) {
-            "is not a plain file name, also with folders before it"
+            "is not the path of a file in the node's folder (NAME or FOLDER/NAME, without `..`)"
         } else if !names.insert(text) {
             "is the name of another file, too"
         } else if folders(text).any(|folder| names.contains(folder)) || is_folder_of_another(text, &names) {
-            "is the folder of a file and a file, or is in such a folder"
+            "cannot be both a file and a folder with another file in it"
         } else {
             continue;
         };

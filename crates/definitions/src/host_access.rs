@@ -195,8 +195,18 @@ fn accept(is_accepted: bool, reason: impl Into<String>) -> Result<(), String> {
 /// Only what is spelled in ASCII: engines take `ſ` for S, and Podman splits at commas and strips quotes.
 fn capability(name: &str) -> Result<(), String> {
     let prefix = name.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("CAP_")).unwrap_or_default();
-    let is_accepted = CAPABILITIES.iter().any(|known| known.eq_ignore_ascii_case(&name[prefix.len()..]));
-    accept(is_accepted, "is not one of the capabilities whose power ends at the container's own namespaces")
+    let name = name[prefix.len()..].to_ascii_uppercase();
+    if CAPABILITIES.contains(&name.as_str()) {
+        return Ok(());
+    }
+    let reason = "is not one of the capabilities whose power ends at the container's own namespaces";
+    // More than a typo is another capability: SYS_TIME is not meant to be SYS_NICE.
+    let is_typo =
+        |known: &&&str| known.len().abs_diff(name.len()) <= 1 && strsim::damerau_levenshtein(known, &name) == 1;
+    Err(match CAPABILITIES.iter().find(is_typo) {
+        Some(meant) => format!("{reason}: did you mean `{meant}`?"),
+        None => reason.to_owned(),
+    })
 }
 
 /// A variable without a value is copied from the environment of the program that calls `docker create`.

@@ -256,7 +256,7 @@ impl Tree {
             Kind::Link => Err(self.link(path)),
             Kind::Folder => Err(io::Error::other(format!("{shown} is a folder, not a file"))),
             Kind::Special => Err(io::Error::other(format!(
-                "{shown} is a pipe, a socket or a device, and only regular files are read: remove it"
+                "{shown} is a pipe, a socket or a device, and only regular files are read: name a regular file instead"
             ))),
         }
     }

@@ -152,7 +152,7 @@ impl Node {
     /// A short description of the value, for messages.
     pub fn describe(&self) -> String {
         match &self.value {
-            Value::Null => "nothing (null)".to_owned(),
+            Value::Null => "null (no value)".to_owned(),
             Value::Bool(value) => format!("the boolean {value}"),
             Value::Int(value) => format!("the number {value}"),
             Value::Float(value) => format!("the number {value:?}"),

@@ -181,6 +181,14 @@ pub fn reasons(error: &anyhow::Error) -> Vec<String> {
     texts.windows(2).filter(|two| !two[0].contains(&two[1])).map(|two| two[1].clone()).collect()
 }
 
+/// Whether the result could not be printed because its reader has closed the pipe, as `head` does.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let is_io = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(is_io) && error.to_string() == STDOUT_IS_GONE
+}
+
 fn paint(wanted: bool, code: &str, text: &str) -> String {
     let text = text::printable(text);
     if wanted { format!("\x1b[{code}m{text}\x1b[0m") } else { text }

@@ -51,7 +51,7 @@ impl Failure {
     /// Prints the error, and returns the command's exit code.
     pub fn error(&self, ui: &Ui, error: &anyhow::Error) -> ExitCode {
         // The reader of the result has seen enough of it, as in `… | head`.
-        if is_broken_pipe(error) {
+        if ui::is_closed_pipe(error) {
             return ExitCode::SUCCESS;
         }
         self.print(ui, error);
@@ -102,13 +102,6 @@ impl Failure {
 
 fn asks_for_json(args: impl IntoIterator<Item = OsString>) -> bool {
     args.into_iter().take_while(|arg| arg != "--").any(|arg| arg == "--json")
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io =
-        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    error.chain().any(|cause| io(cause) == Some(std::io::ErrorKind::BrokenPipe))
-        && error.to_string() == ui::STDOUT_IS_GONE
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! count, and where it takes over the user's terminal. Everything else goes through the API.
 
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -49,6 +50,10 @@ impl Engine {
 
 const PODMAN: &str = "podman";
 
+/// [execve(2), MAX_ARG_STRLEN]
+const TOO_LONG: &str = ": an argument or variable that the definition asks for is longer than Linux hands to a \
+     program (128 KiB); put it into one of the definition's files";
+
 impl CommandLine {
     /// Runs a command of the engine without input.
     pub async fn output(&self, args: &[impl AsRef<OsStr>]) -> Result<Output> {
@@ -56,7 +61,14 @@ impl CommandLine {
         let output = tokio::time::timeout(LIMIT, command.stdin(Stdio::null()).kill_on_drop(true).output()).await;
         let program = self.program;
         let output = output.with_context(|| format!("`{program}` did not end within {} s", LIMIT.as_secs()))?;
-        output.with_context(|| format!("could not run the {program} command line; `cargo xtask setup` installs it"))
+        output.map_err(|error| {
+            let why = match error.kind() {
+                ErrorKind::ArgumentListTooLong => TOO_LONG,
+                ErrorKind::NotFound => "; `cargo xtask setup` installs it",
+                _ => "",
+            };
+            anyhow::Error::from(error).context(format!("could not run the {program} command line{why}"))
+        })
     }
 
     /// A command of the engine, to take over the terminal.

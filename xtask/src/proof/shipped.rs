@@ -11,6 +11,7 @@ use crate::lab::{self, Booted, Lab, MemoryUse, Node, NodeOptions, Process, QUOTE
 use crate::proof::identity;
 use crate::proof::report::{Figures, Rows};
 use crate::proof::subject::{Subject, Testbed};
+use definitions::python_regex::Unknown;
 use retry::Retry;
 
 const ALL_APPLIED: &str = "it gets all that its definition asks for";
@@ -39,9 +40,13 @@ pub(super) struct Running {
 /// Compares the archive with the definitions. Returns whether they agree.
 pub(super) async fn compare(subject: &Subject, rows: &mut Rows) -> Result<bool> {
     let node = subject.node.clone();
-    let found = joined(tokio::task::spawn_blocking(move || identity::contradictions(&node)).await??);
+    let compared = tokio::task::spawn_blocking(move || identity::compare(&node)).await??;
+    let found = joined(compared.contradictions);
     let agree = found.is_none();
     rows.add("archive and definitions agree", found, None);
+    if agree && compared.image_definitions == 0 {
+        rows.add("archive and image definition agree", None, Some(NOT_COMPARED.to_owned()));
+    }
     Ok(agree)
 }
 
@@ -66,10 +71,17 @@ pub(super) async fn boot(
     let interfaces = container.default_interfaces;
     let options = NodeOptions { name: container.id.clone(), ..NodeOptions::default() };
     let started = testbed.lab.run(container, &loaded.image, options, interfaces).await;
-    rows.add("boots within boot.timeout", started.as_ref().err().map(|error| format!("{error:#}")), None);
+    let (unknown, failed): (Vec<_>, Vec<_>) = started.as_ref().err().into_iter().partition(|error| is_unknown(error));
+    let [failed, unknown] = [failed, unknown].map(|errors| errors.first().map(|error| format!("{error:#}")));
+    rows.add("boots within boot.timeout", failed, unknown);
     figures.image = Some(loaded.size);
     figures.ready = started.as_ref().ok().map(|(_, booted)| booted.time);
     Ok(started.ok().map(|(node, booted)| Running { node, booted, left_out }))
+}
+
+/// Whether it is only unknown here whether a node has booted: CML may be able to tell.
+fn is_unknown(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Unknown>())
 }
 
 /// Examines the booted node, and stops it.
@@ -183,6 +195,9 @@ async fn read_sysctls(lab: &Lab<'_>, node: &Node, sysctls: &[(String, String)]) 
     let joined = |lines: Vec<Option<String>>| joined(lines.into_iter().flatten().collect());
     Ok(Sysctls { wrong: joined(wrong), unknown: joined(unknown) })
 }
+
+const NOT_COMPARED: &str = "not compared: no image definition beside the archive names it as its `disk_image`, so only \
+     the node definition was compared";
 
 const UNSEEN: &str = "the link helper cannot see the node's processes (is /proc of the engine's host mounted with \
      hidepid, or does the engine run in a PID namespace of its own?)";

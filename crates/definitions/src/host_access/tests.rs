@@ -6,6 +6,12 @@ fn problems(arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn a_misspelt_capability_is_recognised() {
+    assert!(capability("CAP_NET_ADMN").unwrap_err().ends_with("did you mean `NET_ADMIN`?"));
+    assert!(!capability("SYS_TIME").unwrap_err().contains("did you mean"));
+}
+
+#[test]
 fn what_stays_in_the_container_is_accepted() {
     for arguments in [
         &["--sysctl", "net.ipv6.conf.all.forwarding=1", "--sysctl=kernel.shmmax=1", "--sysctl=fs.mqueue.msg_max=9"][..],

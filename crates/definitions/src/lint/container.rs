@@ -15,7 +15,8 @@ use crate::yaml::{Mark, quoted};
 
 pub(super) static ALL: &[&Rule] = &[
     &CONFIG_JSON_MISSING, &CONFIG_JSON, &CONFIG_JSON_KEY, &ONE_ARGUMENT, &SYSCTL_PLACE, &IPV6_FORWARDING,
-    &VRF_UNDECLARED, &SSHD_AUDIT_WRITE, &MOUNT_SOURCE, &FILE_NAME, &HOST_ACCESS, &UNMOUNTED_FILE, &SHIM_FILE_LINE,
+    &VRF_UNDECLARED, &SSHD_AUDIT_WRITE, &MOUNT_SOURCE, &MOUNT_TARGET, &FILE_NAME, &HOST_ACCESS, &UNMOUNTED_FILE,
+    &SHIM_FILE_LINE,
 ];
 
 /// The most files that are searched for a similar name.
@@ -111,6 +112,20 @@ static MOUNT_SOURCE: Rule = Rule::error(
     )),
 );
 
+static MOUNT_TARGET: Rule = Rule::error(
+    "mount-target",
+    "Every mount has an absolute target of its own",
+    "`docker create` refuses a mount whose target is missing, relative or `/`, and two mounts at one place.",
+    Node(concat!(
+        config_json!(r#"{"docker": {"mounts": ["type=bind,source=cfg/boot.sh,target=boot.sh"]}}"#),
+        "      - name: boot.sh\n        editable: false\n"
+    )),
+    Node(concat!(
+        config_json!(r#"{"docker": {"mounts": ["type=bind,source=cfg/boot.sh,target=/boot.sh"]}}"#),
+        "      - name: boot.sh\n        editable: false\n"
+    )),
+);
+
 static HOST_ACCESS: Rule = Rule::error(
     "host-access",
     "The node cannot reach the host",
@@ -164,6 +179,7 @@ pub(super) fn judge(definition: &NodeDefinition, around: &Surroundings, findings
             sysctls(definition, &file, findings);
             sshd(definition, &file, around, findings);
             mounts(definition, &file, findings);
+            mount_targets(&file, findings);
             host_access(&file, findings);
         }
         Reading::Wrong(finding) => findings.push(finding),
@@ -283,7 +299,7 @@ fn evidence_of_sshd(definition: &NodeDefinition, mounts: &[String], around: &Sur
 
 fn mounts(definition: &NodeDefinition, file: &ConfigFile, findings: &mut Vec<Finding>) {
     let volume = definition.provisioning().and_then(|provisioning| provisioning.volume_name.as_ref());
-    let Some(volume) = volume.map(|volume| volume.value.as_str()) else { return };
+    let volume = volume.map_or("", |volume| volume.value.as_str());
     let files = definition.files();
     let names: BTreeSet<&str> = files.iter().filter_map(|file| Some(file.name.as_ref()?.value.as_str())).collect();
     // Searching very many names for the nearest takes long and helps nobody.
@@ -299,9 +315,18 @@ fn mounts(definition: &NodeDefinition, file: &ConfigFile, findings: &mut Vec<Fin
             }
             continue;
         }
-        let Some(source) = mount_field(mount, &["source", "src"]).filter(is_checked) else { continue };
         if findings.len() >= MOST_FINDINGS {
             return;
+        }
+        let Some(source) = mount_field(mount, &["source", "src"]) else {
+            if !mount.contains("{{") {
+                let message = format!("the mount {} has no source", quoted(mount));
+                findings.push(element(file, &MOUNT_SOURCE, "mounts", index, message));
+            }
+            continue;
+        };
+        if !is_checked(&source) {
+            continue;
         }
         let name = source.strip_prefix(volume).and_then(|rest| rest.strip_prefix('/'));
         if let Some(name) = name.filter(|name| names.contains(name)) {
@@ -310,12 +335,37 @@ fn mounts(definition: &NodeDefinition, file: &ConfigFile, findings: &mut Vec<Fin
         }
         let message = match name {
             Some(_) => format!("mount source {} is not a file in this definition", quoted(source)),
+            None if volume.is_empty() => {
+                format!("mount source {} is in no volume: there is no volume_name", quoted(source))
+            }
             None => format!("mount source {} is not in the volume {}", quoted(source), quoted(volume)),
         };
         let help = name.map_or_else(|| format!("the definition's files are {volume}/NAME"), near);
         findings.push(element(file, &MOUNT_SOURCE, "mounts", index, message).help(help));
     }
     unmounted(files, volume, &mounted, findings);
+}
+
+fn mount_targets(file: &ConfigFile, findings: &mut Vec<Finding>) {
+    let mut known = BTreeSet::new();
+    for (index, mount) in file.config.docker.mounts.iter().enumerate() {
+        // Others are refused as a whole.
+        let is_judged = mount_field(mount, &["type"]) == Some("bind") || Volume::read(mount).is_ok();
+        if !is_judged || mount.contains("{{") || findings.len() >= MOST_FINDINGS {
+            continue;
+        }
+        let target = mount_field(mount, &["target", "dst", "destination"]);
+        let parts: Vec<&str> =
+            target.unwrap_or_default().split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        let message = match target {
+            None => format!("the mount {} has no target", quoted(mount)),
+            Some(target) if !target.starts_with('/') => format!("the target {} is not absolute", quoted(target)),
+            Some(_) if parts.is_empty() => "the target `/` is the container's whole file system".to_owned(),
+            Some(target) if !known.insert(parts) => format!("another mount has the target {}, too", quoted(target)),
+            Some(_) => continue,
+        };
+        findings.push(element(file, &MOUNT_TARGET, "mounts", index, message));
+    }
 }
 
 fn unmounted(files: &[ConfigurationFile], volume: &str, mounted: &BTreeSet<&str>, findings: &mut Vec<Finding>) {

@@ -64,7 +64,9 @@ static IMAGE_ARCHIVE: Rule = Rule::error(
     "image-archive",
     "An engine can load the archive",
     "It is what `docker save` writes, complete and undamaged: each layer has the content that the image's \
-     configuration names. Its image is for linux/amd64, as CML's hosts are.",
+     configuration names. It has files, folders, and symbolic links within the archive: Docker loads no archive with \
+     a hard link, a device, a named pipe or a link that leads elsewhere. Its image is for linux/amd64, as CML's hosts \
+     are.",
     Image("disk_image: damaged.tar.gz\n"),
     Image("disk_image: tiny.tar.gz\n"),
 );
@@ -125,10 +127,15 @@ fn archive_name(definition: &ImageDefinition, node: Option<&NodeDefinition>, fin
     let is_container =
         docker_tag(definition).is_some() || node.and_then(NodeDefinition::domain_driver) == Some("docker");
     let Some(disk) = definition.disk_image.as_ref().filter(|_| is_container) else { return };
-    if ![".tar", ".tar.gz"].iter().any(|end| disk.value.ends_with(end)) {
-        let message = format!("expected a file that ends in .tar or .tar.gz, found {}", quoted(&disk.value));
+    if let Some(message) = wrong_archive_name(&disk.value) {
         findings.push(Finding::new(&ARCHIVE_NAME, disk.at, "disk_image", message).help("give the archive that name"));
     }
+}
+
+/// What is wrong with a `disk_image` of this name for a container.
+pub fn wrong_archive_name(name: &str) -> Option<String> {
+    let is_right = [".tar", ".tar.gz"].iter().any(|end| name.ends_with(end));
+    (!is_right).then(|| format!("expected a file that ends in .tar or .tar.gz, found {}", quoted(name)))
 }
 
 fn passwords(definition: &ImageDefinition, findings: &mut Vec<Finding>) {
@@ -193,7 +200,14 @@ fn tag_in_archive(
 
 /// Says that neither definition names a tag, if the node definition is known to be a container's.
 fn without_tag(node: Option<&NodeDefinition>, at: Mark, tags: &[String], findings: &mut Vec<Finding>) {
-    if node.and_then(NodeDefinition::domain_driver) == Some("docker") {
+    let Some(node) = node.filter(|node| node.domain_driver() == Some("docker")) else { return };
+    // What a broken config.json says is unknown, and that it is broken has been reported.
+    let is_known = match ConfigFile::of(node) {
+        Reading::File(file) => file.findings.is_empty(),
+        Reading::Missing => true,
+        Reading::Wrong(_) | Reading::Undecided => false,
+    };
+    if is_known {
         let message = format!("{NO_TAG}; the archive has {}", listed(tags));
         findings.push(Finding::new(&IMAGE_TAG, at, "disk_image", message).help("add docker_tag"));
     }
@@ -204,7 +218,10 @@ pub fn missing_tag(tag: &str, tags: &[String]) -> Option<(String, String)> {
     if tags.iter().any(|other| same_tag(other, tag)) {
         return None;
     }
-    let message = format!("the archive has {}, not the tag {}", listed(tags), quoted(tag));
+    let message = match tags {
+        [] => format!("the archive has no tag at all; it needs the tag {}", quoted(tag)),
+        tags => format!("the archive has {}, not the tag {}", listed(tags), quoted(tag)),
+    };
     let local = format!("localhost/{tag}");
     let help = if tags.iter().any(|other| same_tag(other, &local)) {
         format!(

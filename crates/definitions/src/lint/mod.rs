@@ -15,7 +15,7 @@ use crate::finding::{Finding, Rule};
 use crate::schema::{self, Definition};
 use subject::Peers;
 
-pub use image::{NO_TAG, foreign_platform, missing_tag};
+pub use image::{NO_TAG, foreign_platform, missing_tag, wrong_archive_name};
 pub use subject::{Archive, ImageFile, Subject, Surroundings};
 
 /// Every rule, in the order of `docs/lint.md`.
@@ -33,8 +33,8 @@ pub fn rule(id: &str) -> Result<&'static Rule, String> {
 /// Judges documents together; returns the findings of each, in the order of its text. `beside` are further documents
 /// that these may refer to; they are not judged themselves.
 pub fn judge(subjects: &[Subject<'_>], beside: &[Document]) -> Vec<Vec<Finding>> {
-    let documents: Vec<&Document> = subjects.iter().map(|subject| subject.document).chain(beside).collect();
-    let peers = Peers::of(&documents);
+    let documents: Vec<&Document> = subjects.iter().map(|subject| subject.document).collect();
+    let peers = Peers::of(&documents, beside);
     subjects.iter().map(|subject| judge_one(subject, &peers)).collect()
 }
 

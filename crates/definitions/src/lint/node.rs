@@ -1,17 +1,19 @@
 //! Node definitions of any kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::subject::{Peers, Surroundings};
 use crate::boot::{BOOT_REGEX, refused_patterns};
 use crate::finding::Example::Node;
-use crate::finding::{Finding, Rule};
+use crate::finding::{Finding, MOST_FINDINGS, Rule};
 use crate::id::why_reserved;
 use crate::schema::{At, NodeDefinition};
 use crate::yaml::{Mark, quoted};
 
-pub(super) static ALL: &[&Rule] =
-    &[&BOOT_COMPLETED, &BOOT_REGEX, &DEFAULT_COUNT, &LABEL_CUT, &PASSWORD_CLEAR, &ID_CASE, &ID_RESERVED];
+pub(super) static ALL: &[&Rule] = &[
+    &BOOT_COMPLETED, &BOOT_REGEX, &BOOT_TIMEOUT, &RAM_MINIMUM, &DEFAULT_COUNT, &INTERFACE_TWICE, &LABEL_CUT,
+    &PASSWORD_CLEAR, &ID_CASE, &ID_TWICE, &ID_RESERVED,
+];
 
 /// The longest label of a node that Cisco has published, in characters.
 const LONGEST_LABEL: usize = 26;
@@ -21,10 +23,49 @@ static BOOT_COMPLETED: Rule = Rule::warning(
     "The image can print what CML waits for",
     "CML considers a node booted when one of `boot.completed` appears on the console; if none does, it waits for \
      `boot.timeout` seconds. For a node of this repository, each text is searched in the files of its folder; a text \
-     that a program in the image prints by itself is not found there (silence the rule then). Not checked if the \
-     image is unknown or `uses_regex` is true.",
+     that a program in the image prints by itself is not found there (silence the rule then). That is not checked if \
+     the image is unknown or `uses_regex` is true. An empty text is part of whatever a console prints, so with one \
+     the node counts as booted at once.",
     Node("boot:\n  completed: [\"REDAY\"]\n"),
     Node("boot:\n  completed: [\"READY\"]\n"),
+);
+
+static BOOT_TIMEOUT: Rule = Rule::warning(
+    "boot-timeout",
+    "A container has time to boot",
+    "With a `boot.timeout` of 0 seconds, CML does not wait for any text of `boot.completed`. Checked for containers.",
+    Node("boot:\n  timeout: 0\n"),
+    Node("boot:\n  timeout: 60\n"),
+);
+
+/// The least memory that Docker gives a container, in MiB.
+/// <https://docs.docker.com/engine/containers/resource_constraints/#limit-a-containers-access-to-memory>
+const LEAST_RAM: i64 = 6;
+
+static RAM_MINIMUM: Rule = Rule::warning(
+    "ram-minimum",
+    "A container's `ram` is enough to start it",
+    "`sim.linux_native.ram` is a number of MiB. Docker starts no container with less than 6; `verify` shows how much a \
+     node needs. CML's schema takes `true` for 1.",
+    Node("sim:\n  linux_native:\n    ram: 2\n"),
+    Node("sim:\n  linux_native:\n    ram: 64\n"),
+);
+
+static INTERFACE_TWICE: Rule = Rule::warning(
+    "interface-twice",
+    "No two interfaces have the same name",
+    "`device.interfaces.physical` names the interfaces of a node. Users cannot tell two with one name apart.",
+    Node("device:\n  interfaces:\n    physical: [eth0, eth0]\n"),
+    Node("device:\n  interfaces:\n    physical: [eth0, eth1]\n"),
+);
+
+static ID_TWICE: Rule = Rule::warning(
+    "id-twice",
+    "No two node definitions have the same id",
+    "A server has one node definition of each id: of two files with the same id, the one that is imported last counts. \
+     The files and folders of one run are compared.",
+    Node("id: tiny\nui:\n  label: A second tiny\n"),
+    Node("id: tiny-2\nui:\n  label: A second tiny\n"),
 );
 
 static DEFAULT_COUNT: Rule = Rule::warning(
@@ -92,11 +133,52 @@ pub(super) fn judge(
 ) {
     boot_completed(definition, around, findings);
     findings.extend(refused_patterns(definition));
+    boot_timeout(definition, findings);
+    ram(definition, findings);
     counts(definition, findings);
+    interfaces(definition, findings);
     label(definition, findings);
     passwords(definition, findings);
     ids_that_differ_in_case(definition.id.as_ref(), &peers.node_ids, findings);
+    id_of_another(definition, peers, findings);
     reserved_id(definition.id.as_ref(), findings);
+}
+
+fn boot_timeout(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
+    let is_container = definition.domain_driver() == Some("docker");
+    let Some(timeout) = definition.boot.as_ref().and_then(|boot| boot.timeout.as_ref()) else { return };
+    if is_container && timeout.value <= 0 {
+        let message = format!("expected at least 1 second, found {}: no node boots in that time", timeout.value);
+        findings.push(Finding::new(&BOOT_TIMEOUT, timeout.at, "boot.timeout", message));
+    }
+}
+
+fn ram(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
+    let is_container = definition.domain_driver() == Some("docker");
+    let Some(ram) = definition.linux_native().and_then(|sim| sim.ram.as_ref()) else { return };
+    // 0 is what definitions have that leave the value to the image definition.
+    if is_container && (1..LEAST_RAM).contains(&ram.value) {
+        let message = format!("{} MiB is less than any container needs to start ({LEAST_RAM})", ram.value);
+        findings.push(Finding::new(&RAM_MINIMUM, ram.at, "sim.linux_native.ram", message));
+    }
+}
+
+fn interfaces(definition: &NodeDefinition, findings: &mut Vec<Finding>) {
+    let names = definition.interfaces().and_then(|interfaces| interfaces.physical.as_deref()).unwrap_or_default();
+    let mut known = BTreeSet::new();
+    for (index, name) in names.iter().enumerate() {
+        if !known.insert(name.value.as_str()) && findings.len() < MOST_FINDINGS {
+            let message = format!("{} is the name of another interface, too", quoted(&name.value));
+            let path = format!("device.interfaces.physical[{index}]");
+            findings.push(Finding::new(&INTERFACE_TWICE, name.at, path, message));
+        }
+    }
+}
+
+fn id_of_another(definition: &NodeDefinition, peers: &Peers<'_>, findings: &mut Vec<Finding>) {
+    let Some(id) = definition.id.as_ref().filter(|id| peers.twice.contains(id.value.as_str())) else { return };
+    let message = format!("another node definition of this run has the id {}, too", quoted(&id.value));
+    findings.push(Finding::new(&ID_TWICE, id.at, "id", message));
 }
 
 pub(super) fn reserved_id(id: Option<&At<String>>, findings: &mut Vec<Finding>) {
@@ -108,12 +190,18 @@ pub(super) fn reserved_id(id: Option<&At<String>>, findings: &mut Vec<Finding>) 
 }
 
 fn boot_completed(definition: &NodeDefinition, around: &Surroundings, findings: &mut Vec<Finding>) {
-    let (Some(boot), Some(files)) = (&definition.boot, &around.image_files) else { return };
-    let is_regex = boot.uses_regex.as_ref().is_some_and(|uses| uses.value);
+    let Some(boot) = &definition.boot else { return };
     let texts = boot.completed.as_deref().unwrap_or_default();
+    if let Some((index, text)) = texts.iter().enumerate().find(|(_, text)| text.value.is_empty()) {
+        let message = "an empty text is in whatever the console prints, so the node counts as booted at once";
+        findings.push(Finding::new(&BOOT_COMPLETED, text.at, format!("boot.completed[{index}]"), message));
+        return;
+    }
+    let Some(files) = &around.image_files else { return };
+    let is_regex = boot.uses_regex.as_ref().is_some_and(|uses| uses.value);
     let is_printed = |text: &At<String>| {
         let text = text.value.as_bytes();
-        text.is_empty() || files.iter().any(|file| file.content.windows(text.len()).any(|part| part == text))
+        files.iter().any(|file| file.content.windows(text.len()).any(|part| part == text))
     };
     if is_regex || texts.iter().any(is_printed) {
         return;

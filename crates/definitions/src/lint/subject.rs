@@ -45,15 +45,22 @@ pub(super) struct Peers<'a> {
     /// The ids of node definitions, by their lower case.
     pub node_ids: BTreeMap<String, Vec<&'a str>>,
     pub image_ids: BTreeMap<String, Vec<&'a str>>,
+    /// The ids that several of the judged node definitions have.
+    pub twice: BTreeSet<&'a str>,
 }
 
 impl<'a> Peers<'a> {
-    pub fn of(documents: &[&'a Document]) -> Self {
+    /// `beside` are those that are not judged themselves.
+    pub fn of(judged: &[&'a Document], beside: &'a [Document]) -> Self {
+        let mut known = BTreeSet::new();
+        let ids = judged.iter().filter_map(|document| Some(document.as_node()?.id.as_ref()?.value.as_str()));
+        let twice = ids.filter(|id| !known.insert(*id)).collect();
+        let documents: Vec<&Document> = judged.iter().copied().chain(beside).collect();
         let nodes = documents.iter().filter_map(|document| document.as_node());
         let nodes: BTreeMap<_, _> = nodes.filter_map(|node| Some((node.id.as_ref()?.value.as_str(), node))).collect();
         let images = documents.iter().filter_map(|document| document.as_image());
         let image_ids = images.filter_map(|image| Some(image.id.as_ref()?.value.as_str()));
-        Self { node_ids: by_lower_case(nodes.keys().copied()), image_ids: by_lower_case(image_ids), nodes }
+        Self { node_ids: by_lower_case(nodes.keys().copied()), image_ids: by_lower_case(image_ids), nodes, twice }
     }
 }
 

@@ -150,10 +150,10 @@ fn surroundings(path: &Path, document: &Document, folders: &mut Folders) -> Surr
     let folder = folder_of(path);
     // A path could lead out of the folder.
     let disk = image.disk_image.as_ref().filter(|name| !name.value.contains('/'));
-    let has_file = |disk: &PathBuf| Tree::around(disk).is_ok_and(|(tree, disk)| tree.has_file(disk));
-    let disk = disk.map(|name| folder.join(&name.value));
-    let archive = disk.filter(|disk| is_archive(disk) && has_file(disk));
     let names = folders.entry(folder.to_owned()).or_insert_with(|| names_in(folder)).clone();
+    // A folder, a link or a pipe of that name is refused when it is read.
+    let disk = disk.filter(|name| names.contains(&name.value)).map(|name| folder.join(&name.value));
+    let archive = disk.filter(|disk| is_archive(disk));
     Surroundings { folder: Some(names), archive: archive.map(|disk| examine(&disk)), image_files: None }
 }
 

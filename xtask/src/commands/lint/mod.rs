@@ -16,7 +16,7 @@ use crate::engine::connect::find::EngineChoice;
 use crate::engine::connect::find::Finder;
 use crate::machine;
 use report::{Judged, Report};
-use ui::Ui;
+use ui::{Ui, is_closed_pipe};
 
 pub(super) use rendered::refuse_errors;
 
@@ -51,17 +51,18 @@ pub async fn run(ui: &Ui, root: Option<&Path>, args: Args) -> Result<()> {
         lint_paths(ui, templates, files).await?
     };
     let failed = |report: &Report| report.fails(args.deny == Some(Deny::Warnings));
-    if args.json {
-        ui.json(&report::json(&judged, failed)?)?;
-    } else {
-        report::print(ui, &judged.reports)?;
-    }
+    let printed = if args.json { ui.json(&report::json(&judged, failed)?) } else { report::print(ui, &judged.reports) };
     let Judged { reports, failures } = judged;
+    let fails = !failures.is_empty() || reports.iter().any(failed);
+    if let Err(error) = printed {
+        // The reader of the findings has seen enough of them, as `head` has; that there are errors still counts.
+        return Err(if fails && is_closed_pipe(&error) { Ended(1).into() } else { error });
+    }
     if !reports.is_empty() || failures.is_empty() {
         report::summarize(ui, &reports);
     }
     outcome::all(ui, failures.into_iter().map(|failure| failure.error))?;
-    if reports.iter().any(failed) { Err(Ended(1).into()) } else { Ok(()) }
+    if fails { Err(Ended(1).into()) } else { Ok(()) }
 }
 
 /// Files are judged as they are, templates of a repository as they are rendered.

@@ -190,6 +190,45 @@ fn each_image_definition_and_every_file_beside_the_archive_is_judged() {
     judge(&repo, unchanged, &[]);
 }
 
+/// Which image definition belongs to an archive is said by its `disk_image` alone.
+#[test]
+fn an_image_definition_beside_the_archive_is_never_passed_over_in_silence() {
+    let repo = node();
+    repo.xtask(&["save"]).success();
+    let (node_definition, image_definition, archive) =
+        (repo.node_definition(), repo.image_definition(), repo.archive());
+    let original = std::fs::read_to_string(&image_definition).unwrap();
+    let name = archive.file_name().unwrap().to_str().unwrap().to_owned();
+    let verify = |archive: &Path| {
+        repo.xtask(&[
+            "verify",
+            "--definition",
+            node_definition.to_str().unwrap(),
+            "--archive",
+            archive.to_str().unwrap(),
+        ])
+    };
+    for other in ["other.tar".to_owned(), format!("../l/{name}")] {
+        std::fs::write(&image_definition, original.replace(&name, &other)).unwrap();
+        let outcome = verify(&archive);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stdout.contains(&format!("expected `{name}`, the name of the archive")), "{outcome}");
+    }
+    // CML takes no archive of that name for a container.
+    let renamed = archive.with_file_name("tiny.tgz");
+    std::fs::rename(&archive, &renamed).unwrap();
+    std::fs::write(&image_definition, original.replace(&name, "tiny.tgz")).unwrap();
+    for outcome in [verify(&renamed), repo.xtask(&["lint", repo.path("dist").to_str().unwrap()])] {
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stdout.contains("expected a file that ends in .tar or .tar.gz"), "{outcome}");
+    }
+    // Nothing to compare with.
+    std::fs::rename(&renamed, &archive).unwrap();
+    std::fs::remove_file(&image_definition).unwrap();
+    let outcome = verify(&archive).success();
+    assert!(outcome.stdout.contains("not compared: no image definition"), "{outcome}");
+}
+
 #[test]
 fn an_image_for_another_platform_is_refused() {
     let repo = node();

@@ -353,7 +353,9 @@ fn files_in_folders_reach_the_node() {
     );
     let outcome = repo.xtask(&["verify", "--json"]).success();
     assert_eq!(row(&outcome, "a file is another's output")["outcome"], "passed");
-    for (name, said) in [("../greeting", "not a plain file name"), ("boot.sh/greeting", "is the folder of a file")] {
+    for (name, said) in
+        [("../greeting", "is not the path of a file"), ("boot.sh/greeting", "cannot be both a file and a folder")]
+    {
         define(&repo, "name: etc/deep/greeting", &format!("name: {name}"));
         let outcome = repo.xtask(&["lint"]);
         assert!(outcome.code == Some(1) && outcome.stdout.contains("error[file-name]"), "{outcome}");
@@ -428,7 +430,7 @@ fn a_hostile_or_broken_definition_is_refused_and_harms_nothing() {
     for (from, to, said) in [
         ("source=cfg/greeting", "source=/etc/shadow", "its source must be a file of the node's folder"),
         ("source=cfg/greeting", "source=cfg/../../../etc/shadow", "its source must be a file of the node's folder"),
-        ("name: greeting", "name: ../../greeting", "is not a plain file name"),
+        ("name: greeting", "name: ../../greeting", "is not the path of a file"),
         ("source=cfg/greeting", "source=cfg/greting", "did you mean `greeting`?"),
         ("\"shell\":", "shell:", "error[config-json]"),
         ("[\"/bin/sh\", \"/boot.sh\"]", "\"x\"", "day0cmd: expected a list of strings, found a string"),

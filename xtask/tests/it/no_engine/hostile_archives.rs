@@ -109,7 +109,29 @@ fn names() -> Vec<Case> {
         ("two manifests", before(file("manifest.json", "[]")), "contains manifest.json more than once"),
         ("two by an absolute name", before(file("//./manifest.json", "[]")), "contains manifest.json more than once"),
         ("two by a name in pax", before([pax("path", "manifest.json"), file("x", "[]")].concat()), "more than once"),
-        ("a manifest that is a link", entry(b'2', b"manifest.json", ""), "the archive has no manifest.json"),
+        ("a manifest that is a link", entry(b'2', b"manifest.json", ""), "manifest.json is a link without a target"),
+    ]
+}
+
+/// An image whose every layer is whole, and beside them an entry that no engine saves.
+fn stray_entries() -> Vec<Case> {
+    let with = |kind, target: &str| {
+        let mut header = header(kind, b"a/stray", 0);
+        header[157..157 + target.len()].copy_from_slice(target.as_bytes());
+        let mut again = tar::Header::from_byte_slice(&header).clone();
+        again.set_cksum();
+        [again.as_bytes().to_vec(), image()].concat()
+    };
+    vec![
+        ("a hard link", with(b'1', "/etc/shadow"), "the archive's entry a/stray is a hard link"),
+        ("a hard link inside", with(b'1', "c.json"), "the archive's entry a/stray is a hard link"),
+        ("a character device", with(b'3', ""), "the archive's entry a/stray is a device"),
+        ("a block device", with(b'4', ""), "the archive's entry a/stray is a device"),
+        ("a named pipe", with(b'6', ""), "the archive's entry a/stray is a named pipe"),
+        ("a kind of nobody's", with(b'Z', ""), "the archive's entry a/stray is of a kind that engines do not save"),
+        ("an absolute link", with(b'2', "/etc/passwd"), "leads out of the archive, to /etc/passwd"),
+        ("a link that leads out", with(b'2', "../../b"), "leads out of the archive, to ../../b"),
+        ("a link inside", with(b'2', "../c.json"), "[image-sha256]"),
     ]
 }
 
@@ -169,6 +191,7 @@ fn files() -> Vec<Case> {
         ("damaged bytes", flipped, damaged),
         ("something else after the end", [&gzip(&image), &b"more than an archive"[..]].concat(), damaged),
         ("nothing", Vec::new(), "the archive has no manifest.json"),
+        ("a web page", b"<!DOCTYPE html>\n<html></html>\n".to_vec(), "it is a web page (HTML), not an archive"),
         ("noise", noise(2, 100_000), "it is not a tar file, or it is damaged"),
     ]
 }
@@ -203,8 +226,57 @@ fn names_that_deceive_are_refused() {
 }
 
 #[test]
+fn entries_that_no_engine_saves_are_refused() {
+    are_refused(stray_entries());
+}
+
+#[test]
 fn contents_without_measure_are_refused() {
     are_refused(contents());
+}
+
+/// They are refused with the reason, as `verify` refuses them, and nothing waits for a pipe.
+#[test]
+fn a_disk_image_that_is_no_regular_file_is_refused() {
+    let repo = Repo::empty();
+    repo.write("tiny.yaml", DEFINITION);
+    repo.write("other.tar.gz", "");
+    let (definition, archive) = (repo.path("tiny.yaml"), repo.path("tiny.tar.gz"));
+    let lint = |said: &str| {
+        let outcome = repo.xtask(&["lint", definition.to_str().unwrap()]);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stdout.contains("[image-archive]") && outcome.stdout.contains(said), "{said}: {outcome}");
+    };
+    std::fs::create_dir(&archive).unwrap();
+    lint("is a folder");
+    std::fs::remove_dir(&archive).unwrap();
+    std::os::unix::fs::symlink(repo.path("other.tar.gz"), &archive).unwrap();
+    lint("tiny.tar.gz");
+    std::fs::remove_file(&archive).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&archive).status().unwrap().success());
+    lint("is a pipe");
+}
+
+/// As `lint --json | head -1` does.
+#[test]
+fn findings_whose_reader_has_gone_are_still_a_failure() {
+    let repo = Repo::empty();
+    for index in 0..300 {
+        repo.write(&format!("{index}.yaml"), "id: 1\nsim: {}\n");
+    }
+    for options in [&[][..], &["--json"]] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = command
+            .arg("lint")
+            .args(options)
+            .arg(repo.path("."))
+            .stdout(writer)
+            .stderr(std::process::Stdio::null())
+            .status();
+        assert_eq!(status.unwrap().code(), Some(1), "{options:?}");
+    }
 }
 
 #[test]
