@@ -18,7 +18,7 @@ pub struct Args {
     /// The node, or the name that `run --name` gave it [default: the only running node]
     #[arg(conflicts_with = "all")]
     node: Option<String>,
-    /// Every node of this project that is running here, also those of `verify --keep`
+    /// Every node of this project that is running here, also those of `verify --keep`, and what commands left behind
     #[arg(long)]
     all: bool,
 }
@@ -26,6 +26,7 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, args: Args) -> Result<()> {
     let engine = session.engine().await?;
     let labs: Vec<String> = if args.all {
+        lab::sweep(&engine, session.ui, &session.cache).await?;
         lab::lasting(&session.cache)
     } else {
         let node = running_nodes::find_even_exited(&engine, args.node.as_deref()).await?;

@@ -150,7 +150,10 @@ async fn prove_one(session: &Session<'_>, lab: Lab<'_>, subject: &Subject, keep:
             (report, done)
         }
         // Why the proof ended says more than that nothing can be removed.
-        (Err(_), Err(first)) => (report, Err(first)),
+        (Err(left), Err(first)) => {
+            session.ui.warn(format_args!("{left:#}"));
+            (report, Err(first))
+        }
         (Err(error), Ok(())) => (report, Err(error)),
     }
 }

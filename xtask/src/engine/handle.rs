@@ -98,9 +98,9 @@ impl Engine {
     }
 
     /// Runs cleanup `work` to its end, or for a while, although nobody awaits it any more: on a thread and a runtime of
-    /// its own, since a runtime cannot wait while it drops what it ran. Failures are ignored: whatever is left has a
-    /// label of this project, and a later command removes it.
-    pub fn finish<F>(&self, work: impl FnOnce(Self) -> F + Send + 'static)
+    /// its own, since a runtime cannot wait while it drops what it ran. Returns whether it succeeded: whatever is left
+    /// has a label of this project, and a later command removes it.
+    pub fn finish<F>(&self, work: impl FnOnce(Self) -> F + Send + 'static) -> bool
     where
         F: Future<Output = Result<()>>,
     {
@@ -108,20 +108,21 @@ impl Engine {
         finish_within(CLEANUP_TIMEOUT, || async move {
             let docker = engine.endpoint.client(&engine.docker.client_version())?;
             work(Self { docker, ..engine }).await
-        });
+        })
     }
 }
 
 /// Does `work` on a thread and a runtime of its own. An engine that hangs is not waited for longer than the limit.
-fn finish_within<F: Future<Output = Result<()>>>(limit: Duration, work: impl FnOnce() -> F + Send + 'static) {
-    let (working, has_ended) = std::sync::mpsc::channel::<()>();
+/// Returns whether the work succeeded.
+fn finish_within<F: Future<Output = Result<()>>>(limit: Duration, work: impl FnOnce() -> F + Send + 'static) -> bool {
+    let (working, has_ended) = std::sync::mpsc::channel::<bool>();
     std::thread::spawn(move || {
-        // Dropped at the end, however that comes.
-        let _working = working;
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        let _ = runtime.block_on(async { tokio::time::timeout(limit, work()).await });
+        let done = runtime.block_on(async { tokio::time::timeout(limit, work()).await });
+        let _ = working.send(matches!(done, Ok(Ok(()))));
     });
-    let _ = has_ended.recv();
+    // The sender is dropped at the thread's end, however that comes.
+    has_ended.recv().unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -134,10 +135,12 @@ mod tests {
     fn an_engine_that_hangs_is_not_waited_for_when_cleaning_up() {
         let has_begun = Arc::new(AtomicBool::new(false));
         let begun = Arc::clone(&has_begun);
-        finish_within(Duration::from_millis(10), || async move {
+        let succeeded = finish_within(Duration::from_millis(10), || async move {
             begun.store(true, Ordering::Relaxed);
             std::future::pending().await
         });
-        assert!(has_begun.load(Ordering::Relaxed));
+        assert!(has_begun.load(Ordering::Relaxed) && !succeeded);
+        assert!(finish_within(Duration::from_secs(60), || async { Ok(()) }));
+        assert!(!finish_within(Duration::from_secs(60), || async { anyhow::bail!("refused") }));
     }
 }

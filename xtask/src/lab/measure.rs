@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::lab::boot::QUOTED_LINES;
 use crate::lab::waiting;
-use crate::lab::{Lab, Node, NodeOptions, memory};
+use crate::lab::{Lab, MemoryUse, Node, NodeOptions, memory};
 use definitions::container::Container;
 
 /// How often the node is looked at.
@@ -17,6 +17,10 @@ const QUIET: Duration = Duration::from_secs(3);
 
 /// How long a node that never is quiet is looked at.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long an image must go on running after all that, so that one which fails soon is no node. With the time before,
+/// that is more than the 10 s after which CML takes a node as booted that has no text to wait for.
+const LIFE: Duration = Duration::from_secs(8);
 
 /// How long a shell may take to exit, and what it writes to appear on the console.
 const SHELL_PATIENCE: Duration = Duration::from_secs(10);
@@ -51,11 +55,23 @@ pub struct Measured {
     pub stopped: Duration,
 }
 
+/// When an image ended that is refused.
+const IN_TRIAL: &str = "during the trial run";
+
+/// From which part of the trial's memory on an image counts as one that wants more.
+const NEAR_PERCENT: u64 = 90;
+
+fn too_little(node: &Node) -> anyhow::Error {
+    let limit = node.container.ram.unwrap_or_default();
+    anyhow!("the image wants more memory than the {limit} MiB of the trial run, so how much it needs is not known here")
+}
+
 impl Lab<'_> {
     /// Runs a node for a trial. `container` must not wait for a text by itself.
     ///
     /// # Errors
-    /// If the node ends by itself, or does not print the text; with the end of its console.
+    /// If the node ends by itself, does not print the text, or wants more memory than it gets; with the end of its
+    /// console.
     pub async fn measure(&self, container: Container, image: &str, measuring: &Measuring) -> Result<Measured> {
         let options = NodeOptions { name: container.id.clone(), ..NodeOptions::default() };
         let (mut node, _) = self.run(container, image, options, measuring.interfaces).await?;
@@ -68,7 +84,12 @@ impl Lab<'_> {
         if let Some(shell) = measured.shell {
             measured.can_say_ready = self.can_say_ready(&node, shell).await?;
         }
+        self.watch_life(&node).await?;
+        self.check_memory(&node, measured.memory).await?;
         measured.stopped = self.stop(&node).await?;
+        if self.engine.ended_out_of_memory(&node.id).await? {
+            return Err(too_little(&node));
+        }
         if measuring.text.is_none() && !measured.can_say_ready {
             let before = self.engine.console_log(&node.id).await?;
             self.start(&mut node).await?;
@@ -111,7 +132,7 @@ impl Lab<'_> {
                 (printed, changed) = (now.to_owned(), Instant::now());
             }
             if self.engine.process_of(&node.id).await?.is_err() {
-                return Err(self.ended(node, &printed).await);
+                return Err(self.ended(node, &printed, IN_TRIAL).await);
             }
             let processes = self.processes(node).await.ok().flatten().unwrap_or_default();
             *most = (*most).max(memory(&processes).filter(|bytes| *bytes > 0));
@@ -125,6 +146,27 @@ impl Lab<'_> {
                 return Ok(printed);
             }
         }
+    }
+
+    /// Fails if the image ends while it is watched.
+    async fn watch_life(&self, node: &Node) -> Result<()> {
+        match self.engine.end_within(LIFE, PAUSE, &node.id).await? {
+            Ok(_runs) => Ok(()),
+            Err(_exited) => {
+                let log = self.engine.console_log(&node.id).await.unwrap_or_default();
+                Err(self.ended(node, &log, IN_TRIAL).await)
+            }
+        }
+    }
+
+    /// Fails if the memory of the trial is not enough: then it says nothing of what the image needs.
+    async fn check_memory(&self, node: &Node, most: Option<u64>) -> Result<()> {
+        let limit = u64::from(node.container.ram.unwrap_or(u32::MAX)) << 20;
+        let is_near = most.is_some_and(|bytes| bytes > limit / 100 * NEAR_PERCENT);
+        if is_near || matches!(self.memory_use(node).await, Ok(MemoryUse::Outgrown(_))) {
+            return Err(too_little(node));
+        }
+        Ok(())
     }
 
     /// A shell that the image has, and that runs as its user.

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use bollard::models::HostConfig;
 
+use crate::engine::errors::is_refusal;
 use crate::engine::handle::Engine;
 use catalog::labels;
 use files::{Lock, Tree};
@@ -70,6 +71,8 @@ pub struct Lab<'a> {
     lock_path: PathBuf,
     lasting: Cell<bool>,
     closed: bool,
+    /// Whether something of it could not be removed.
+    keeps_record: bool,
     counter: Cell<u32>,
 }
 
@@ -99,6 +102,7 @@ impl<'a> Lab<'a> {
             lock_path,
             lasting: Cell::new(false),
             closed: false,
+            keeps_record: false,
             counter: Cell::new(0),
         };
         lab.helper = lab.start_helper().await?;
@@ -144,7 +148,14 @@ impl<'a> Lab<'a> {
     /// Removes everything. Returns how many containers, volumes and images still have the lab's label afterwards;
     /// any at all is a bug of this program.
     pub async fn close(mut self) -> Result<usize> {
-        removal::remove_lab(self.engine, &self.id).await?;
+        match removal::remove_lab(self.engine, &self.id).await {
+            Err(error) if is_refusal(&error) => {
+                let removed = removal::remove_busy_lab(self.engine, &self.id).await;
+                (self.closed, self.keeps_record) = (true, removed.is_err());
+                removed?;
+            }
+            removed => drop(removed?),
+        }
         let left = removal::remove_lab(self.engine, &self.id).await?;
         self.closed = true;
         Ok(left)
@@ -167,9 +178,13 @@ impl Drop for Lab<'_> {
         }
         if !self.closed {
             let id = self.id.clone();
-            self.engine.finish(|engine| async move { removal::remove_interrupted_lab(&engine, &id).await });
+            let is_removed = self.engine.finish(|engine| async move { removal::remove_busy_lab(&engine, &id).await });
+            self.keeps_record = !is_removed;
         }
-        let _ = std::fs::remove_file(&self.lock_path);
+        // By its record, a later command finds what is left.
+        if !self.keeps_record {
+            let _ = std::fs::remove_file(&self.lock_path);
+        }
     }
 }
 
@@ -202,7 +217,15 @@ pub async fn sweep(engine: &Engine, ui: &Ui, cache: &Path) -> Result<()> {
         let path = entry.path();
         let Some(id) = path.file_name().and_then(|name| name.to_str()) else { continue };
         if !Lock::is_held(&path) && !is_lasting(&path) {
-            let count = removal::remove_lab(engine, id).await?;
+            let count = match removal::remove_lab(engine, id).await {
+                Ok(count) => count,
+                // One that cannot be removed must not keep others from their work.
+                Err(error) if is_refusal(&error) => {
+                    ui.warn(format_args!("what an earlier command left behind cannot be removed: {error:#}"));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if count > 0 {
                 ui.note(format_args!(
                     "removed what an earlier command left behind on the engine: {count} containers, volumes and images"

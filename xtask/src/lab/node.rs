@@ -23,6 +23,9 @@ use definitions::container::{Boot, Container};
 /// How long a node may take to stop before it is killed, as with `docker stop`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// When a node ended that does not boot.
+const BEFORE_BOOTED: &str = "before it had booted";
+
 /// The user and group to whom a definition's files belong, as the container sees it. In CML that is a user of CML's
 /// whose number is not known [docs/cml.md 5]; this one is libvirt-qemu's on Debian and Ubuntu, which no image uses. A
 /// rootless engine maps it to a subordinate ID.
@@ -154,13 +157,15 @@ impl Lab<'_> {
         let process = match self.engine.process_of(&node.id).await? {
             Ok(process) => process,
             Err(_) => {
-                let log = self.engine.console_log(&node.id).await.unwrap_or_default();
-                return Err(self.ended(node, &log).await);
+                return Err(self.ended_by_itself(node, BEFORE_BOOTED).await);
             }
         };
         let Boot { completed, timeout, .. } = &node.container.boot;
         let watch = boot::watch(console, &node.container.boot);
-        let boots = format!("{} to print `{}`", node.name, completed.join("` or `"));
+        let boots = match completed.as_slice() {
+            [] => format!("{} to run for {} s (boot.timeout, without boot.completed)", node.name, timeout.as_secs()),
+            texts => format!("{} to print `{}`", node.name, texts.join("` or `")),
+        };
         let (watched, day0) = tokio::join!(waiting::shown(self.ui, boots, watch), async {
             self.plug(&node.ports, process).await?;
             match node.container.config.day0cmd.as_slice() {
@@ -175,21 +180,8 @@ impl Lab<'_> {
         let (end, console) = watched?;
         match end {
             WatchEnd::Booted => {}
-            WatchEnd::Exited => return Err(self.ended(node, &console).await),
-            WatchEnd::TimedOut => {
-                let outgrown = match self.memory_use(node).await {
-                    Ok(MemoryUse::Outgrown(why)) => format!("{why}; "),
-                    _ => String::new(),
-                };
-                bail!(
-                    "{} did not print {} within {} s (boot.timeout); {outgrown}the end of its console:\n{}{}",
-                    node.name,
-                    completed.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" or "),
-                    timeout.as_secs(),
-                    ui::tail(&console, QUOTED_LINES),
-                    unwritable(&node.container, &console)
-                )
-            }
+            WatchEnd::Exited => return Err(self.ended(node, &console, BEFORE_BOOTED).await),
+            WatchEnd::TimedOut => return Err(self.late(node, &console).await),
         }
         self.booted(node, day0).await
     }
@@ -203,12 +195,28 @@ impl Lab<'_> {
             Err(error) => match self.engine.process_of(&node.id).await {
                 Ok(Err(_)) => {
                     // The console was watched only until it had the text.
-                    let log = self.engine.console_log(&node.id).await.unwrap_or_default();
-                    Err(self.ended(node, &log).await)
+                    Err(self.ended_by_itself(node, BEFORE_BOOTED).await)
                 }
                 _ => Err(error),
             },
         }
+    }
+
+    /// That the text did not come in time, and why, if that is known.
+    async fn late(&self, node: &Node, console: &str) -> anyhow::Error {
+        let Boot { completed, timeout, .. } = &node.container.boot;
+        let outgrown = match self.memory_use(node).await {
+            Ok(MemoryUse::Outgrown(why)) => format!("{why}; "),
+            _ => String::new(),
+        };
+        anyhow!(
+            "{} did not print {} within {} s (boot.timeout); {outgrown}the end of its console:\n{}{}",
+            node.name,
+            completed.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(" or "),
+            timeout.as_secs(),
+            ui::tail(console, QUOTED_LINES),
+            unwritable(&node.container, console)
+        )
     }
 
     /// Stops the node gracefully. Returns how long that took.
@@ -278,7 +286,27 @@ impl Lab<'_> {
         Ok(ram::judge(&shown.text, mib))
     }
 
-    pub(super) async fn ended(&self, node: &Node, console: &str) -> anyhow::Error {
+    /// Whether a node that was booted runs still; else how it ended, with the end of its console.
+    pub async fn still_runs(&self, node: &Node) -> Result<Result<(), String>> {
+        Ok(match self.engine.process_of(&node.id).await? {
+            Ok(_process) => Ok(()),
+            Err(_code) => Err(format!("{:#}", self.ended_by_itself(node, "by itself after it had booted").await)),
+        })
+    }
+
+    /// Whether the kernel has killed a process of a node that has ended, because it used all of its memory.
+    pub async fn ran_out_of_memory(&self, node: &Node) -> Result<Option<String>> {
+        let Some(mib) = node.container.ram else { return Ok(None) };
+        Ok(self.engine.ended_out_of_memory(&node.id).await?.then(|| ram::outgrown(mib)))
+    }
+
+    async fn ended_by_itself(&self, node: &Node, when: &str) -> anyhow::Error {
+        let log = self.engine.console_log(&node.id).await.unwrap_or_default();
+        self.ended(node, &log, when).await
+    }
+
+    /// How a node ended, and what it printed last.
+    pub(super) async fn ended(&self, node: &Node, console: &str, when: &str) -> anyhow::Error {
         let code = match self.engine.end_of(&node.id).await {
             Ok(Err(code)) => format!("with exit code {code}"),
             Ok(Ok(_)) => "its console, but keeps running".to_owned(),
@@ -294,7 +322,7 @@ impl Lab<'_> {
             None => String::new(),
         };
         let hint = unwritable(&node.container, console);
-        anyhow!("{} ended {code} before it had booted{because}; {output}{hint}", node.name)
+        anyhow!("{} ended {code} {when}{because}; {output}{hint}", node.name)
     }
 
     fn refused(&self, message: &str, node: &Node) -> anyhow::Error {

@@ -30,6 +30,11 @@ pub(super) fn judge(shown: &str, ram: u32) -> MemoryUse {
     }
 }
 
+/// What is wrong with a node of which the engine says that the kernel killed processes.
+pub(super) fn outgrown(ram: u32) -> String {
+    format!("processes were killed, because {}", used_up(ram))
+}
+
 pub(super) fn used_up(ram: u32) -> String {
     format!("the node used all of its memory, {ram} MiB (`sim.linux_native.ram`)")
 }

@@ -19,6 +19,8 @@ const NO_ZOMBIE: &str = "no process is a zombie";
 const SSHD_WORKS: &str = "sshd can log users in";
 pub(super) const ENOUGH_MEMORY: &str = "its memory is enough";
 
+const STILL_RUNS: &str = "still runs after it has booted";
+
 /// How long a booted node is left alone before its memory counts as that of a node at rest.
 const REST: Duration = Duration::from_secs(2);
 
@@ -91,7 +93,38 @@ pub(super) async fn examine(
     figures: &mut Figures,
     running: Running,
 ) -> Result<()> {
-    let Running { node, booted, left_out } = &running;
+    let (lab, node) = (testbed.lab, &running.node);
+    let looked = look(testbed, rows, figures, &running).await;
+    if let Err(how) = lab.still_runs(node).await? {
+        // What could not be looked at is a consequence.
+        rows.add(STILL_RUNS, Some(how), None);
+        return lab.engine.remove_container(&node.id).await;
+    }
+    let memory = looked?;
+    rows.add(STILL_RUNS, None, None);
+    let stopped = lab.stop(node).await?;
+    figures.stop = Some(stopped);
+    let (seconds, limit) = (stopped.as_secs_f64(), testbed.subject.stop_seconds.unwrap_or(10.0));
+    let late = (seconds > limit).then(|| format!("it took {seconds:.1} s to stop"));
+    rows.add(&format!("stops within {limit} s"), late, None);
+    match memory {
+        MemoryUse::Enough => rows.add(ENOUGH_MEMORY, None, None),
+        MemoryUse::Outgrown(why) => rows.add(ENOUGH_MEMORY, Some(why), None),
+        // Of a node that has ended, the engine may know that processes were killed.
+        MemoryUse::Unknown => {
+            let (killed, unknown) = match lab.ran_out_of_memory(node).await? {
+                None => (None, Some(NO_LIMIT.to_owned())),
+                killed => (killed, None),
+            };
+            rows.add(ENOUGH_MEMORY, killed, unknown);
+        }
+    }
+    lab.engine.remove_container(&node.id).await
+}
+
+/// Examines the node while it runs. Returns whether its memory was enough.
+async fn look(testbed: &Testbed<'_>, rows: &mut Rows, figures: &mut Figures, running: &Running) -> Result<MemoryUse> {
+    let Running { node, booted, left_out } = running;
     let (lab, config) = (testbed.lab, &node.container.config);
     if let Some(day0) = &booted.day0 {
         rows.add("day0cmd succeeds", day0_problem(node, day0), None);
@@ -118,17 +151,7 @@ pub(super) async fn examine(
     } else {
         [NO_ZOMBIE, SSHD_WORKS].into_iter().for_each(|check| rows.add(check, None, Some(UNSEEN.to_owned())));
     }
-    match lab.memory_use(node).await? {
-        MemoryUse::Enough => rows.add(ENOUGH_MEMORY, None, None),
-        MemoryUse::Outgrown(why) => rows.add(ENOUGH_MEMORY, Some(why), None),
-        MemoryUse::Unknown => rows.add(ENOUGH_MEMORY, None, Some(NO_LIMIT.to_owned())),
-    }
-    let stopped = lab.stop(node).await?;
-    figures.stop = Some(stopped);
-    let (seconds, limit) = (stopped.as_secs_f64(), testbed.subject.stop_seconds.unwrap_or(10.0));
-    let late = (seconds > limit).then(|| format!("it took {seconds:.1} s to stop"));
-    rows.add(&format!("stops within {limit} s"), late, None);
-    lab.engine.remove_container(&node.id).await
+    lab.memory_use(node).await
 }
 
 /// The processes of a node at rest, and those among them that stay zombies. Each process is one for a moment after it

@@ -88,6 +88,7 @@ mod docker {
     mod lost_engine;
     mod power_failure;
     mod registry;
+    mod stubborn_containers;
     mod untrusted_files;
 
     mod waiting {

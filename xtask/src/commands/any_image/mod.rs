@@ -219,11 +219,16 @@ async fn measure(
     let needs_shell = args.console == Some(Console::Sh);
     let measuring = Measuring { interfaces: wishes.interfaces, text, needs_shell };
     let measured = lab.measure(trial, image, &measuring).await;
-    lab.close().await?;
-    measured.map_err(|error| {
+    let closed = lab.close().await;
+    if let (Err(left), Err(_)) = (&closed, &measured) {
+        // Why the trial ended says more.
+        session.ui.warn(format_args!("{left:#}"));
+    }
+    let measured = measured.map_err(|error| {
         let advice = advice(&error);
         error.context(advice)
-    })
+    })?;
+    closed.map(|_| measured)
 }
 
 /// What a failed trial run means.

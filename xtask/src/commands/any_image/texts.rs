@@ -11,6 +11,10 @@ use digests::Digest;
 /// The memory of the trial run, in MiB.
 const TRIAL_RAM: u32 = 4096;
 
+/// The processes and processors of the trial run: of an image of which nothing is known, it could be a fork bomb.
+const TRIAL_PROCESSES: &str = "--pids-limit=512";
+const TRIAL_CPUS: u32 = 1;
+
 /// IPv6 is off in a container without it.
 const SYSCTLS: [&str; 2] = ["net.ipv6.conf.all.disable_ipv6=0", "net.ipv6.conf.default.disable_ipv6=0"];
 
@@ -103,14 +107,18 @@ fn boot_script(proposal: &Proposal) -> String {
 /// A node definition for the trial run, which waits for nothing.
 pub fn trial(node: &str, proposal: &Proposal) -> String {
     let interfaces: Vec<String> = (0..proposal.interfaces).map(|number| format!("eth{number}")).collect();
-    let run_args: Vec<&str> = SYSCTLS.iter().flat_map(|&sysctl| ["--sysctl", sysctl]).collect();
+    let sysctls = SYSCTLS.iter().flat_map(|&sysctl| ["--sysctl", sysctl]);
+    let run_args: Vec<&str> = sysctls.chain([TRIAL_PROCESSES]).collect();
     let config = json!({"docker": {
         "image": "trial:1", "caps": proposal.capabilities, "env": proposal.env, "run_args": run_args
     }});
     json!({
         "id": node,
-        "boot": {"timeout": 120},
-        "sim": {"linux_native": {"libvirt_domain_driver": "docker", "driver": "server", "ram": TRIAL_RAM}},
+        // Without a text, so long the node would be waited for; here it is looked at afterwards.
+        "boot": {"timeout": 0},
+        "sim": {"linux_native": {
+            "libvirt_domain_driver": "docker", "driver": "server", "ram": TRIAL_RAM, "cpus": TRIAL_CPUS
+        }},
         "general": {"nature": "server"},
         "ui": {"label": node, "label_prefix": "t-", "icon": "server", "visible": true},
         "device": {"interfaces": {"physical": interfaces, "serial_ports": 1, "has_loopback_zero": false}},
@@ -172,5 +180,7 @@ mod tests {
         let container = container.unwrap();
         assert_eq!(container.interfaces, ["eth0", "eth1"]);
         assert!(container.boot.completed.is_empty());
+        assert_eq!((container.ram, container.cpus), (Some(4096), Some(1)));
+        assert!(container.config.docker.run_args.iter().any(|arg| arg == "--pids-limit=512"));
     }
 }

@@ -15,6 +15,9 @@ use retry::Retry;
 use crate::engine::errors::{ignore_missing, is_unreadable, retry_disturbed, retry_while};
 use crate::engine::handle::Engine;
 
+/// The pause between questions whether a container has ended that will do so in a moment.
+const SOON: Duration = Duration::from_millis(10);
+
 impl Engine {
     /// Creates a container that is not a node's.
     pub async fn create_helper(
@@ -62,7 +65,7 @@ impl Engine {
         let named = self.inspect(container).await?.config.and_then(|config| config.stop_signal);
         let signal = named.filter(|signal| !signal.is_empty()).unwrap_or_else(|| "SIGTERM".to_owned());
         self.signal(container, &signal).await?;
-        match self.end_within(timeout, container).await? {
+        match self.end_within(timeout, SOON, container).await? {
             Ok(_runs) => self.kill(container).await,
             Err(_exited) => Ok(()),
         }
@@ -112,12 +115,13 @@ impl Engine {
 
     /// The same of a container whose console has closed: its engine may take a moment to notice that it has ended.
     pub async fn end_of(&self, container: &str) -> Result<Result<i64, i64>> {
-        self.end_within(Duration::from_secs(1), container).await
+        self.end_within(Duration::from_secs(1), SOON, container).await
     }
 
-    async fn end_within(&self, timeout: Duration, container: &str) -> Result<Result<i64, i64>> {
+    /// The same, asked for until the container has ended, with such pauses, or until the time is over.
+    pub async fn end_within(&self, timeout: Duration, pause: Duration, container: &str) -> Result<Result<i64, i64>> {
         let runs = |state: &Result<Result<i64, i64>>| matches!(state, Ok(Ok(_)));
-        Retry::within(timeout, Duration::from_millis(10)).run_while(runs, || self.process_of(container)).await
+        Retry::within(timeout, pause).run_while(runs, || self.process_of(container)).await
     }
 
     /// Whether the kernel has killed a process of a container that has ended, because the container used all the memory

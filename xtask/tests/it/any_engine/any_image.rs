@@ -5,16 +5,27 @@ use std::process::Command;
 use crate::common::Repo;
 use crate::common::engine::Engine;
 
-/// Says what it does, and ends on SIGTERM. What it prints first is never the same.
+/// Says what it does, and ends on SIGTERM. What it prints first is never the same. With `FAILS`, it ends without a
+/// word; with `TOUCHES`, a process of it wants so many MiB of memory.
 const PROGRAM: &str = r#"
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 static void end(int signal) { _exit(0); }
 int main(void) {
   struct timespec now;
   signal(SIGTERM, end);
+  if (getenv("FAILS")) { sleep(5); return 1; }
+  if (getenv("TOUCHES")) {
+    if (fork() == 0) {
+      for (long left = atol(getenv("TOUCHES")) << 20; left > 0; left -= 4096) *(char *) malloc(4096) = 1;
+      _exit(0);
+    }
+    wait(NULL);
+  }
   clock_gettime(CLOCK_REALTIME, &now);
   printf("started at %ld.%09ld\n", (long) now.tv_sec, now.tv_nsec);
   printf("serving \"everything\" {{ soon }}\n");
@@ -196,6 +207,25 @@ fn what_keeps_an_image_from_starting_is_named() {
     let without_tag = given.repo.xtask(&["new", &given.new, "--image", given.repo.node()]).failure();
     without_tag.says([&format!("the engine has {}", given.image)]);
     given.is_not_there();
+}
+
+#[test]
+fn an_image_that_fails_soon_or_wants_more_memory_than_there_is_becomes_no_node() {
+    let given = Given::image(without_shell(), &[]);
+    given.new_node(&["--env", "FAILS=1"]).failure().says(["with exit code 1 during the trial run", "printed nothing"]);
+    given.is_not_there();
+    // An ordinary user's engine may not be able to limit memory.
+    if !xtask::machine::is_root() {
+        return;
+    }
+    given.new_node(&["--env", "TOUCHES=5000"]).failure().says(["wants more memory than the 4096 MiB"]);
+    given.is_not_there();
+    given.new_node(&["--env", "TOUCHES=1"]).success();
+    let template = format!("node-definitions/{}.yaml", given.new);
+    given.repo.edit(&template, "TOUCHES=1", "TOUCHES=300");
+    let outcome = given.repo.xtask(&["verify", &given.new]);
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    outcome.says(["its memory is enough", "processes were killed, because the node used all of its memory, 128 MiB"]);
 }
 
 #[test]

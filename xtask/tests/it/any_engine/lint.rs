@@ -263,7 +263,7 @@ fn everything_that_this_repository_renders_is_clean() {
 fn a_finding_in_a_rendered_definition_names_the_line_of_the_template_or_of_what_it_includes() {
     let repo = Repo::tiny();
     repo.edit("node-definitions/tiny.yaml", "icon: server", "icon: {{ node }}\n{# a comment #}");
-    repo.edit("node-definitions/tiny.yaml", "boot: {timeout: 60}", "{% include \"partials/boot.yaml\" -%}");
+    repo.edit("node-definitions/tiny.yaml", "boot: {timeout: 1}", "{% include \"partials/boot.yaml\" -%}");
     repo.write("node-definitions/partials/boot.yaml", "# shared\nboot:\n  timeout: 60\n  complete: [READY]\n");
     let outcome = repo.xtask(&["lint"]);
     assert_eq!(outcome.code, Some(1), "{outcome}");
@@ -282,7 +282,7 @@ fn the_text_of_a_completed_boot_is_also_looked_for_in_shared_files() {
         assert_eq!(outcome.stdout.contains("[boot-completed]"), missing, "{outcome}");
         !missing
     };
-    repo.edit("node-definitions/tiny.yaml", "boot: {timeout: 60}", "boot: {timeout: 60, completed: [ALL SET]}");
+    repo.edit("node-definitions/tiny.yaml", "boot: {timeout: 1}", "boot: {timeout: 60, completed: [ALL SET]}");
     assert!(!is_found());
     repo.write("docker/common/start", "echo ALL SET\n");
     assert!(!is_found(), "the node does not use that file");

@@ -532,6 +532,27 @@ fn a_name_that_is_taken_is_refused_and_its_owner_is_left_alone() {
     assert_eq!(nothing_left(&repo), (0, 0, 0));
 }
 
+#[test]
+fn a_node_without_a_text_to_wait_for_must_run_as_long_as_cml_waits() {
+    let repo = node_that("trap 'exit 0' TERM; sleep 1; while [ ! -e /ends ]; do sleep 0.1; done; exit 3");
+    define(&repo, "{timeout: 20, completed: [READY]}", "{timeout: 2}");
+    repo.xtask(&["verify"]).success();
+    define(&repo, "{timeout: 2}", "{timeout: 60}");
+    define(&repo, "content: exit 0", "content: echo > /ends");
+    fails_at(&repo, "boots within boot.timeout", &["with exit code 3 before it had booted", "printed nothing"]);
+}
+
+#[test]
+fn a_node_that_ends_while_it_is_looked_at_is_not_proved() {
+    let repo = node_that("trap 'echo no licence; exit 3' USR1; echo READY; while :; do sleep 0.1; done");
+    // The shell of its second console runs until the node has ended.
+    define(&repo, "content: exit 0", "content: 'test \"$1\" != end || { kill -USR1 1; exec sleep 100; }'");
+    define(&repo, r#""shell": "/bin/sh""#, r#""shell": "/bin/sh /boot.sh end""#);
+    fails_at(&repo, "still runs after it has booted", &["with exit code 3 by itself", "no licence"]);
+    let outcome = repo.xtask(&["verify"]);
+    assert!(!outcome.stdout.contains("stops within"), "{outcome}");
+}
+
 /// Two nodes, and each kind of step once.
 const SCENES: &str = r#"scenes:
   - name: every kind of step

@@ -64,7 +64,7 @@ ui:
   icon: server
   visible: true
 general: {nature: server}
-boot: {timeout: 60}
+boot: {timeout: 1}
 sim: {linux_native: {libvirt_domain_driver: docker, driver: server, ram: 64}}
 device: {interfaces: {serial_ports: 2, has_loopback_zero: false, physical: [eth0]}}
 "#;

@@ -184,7 +184,7 @@ fn a_finding_in_an_included_file_names_a_node_that_is_rendered_with_it() {
     let mut repo = repository();
     let other = repo.add_node("FROM scratch\n");
     repo.write("node-definitions/partials/boot.yaml", "boot: {timeout: 100000}\n");
-    repo.edit("node-definitions/tiny.yaml", "boot: {timeout: 60}", "{% include \"partials/boot.yaml\" -%}");
+    repo.edit("node-definitions/tiny.yaml", "boot: {timeout: 1}", "{% include \"partials/boot.yaml\" -%}");
     let own = repo
         .read("node-definitions/tiny.yaml")
         .replace("{% include \"partials/boot.yaml\" -%}", "boot: {timeout: 1}\n");
