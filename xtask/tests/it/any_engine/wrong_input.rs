@@ -30,7 +30,8 @@ fn a_missing_key_is_named() {
 fn a_value_of_the_wrong_type_is_refused_with_what_was_expected() {
     listed_with("version: \"1.0\"", "version: {a: b}").says(["node.yaml:11:14: ", "expected a string"]);
     listed_with("variants:\n", "switches: {loud: maybe}\nvariants:\n").says(["node.yaml:8:", "expected true or false"]);
-    listed_with("variants:\n", "limits: {image_mb: big}\nvariants:\n").says(["node.yaml:8:", "expected a whole number"]);
+    listed_with("variants:\n", "limits: {image_mb: big}\nvariants:\n")
+        .says(["node.yaml:8:", "expected a whole number"]);
     listed_with("name: only", "name: Only One").says(["node.yaml:9:11: ", "`Only One` is not a valid name"]);
     listed_with("image: scratch", "image: [scratch]").says(["node.yaml:13:", "expected a string"]);
 }
