@@ -213,7 +213,7 @@ pub struct Silenced {
 pub struct Limits {
     pub image_mb: Option<u64>,
     pub archive_mb: Option<u64>,
-    /// At most [`LONGEST_STOP`].
+    /// At most 600 s.
     #[serde(default, deserialize_with = "some_seconds")]
     pub stop_seconds: Option<f64>,
 }
