@@ -214,8 +214,8 @@ fn an_image_that_fails_soon_or_wants_more_memory_than_there_is_becomes_no_node()
     let given = Given::image(without_shell(), &[]);
     given.new_node(&["--env", "FAILS=1"]).failure().says(["with exit code 1 during the trial run", "printed nothing"]);
     given.is_not_there();
-    // An ordinary user's engine may not be able to limit memory.
-    if !xtask::machine::is_root() {
+    // Podman 4.3 says of memory only that the first process was killed, and an ordinary user's may not limit it.
+    if std::env::var_os("XTASK_ENGINE").is_none_or(|engine| engine != "docker") {
         return;
     }
     // It prints its text when it has touched all of the memory, or what did was killed.
