@@ -23,6 +23,9 @@ use definitions::container::{Boot, Container};
 /// How long a node may take to stop before it is killed, as with `docker stop`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How many characters of a command are shown while it is waited for.
+const BRIEF: usize = 40;
+
 /// When a node ended that does not boot.
 const BEFORE_BOOTED: &str = "before it had booted";
 
@@ -263,10 +266,15 @@ impl Lab<'_> {
 
     /// The same with another limit. What runs for longer goes on in the node, until that is removed.
     pub async fn exec_within(&self, limit: Duration, node: &Node, args: &[String]) -> Result<Output> {
-        let command = format!("`{}` on {}", text::printable(&create::shown(args)), node.name);
+        let command = create::shown(args);
+        // One line of a terminal, whatever a scene runs.
+        let brief = format!("`{}` on {}", text::excerpt(&command.replace('\n', " "), BRIEF), node.name);
         let run = async { self.begin(node, args).await?.end().await };
-        let ended = tokio::time::timeout(limit, waiting::shown(self.ui, &command, run)).await;
-        ended.unwrap_or_else(|_| Err(anyhow!("{command} did not end within {}", text::duration(limit))))
+        let ended = tokio::time::timeout(limit, waiting::shown(self.ui, brief, run)).await;
+        ended.unwrap_or_else(|_| {
+            let (command, limit) = (text::printable(&command), text::duration(limit));
+            Err(anyhow!("`{command}` on {} did not end within {limit}", node.name))
+        })
     }
 
     pub async fn begin(&self, node: &Node, args: &[String]) -> Result<Command<'_>> {

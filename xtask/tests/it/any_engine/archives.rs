@@ -125,7 +125,7 @@ fn no_layer_of_the_archive_is_taken_from_the_engine_which_has_the_good_ones() {
 }
 
 #[test]
-fn save_writes_an_archive_anew_that_was_changed() {
+fn save_writes_a_changed_archive_again() {
     let repo = node();
     repo.xtask(&["save"]).success();
     let whole = std::fs::read(repo.archive()).unwrap();
